@@ -1,0 +1,191 @@
+//! What a job may do besides measuring: report, notice Cancel, know its deadline, let the window paint.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::Stop;
+use crate::units::Unit;
+
+/// A request to stop, shared between the one who asks and the job that notices.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// Asks for the stop.
+    pub fn request(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it was asked for.
+    pub fn requested(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// How the window and the measuring lane keep out of each other's way.
+///
+/// The window counts its paints here. Between batches the lane asks for one paint (at most four a second) and waits for
+/// it to end; a batch during which the window painted all the same, because of a key or the mouse, is repeated.
+#[derive(Clone, Debug, Default)]
+pub struct Paints(Arc<PaintsInner>);
+
+#[derive(Debug, Default)]
+struct PaintsInner {
+    begun: AtomicU64,
+    frame_micros: AtomicU64,
+    open: AtomicBool,
+}
+
+impl Paints {
+    /// The window begins to paint. `previous_frame` is how long the one before took.
+    pub fn begin(&self, previous_frame: Duration) {
+        self.0.frame_micros.store(previous_frame.as_micros() as u64, Ordering::Relaxed);
+        self.0.begun.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The window is there and paints when asked.
+    pub fn set_open(&self, open: bool) {
+        self.0.open.store(open, Ordering::Release);
+    }
+
+    /// How many paints have begun so far.
+    pub fn begun(&self) -> u64 {
+        self.0.begun.load(Ordering::Acquire)
+    }
+
+    /// Waits for one more paint after `before` to begin and end; gives up after a quarter of a second.
+    fn wait_for_one(&self, before: u64) {
+        const GIVE_UP: Duration = Duration::from_millis(250);
+        if !self.0.open.load(Ordering::Acquire) {
+            return;
+        }
+        let start = Instant::now();
+        while self.begun() == before && start.elapsed() < GIVE_UP {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // Presenting follows the paint and no event tells its end: the length of the last frame and half more is enough.
+        let frame = Duration::from_micros(self.0.frame_micros.load(Ordering::Relaxed));
+        let settle = (frame * 3 / 2).clamp(Duration::from_millis(8), GIVE_UP);
+        std::thread::sleep(settle);
+    }
+}
+
+/// What the job is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Opening the device, building kernels, filling buffers.
+    Preparing,
+    /// Choosing the fastest kernel.
+    Tuning,
+    /// Running untimed until the rate is steady.
+    WarmUp,
+    /// Taking samples: how many are there, and how many are wanted at least.
+    Sampling {
+        /// Samples so far.
+        done: u32,
+        /// The least number wanted.
+        target: u32,
+    },
+    /// Comparing the result with its reference.
+    Checking,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Preparing => f.write_str("preparing"),
+            Self::Tuning => f.write_str("tuning"),
+            Self::WarmUp => f.write_str("warming up"),
+            Self::Sampling { done, target } => write!(f, "sample {done} of {}", done.max(target)),
+            Self::Checking => f.write_str("checking the result"),
+        }
+    }
+}
+
+/// What a job tells while it runs.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Progress {
+    /// The job came to this phase.
+    Phase(Phase),
+    /// A batch was timed.
+    Value {
+        /// The metric's name.
+        metric: String,
+        /// The unit of the value.
+        unit: Unit,
+        /// The rate of the batch.
+        value: f64,
+        /// It belongs to the warm-up and is not a sample.
+        warm_up: bool,
+    },
+}
+
+/// The job's side of the runner: progress out, Cancel and the deadline in.
+pub struct Context {
+    cancel: Cancel,
+    deadline: Instant,
+    report: Box<dyn FnMut(Progress) + Send>,
+    paints: Paints,
+    last_paint: Instant,
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context").field("cancel", &self.cancel).field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+impl Context {
+    /// A context whose job should end within `budget`. `report` must not block.
+    pub fn new(cancel: Cancel, budget: Duration, paints: Paints, report: Box<dyn FnMut(Progress) + Send>) -> Self {
+        let now = Instant::now();
+        Self { cancel, deadline: now + budget, report, paints, last_paint: now }
+    }
+
+    /// A context that reports nowhere and can't be cancelled.
+    pub fn detached(budget: Duration) -> Self {
+        Self::new(Cancel::default(), budget, Paints::default(), Box::new(|_| {}))
+    }
+
+    /// The cancellation point: call it at least every 100 ms of work.
+    pub fn check(&self) -> Result<(), Stop> {
+        if self.cancel.requested() { Err(Stop::Cancelled) } else { Ok(()) }
+    }
+
+    /// Time left before the deadline.
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Says what the job is doing, and notices Cancel.
+    pub fn phase(&mut self, phase: Phase) -> Result<(), Stop> {
+        self.check()?;
+        (self.report)(Progress::Phase(phase));
+        Ok(())
+    }
+
+    /// Tells a timed batch's value.
+    pub fn value(&mut self, metric: &str, unit: Unit, value: f64, warm_up: bool) {
+        (self.report)(Progress::Value { metric: metric.to_owned(), unit, value, warm_up });
+    }
+
+    /// Between two batches: lets the window paint, at most four times a second.
+    pub fn let_window_paint(&mut self) {
+        const TICK: Duration = Duration::from_millis(250);
+        if self.last_paint.elapsed() >= TICK {
+            self.paints.wait_for_one(self.paints.begun());
+            self.last_paint = Instant::now();
+        }
+    }
+
+    /// How many paints of the window have begun: a batch that sees it change was disturbed.
+    pub fn paints_begun(&self) -> u64 {
+        self.paints.begun()
+    }
+}

@@ -1,0 +1,220 @@
+//! How a figure is taken: warm-up to a steady rate, calibrated batches, samples until the interval is narrow.
+//!
+//! An engine hands [`sample`] a closure that runs a number of iterations and says how long they took; everything else
+//! (how many, how often, which clock, when to stop, when to give way to Cancel) is decided here, alike for all engines.
+
+mod context;
+mod sampler;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    context::{Cancel, Context, Paints, Phase, Progress},
+    sampler::{BatchTime, Policy, Rate, afford, sample},
+};
+use crate::{stats::Summary, units::Unit};
+
+/// Why a job ended without a full result.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum Stop {
+    /// The person asked for it.
+    #[error("cancelled")]
+    Cancelled,
+    /// This engine or device can't do it.
+    #[error("{0}")]
+    Unsupported(String),
+    /// It could be done but would cost more time or memory than allowed.
+    #[error("{reason}")]
+    Skipped {
+        /// The reason with its numbers.
+        reason: String,
+        /// The predicted duration in seconds, when time was the reason.
+        estimate_s: Option<f64>,
+    },
+    /// It was tried and went wrong, or gave a wrong result.
+    #[error("{0}")]
+    Failed(String),
+    /// The device went away; the session is of no more use.
+    #[error("the device was lost: {0}; the next entry opens it again")]
+    DeviceLost(String),
+}
+
+/// Which clock a measurement's values come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Clock {
+    /// Timestamps that the device wrote around the work.
+    DeviceTimestamps,
+    /// Wall time of submitting and waiting, less that of an empty submission.
+    HostWall,
+}
+
+/// One timed batch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sample {
+    /// The rate or quantity, in the measurement's unit.
+    pub value: f64,
+    /// How many iterations the batch held.
+    pub iterations: u32,
+    /// Wall time of the batch in seconds, the cost of an empty submission taken off.
+    pub host_s: f64,
+    /// Time by the device's own clock in seconds, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_s: Option<f64>,
+    /// The window painted while this batch was timed, and no undisturbed repeat could be had.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disturbed: bool,
+}
+
+/// Why sampling ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopReason {
+    /// The 95 % interval of the median is within the wanted width.
+    Converged,
+    /// The most samples wanted were taken before the interval was narrow enough.
+    SampleLimit,
+    /// The entry's time was spent; there may be fewer than ten samples.
+    TimeBudget,
+    /// The figure is found once, by search or count, and not sampled.
+    Single,
+}
+
+/// How the device was brought to a steady rate before the first sample.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WarmUp {
+    /// How long it took in seconds.
+    pub seconds: f64,
+    /// How many batches ran untimed.
+    pub batches: u32,
+    /// The last batches agreed with each other; false when the time allowed ran out before.
+    pub steady: bool,
+}
+
+/// All samples of one metric.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Measurement {
+    /// What is measured, as "throughput", "read" or "largest-buffer".
+    pub metric: String,
+    /// The unit of the values.
+    pub unit: Unit,
+    /// Where on a sweep this was taken: the array size in bytes. Absent outside sweeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_bytes: Option<u64>,
+    /// What the samples say.
+    pub summary: Summary,
+    /// The clock that the values come from.
+    pub clock: Clock,
+    /// Why sampling ended.
+    pub stop: StopReason,
+    /// How the device was warmed up; absent for what is found once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_up: Option<WarmUp>,
+    /// How many batches were thrown away and repeated because the window painted during them.
+    #[serde(default)]
+    pub repeated_batches: u32,
+    /// Every sample in the order taken.
+    pub samples: Vec<Sample>,
+}
+
+impl Measurement {
+    /// A figure that is found once, such as a limit.
+    pub fn single(metric: &str, unit: Unit, value: f64, host_s: f64) -> Option<Self> {
+        Some(Self {
+            metric: metric.to_owned(),
+            unit,
+            at_bytes: None,
+            summary: Summary::of(&[value])?,
+            clock: Clock::HostWall,
+            stop: StopReason::Single,
+            warm_up: None,
+            repeated_batches: 0,
+            samples: vec![Sample { value, iterations: 1, host_s, device_s: None, disturbed: false }],
+        })
+    }
+}
+
+/// The comparison of a timed result with its reference.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Check {
+    /// What the result was compared with, as "f64 dot products on the host".
+    pub method: String,
+    /// How many outputs were compared.
+    pub compared: u64,
+    /// ‖out − ref‖ ÷ ‖ref‖ over the compared outputs; infinite ones and NaN fail and are stored as null.
+    pub relative_error: Option<f64>,
+    /// The error that a right result stays below.
+    pub tolerance: f64,
+    /// The outputs were poisoned before, and no poison was left.
+    pub all_written: bool,
+}
+
+impl Check {
+    /// Compares pairs of (output, reference).
+    pub fn of(method: &str, pairs: &[(f64, f64)], tolerance: f64, all_written: bool) -> Self {
+        let error: f64 = pairs.iter().map(|(out, reference)| (out - reference).powi(2)).sum();
+        let size: f64 = pairs.iter().map(|(_, reference)| reference.powi(2)).sum();
+        let relative = if size > 0.0 { (error / size).sqrt() } else { error.sqrt() };
+        Self {
+            method: method.to_owned(),
+            compared: pairs.len() as u64,
+            relative_error: Some(relative).filter(|value| value.is_finite()),
+            tolerance,
+            all_written,
+        }
+    }
+
+    /// Whether the result is right.
+    pub fn passed(&self) -> bool {
+        self.compared > 0 && self.all_written && self.relative_error.is_some_and(|error| error <= self.tolerance)
+    }
+
+    /// Turns a wrong result into the message of a failed entry.
+    pub fn require(&self) -> Result<(), Stop> {
+        if self.passed() {
+            return Ok(());
+        }
+        let error = self.relative_error.map_or("not a number".to_owned(), |error| format!("{error:.1e}"));
+        let unwritten = if self.all_written { "" } else { "; some outputs were never written" };
+        Err(Stop::Failed(format!(
+            "wrong result: relative error {error} against {:.1e} allowed ({}){unwritten}",
+            self.tolerance, self.method
+        )))
+    }
+}
+
+/// What an engine gives back for one workload.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// The headline first.
+    pub measurements: Vec<Measurement>,
+    /// The check of the result that was timed.
+    pub check: Option<Check>,
+    /// The arithmetic really used, as "f16 operands, f32 accumulation".
+    pub precision: Option<String>,
+    /// The kernel or code path that was measured.
+    pub variant: Option<String>,
+    /// Settings that change the speed, by name.
+    pub settings: BTreeMap<String, String>,
+    /// Sentences that a reader of the figure should know.
+    pub notes: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_fails_on_error_poison_nan_and_nothing() {
+        let right = [(1.0, 1.0), (2.0, 2.0 + 1e-9)];
+        assert!(Check::of("t", &right, 1e-6, true).passed());
+        assert!(!Check::of("t", &right, 1e-12, true).passed());
+        assert!(!Check::of("t", &right, 1e-6, false).passed());
+        assert!(!Check::of("t", &[], 1e-6, true).passed());
+        let nan = Check::of("t", &[(f64::NAN, 1.0)], 1e-6, true);
+        assert!(nan.require().unwrap_err().to_string().contains("not a number"));
+    }
+}

@@ -1,0 +1,273 @@
+//! What is kept: the saved run, its schema and the store.
+
+mod schema;
+mod store;
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    schema::schema_text,
+    store::{Listed, LoadError, RunHeader, RunLock, SaveError, Store},
+};
+use crate::{
+    engine::EngineId,
+    machine::{Conditions, Device, Machine},
+    measure::{Check, Measurement, Report},
+    workload::Workload,
+};
+
+/// The version of the format. Fields are only ever added; the number rises only if old readers would misread a file.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// One saved run: the document that is stored, compared and exported.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Run {
+    /// The version of this format.
+    pub format_version: u32,
+    /// Names the run: start time and a random part, also the file's name.
+    pub id: String,
+    /// When it was started.
+    #[schemars(with = "String")]
+    pub started_at: Timestamp,
+    /// When it ended; absent while it runs, or if the program died.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub ended_at: Option<Timestamp>,
+    /// How it ended.
+    pub state: RunState,
+    /// The program that made it.
+    pub app: AppInfo,
+    /// What was asked for.
+    pub suite: SuiteInfo,
+    /// The machine.
+    pub machine: Machine,
+    /// Its state when the run began.
+    pub conditions: Conditions,
+    /// The devices that were measured.
+    pub devices: Vec<Device>,
+    /// One entry a job, in the order they were planned.
+    pub entries: Vec<Entry>,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunState {
+    /// It is going on, or the program died while it was.
+    Running,
+    /// Every entry was tried.
+    Finished,
+    /// The person cancelled it; entries finished before are kept.
+    Cancelled,
+}
+
+/// The program that made a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AppInfo {
+    /// The version, as "0.1.0".
+    pub version: String,
+    /// The commit it was built from, with "+" when the tree had changes; "unknown" outside a repository.
+    pub commit: String,
+    /// The target it was built for, as "aarch64-apple-darwin".
+    pub target: String,
+    /// It was built with optimisation.
+    pub optimised: bool,
+}
+
+impl AppInfo {
+    /// The running program.
+    pub fn current() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: env!("ROOFLINE_COMMIT").to_owned(),
+            target: env!("ROOFLINE_TARGET").to_owned(),
+            optimised: !cfg!(debug_assertions),
+        }
+    }
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SuiteInfo {
+    /// "quick", "standard", "full" or "custom".
+    pub name: String,
+    /// The time allowed for all entries, in seconds.
+    pub budget_s: f64,
+}
+
+/// One job of a run and what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Entry {
+    /// What was measured.
+    pub workload: Workload,
+    /// Who did it.
+    pub engine: EngineId,
+    /// The id of the device it was done on.
+    pub device: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// When it was started; absent if it never was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub started_at: Option<Timestamp>,
+    /// How long all of it took, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_s: Option<f64>,
+    /// Floating-point operations of one iteration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flops: Option<f64>,
+    /// Bytes that one iteration must move at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<f64>,
+    /// The predicted duration in seconds of an entry that was skipped for its length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub estimate_s: Option<f64>,
+    /// What was measured, the headline first.
+    #[serde(default)]
+    pub measurements: Vec<Measurement>,
+    /// The check of the timed result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check: Option<Check>,
+    /// The arithmetic really used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
+    /// The kernel or code path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Settings that change the speed, by name.
+    #[serde(default)]
+    pub settings: std::collections::BTreeMap<String, String>,
+    /// The canary before and after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+    /// Doubts about the figure: throttled, implausible, disturbed.
+    #[serde(default)]
+    pub marks: Vec<Mark>,
+    /// Sentences that a reader of the figure should know.
+    #[serde(default)]
+    pub notes: Vec<String>,
+}
+
+impl Entry {
+    /// An entry that waits for its turn.
+    pub fn pending(workload: Workload, engine: EngineId, device: &str) -> Self {
+        Self {
+            flops: workload.flops(),
+            bytes: workload.bytes(),
+            workload,
+            engine,
+            device: device.to_owned(),
+            outcome: Outcome::Pending,
+            started_at: None,
+            duration_s: None,
+            estimate_s: None,
+            measurements: Vec::new(),
+            check: None,
+            precision: None,
+            variant: None,
+            settings: std::collections::BTreeMap::new(),
+            canary: None,
+            marks: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Takes over what the engine reported.
+    pub fn fill(&mut self, report: Report) {
+        self.measurements = report.measurements;
+        self.check = report.check;
+        self.precision = report.precision;
+        self.variant = report.variant;
+        self.settings = report.settings;
+        self.notes.extend(report.notes);
+    }
+
+    /// The first measurement, if it was done.
+    pub fn headline(&self) -> Option<&Measurement> {
+        self.measurements.first().filter(|_| self.outcome == Outcome::Done)
+    }
+
+    /// The value is impossible: it must never be shown as a best.
+    pub fn is_implausible(&self) -> bool {
+        self.marks.iter().any(|mark| mark.kind == MarkKind::Implausible)
+    }
+}
+
+/// How an entry ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "status", content = "reason", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It waits for its turn; in the file of an ended run, its turn never came.
+    Pending,
+    /// It was measured and its result was right.
+    Done,
+    /// The engine or device can't do it.
+    Unsupported(String),
+    /// It would have cost too much time or memory.
+    Skipped(String),
+    /// It went wrong.
+    Failed(String),
+    /// The person cancelled it.
+    Cancelled,
+}
+
+impl Outcome {
+    /// The word for a table.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Pending => "Queued",
+            Self::Done => "Done",
+            Self::Unsupported(_) => "Unsupported",
+            Self::Skipped(_) => "Skipped",
+            Self::Failed(_) => "Failed",
+            Self::Cancelled => "Cancelled",
+        }
+    }
+
+    /// Why, where there is a reason.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Unsupported(reason) | Self::Skipped(reason) | Self::Failed(reason) => Some(reason),
+            Self::Pending | Self::Done | Self::Cancelled => None,
+        }
+    }
+}
+
+/// One fixed short kernel, timed before and after an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Canary {
+    /// Its time before, in seconds.
+    pub before_s: f64,
+    /// Its time after, in seconds.
+    pub after_s: f64,
+}
+
+impl Canary {
+    /// How much slower it became: 0.05 is 5 %. Negative when it became faster.
+    pub fn drift(self) -> f64 {
+        self.after_s / self.before_s - 1.0
+    }
+}
+
+/// A doubt about a figure.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Mark {
+    /// What kind of doubt.
+    pub kind: MarkKind,
+    /// The reason with its numbers.
+    pub reason: String,
+}
+
+/// The kind of a doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MarkKind {
+    /// The canary slowed down: heat, a power limit, or another program.
+    Throttled,
+    /// The value is above what the hardware can do.
+    Implausible,
+    /// Too few samples, too wide an interval, or painted over.
+    Uncertain,
+}

@@ -1,0 +1,1 @@
+//! One job on the measuring lane.

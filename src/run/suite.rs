@@ -1,0 +1,155 @@
+//! The suites: named, ordered lists of workloads.
+
+use std::{fmt, str::FromStr};
+
+use crate::{
+    machine::{Device, DeviceKind},
+    workload::{Bandwidth, BandwidthSweep, Dtype, Gemm, MemoryOp, TensorLimit, Workload},
+};
+
+/// A suite's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SuiteName {
+    /// The main figures within a minute.
+    #[default]
+    Quick,
+    /// Every workload at its usual sizes.
+    Standard,
+    /// Standard, and shapes that show weaknesses.
+    Full,
+}
+
+impl SuiteName {
+    /// Every suite, shortest first.
+    pub const ALL: [Self; 3] = [Self::Quick, Self::Standard, Self::Full];
+
+    /// The name used in run files and on the command line.
+    pub const fn id(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Standard => "standard",
+            Self::Full => "full",
+        }
+    }
+
+    /// The name on a button.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Quick => "Quick",
+            Self::Standard => "Standard",
+            Self::Full => "Full",
+        }
+    }
+
+    /// What it is for, in one sentence.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Quick => "The main figures of this machine within a minute",
+            Self::Standard => "Every workload at its usual sizes, with the cache sweep and the tensor limit",
+            Self::Full => "Standard with more sizes, shapes that divide no tile, and a sweep for every operation",
+        }
+    }
+
+    /// The time allowed for all entries, in seconds. Quick leaves a quarter of its minute for opening and saving.
+    pub const fn budget_s(self) -> f64 {
+        match self {
+            Self::Quick => 45.0,
+            Self::Standard => 300.0,
+            Self::Full => 1200.0,
+        }
+    }
+
+    /// The most time for one entry, in seconds: a good device needs far less, a slow one must not take it all.
+    pub const fn entry_budget_s(self) -> f64 {
+        match self {
+            Self::Quick => 8.0,
+            Self::Standard => 30.0,
+            Self::Full => 60.0,
+        }
+    }
+
+    /// The workloads in order, for a device.
+    pub fn workloads(self, device: &Device) -> Vec<Workload> {
+        let array_bytes = array_bytes(device);
+        let gemm = |dtype| self.gemm_sizes().iter().map(move |n| Workload::Gemm(Gemm::square(*n, dtype)));
+        let mut list: Vec<Workload> =
+            MemoryOp::ALL.into_iter().map(|op| Workload::Bandwidth(Bandwidth { op, array_bytes })).collect();
+        list.extend(Dtype::ALL.into_iter().flat_map(gemm));
+        if self == Self::Full {
+            list.extend(Dtype::ALL.into_iter().flat_map(uneven));
+        }
+        list.extend(self.sweep_ops().iter().map(|op| Workload::BandwidthSweep(sweep(*op, device))));
+        if self != Self::Quick {
+            list.push(Workload::TensorLimit(TensorLimit::default()));
+        }
+        list
+    }
+
+    const fn gemm_sizes(self) -> &'static [u32] {
+        match self {
+            Self::Quick => &[512, 2048, 4096],
+            Self::Standard | Self::Full => &[512, 1024, 2048, 4096, 8192],
+        }
+    }
+
+    const fn sweep_ops(self) -> &'static [MemoryOp] {
+        match self {
+            Self::Quick => &[],
+            Self::Standard => &[MemoryOp::Read],
+            Self::Full => &MemoryOp::ALL,
+        }
+    }
+}
+
+/// Shapes that divide no tile, and those of a 7B model's layers at 512 tokens (attention output and both MLP products).
+fn uneven(dtype: Dtype) -> [Workload; 5] {
+    let shapes = [(1000, 1000, 1000), (4095, 4097, 4093), (512, 4096, 4096), (512, 14336, 4096), (512, 4096, 14336)];
+    shapes.map(|(m, n, k)| Workload::Gemm(Gemm { m, n, k, dtype }))
+}
+
+/// The array size for bandwidth: 1 GiB on a discrete GPU, as its peers use, else 256 MiB; never more than can be bound.
+///
+/// At least 256 MiB or four times the last-level cache keeps caches out of the figure: the largest known GPU caches are
+/// 96 MB (Apple's Ultra chips) and 128 MB.
+fn array_bytes(device: &Device) -> u64 {
+    let wanted = match device.kind {
+        DeviceKind::DiscreteGpu | DeviceKind::VirtualGpu => 1 << 30,
+        DeviceKind::IntegratedGpu => 512 << 20,
+        DeviceKind::Cpu | DeviceKind::Other => 256 << 20,
+    };
+    bindable(device, wanted)
+}
+
+/// The sweep from 64 KiB to 1 GiB, or to what can be bound.
+pub(super) fn sweep(op: MemoryOp, device: &Device) -> BandwidthSweep {
+    BandwidthSweep { op, min_bytes: 64 << 10, max_bytes: bindable(device, 1 << 30) }
+}
+
+/// `wanted` halved until the device can allocate and bind it.
+fn bindable(device: &Device, wanted: u64) -> u64 {
+    let limit = device.limits.max_binding_bytes.min(device.limits.max_buffer_bytes).max(64 << 10);
+    let halves = std::iter::successors(Some(wanted), |size: &u64| Some(size / 2));
+    halves.take_while(|size| *size >= 64 << 10).find(|size| *size <= limit).unwrap_or(64 << 10)
+}
+
+/// The default bandwidth workload of one operation.
+pub(super) fn bandwidth(op: MemoryOp, device: &Device) -> Bandwidth {
+    Bandwidth { op, array_bytes: array_bytes(device) }
+}
+
+impl fmt::Display for SuiteName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.id())
+    }
+}
+
+impl FromStr for SuiteName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|suite| suite.id() == text)
+            .ok_or_else(|| "unknown suite; choose from quick, standard, full".to_owned())
+    }
+}
