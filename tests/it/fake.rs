@@ -17,7 +17,7 @@ use roofline::{
 };
 
 /// What a job does.
-pub enum Act {
+pub(crate) enum Act {
     /// Ends with ten samples of this rate.
     Value(f64),
     /// Ends with this stop.
@@ -31,20 +31,20 @@ pub enum Act {
 }
 
 /// The engine: job n does the nth act.
-pub struct FakeEngine {
+pub(crate) struct FakeEngine {
     acts: Arc<Mutex<Vec<Act>>>,
     /// How often a device was opened.
-    pub opened: Arc<AtomicUsize>,
+    pub(crate) opened: Arc<AtomicUsize>,
 }
 
 impl FakeEngine {
-    pub fn new(acts: Vec<Act>) -> Self {
+    pub(crate) fn new(acts: Vec<Act>) -> Self {
         Self { acts: Arc::new(Mutex::new(acts)), opened: Arc::default() }
     }
 }
 
 /// The device it has.
-pub fn device() -> Device {
+pub(crate) fn device() -> Device {
     Device {
         id: "fake:0".into(),
         name: "Fake GPU".into(),
@@ -60,7 +60,7 @@ pub fn device() -> Device {
 }
 
 /// A plan of `count` small GEMMs on it.
-pub fn plan(count: u32) -> Plan {
+pub(crate) fn plan(count: u32) -> Plan {
     let job = |n| PlannedJob {
         workload: Workload::Gemm(Gemm::square(64 * (n + 1), Dtype::F32)),
         engine: EngineId::Wgpu,
@@ -109,6 +109,7 @@ impl Session for FakeSession {
                 context.check()?;
             },
             Act::Hang(release) => {
+                context.value("throughput", Unit::FlopPerSecond, 1e12, false);
                 release.recv().ok();
                 Err(Stop::Cancelled)
             }

@@ -105,7 +105,7 @@ fn a_job_that_ignores_cancel_is_abandoned_and_nothing_is_measured_beside_it() {
     let active = bench.runner.start(plan(2), Paints::default()).unwrap();
     let cancel = active.cancel.clone();
     let run = collect(&active, |event| {
-        if matches!(event, Event::Started { index: 0 }) {
+        if matches!(event, Event::Progress { progress: roofline::measure::Progress::Value { .. }, .. }) {
             cancel.request();
         }
     })
