@@ -1,1 +1,5 @@
 //! analysis
+
+mod peaks;
+
+pub use self::peaks::{Peaks, peaks};
