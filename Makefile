@@ -1,4 +1,4 @@
-# Roofline: each target installs what it needs, asks nothing, and works from any folder with make -C.
+# Roofline. Targets ask nothing and work from any folder with make -C; run, test and lint install what they need on Debian.
 
 # rustup's own place for cargo, for shells that don't have it on their path.
 export PATH := $(PATH):$(HOME)/.cargo/bin

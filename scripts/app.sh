@@ -7,6 +7,7 @@ cd "$(dirname "$0")/.."
 app="${APP_DIR:-target}/Roofline.app"
 binary="${APP_BINARY:-}"
 if [ -z "$binary" ] && [ "$(uname -s)" = Darwin ]; then
+    scripts/prepare.sh
     cargo build --release --locked
     binary="${CARGO_TARGET_DIR:-target}/release/roofline"
 fi
