@@ -1,8 +1,8 @@
 //! What the makers say their devices can do: theoretical ceilings, each with its source.
 //!
 //! A device that isn't in the tables has none, so that nothing is called impossible by a guess. Memory rates that follow
-//! from the published width and speed of the memory count as published. Compute peaks hold at the published boost clock:
-//! gaming cards may run a tenth faster than theirs, so leave that much room before calling a rate impossible.
+//! from the published width and speed of the memory count as published. Compute peaks hold at the published boost clock,
+//! which gaming cards exceed by up to a tenth: a rate that uses all of a card may pass its peak a little.
 
 use crate::machine::Machine;
 
