@@ -1,5 +1,13 @@
-//! analysis
+//! What the figures mean: ceilings, plausibility, plateaus. Pure functions over the saved document.
 
+mod ceilings;
+mod judge;
 mod peaks;
+mod plateaus;
 
-pub use self::peaks::{Peaks, peaks};
+pub use self::{
+    ceilings::{CeilingKind, Share, share_of_ceiling},
+    judge::judge,
+    peaks::{Peaks, peaks},
+    plateaus::{Plateau, plateaus},
+};

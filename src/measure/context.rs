@@ -14,17 +14,27 @@ use crate::units::Unit;
 
 /// A request to stop, shared between the one who asks and the job that notices.
 #[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel {
+    own: Arc<AtomicBool>,
+    parent: Option<Arc<AtomicBool>>,
+}
 
 impl Cancel {
     /// Asks for the stop.
     pub fn request(&self) {
-        self.0.store(true, Ordering::Release);
+        self.own.store(true, Ordering::Release);
     }
 
-    /// Whether it was asked for.
+    /// Whether it was asked for, here or of the one this was made from.
     pub fn requested(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        let set = |flag: &AtomicBool| flag.load(Ordering::Acquire);
+        set(&self.own) || self.parent.as_deref().is_some_and(set)
+    }
+
+    /// One that also hears this one's request: a job's own, of its run's.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self { own: Arc::default(), parent: Some(Arc::clone(&self.own)) }
     }
 }
 
@@ -52,6 +62,11 @@ impl Paints {
     /// The window is there and paints when asked.
     pub fn set_open(&self, open: bool) {
         self.0.open.store(open, Ordering::Release);
+    }
+
+    /// Whether a window is there.
+    pub fn is_open(&self) -> bool {
+        self.0.open.load(Ordering::Acquire)
     }
 
     /// How many paints have begun so far.

@@ -8,7 +8,10 @@
 )]
 
 mod bundle;
+mod cli;
+mod fake;
 mod machine;
+mod runner;
 mod sample;
 mod schema;
 mod store;
