@@ -103,7 +103,8 @@ fn ctrl_c_saves_what_is_done_and_exits_with_130() {
     lines.for_each(drop);
     assert_eq!(child.wait().unwrap().code(), Some(130));
     let runs = std::fs::read_dir(Store::at(folder.path()).folder()).unwrap();
-    let path = runs.map(|file| file.unwrap().path()).find(|path| path.extension().is_some_and(|e| e == "json")).unwrap();
+    let path =
+        runs.map(|file| file.unwrap().path()).find(|path| path.extension().is_some_and(|e| e == "json")).unwrap();
     let run = Store::load(&path).unwrap();
     assert_eq!(run.entries[0].outcome, Outcome::Done);
     assert_eq!(run.entries[2].outcome, Outcome::Cancelled);
