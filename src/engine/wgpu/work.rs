@@ -49,11 +49,6 @@ impl Work {
         self.groups
     }
 
-    /// How long one iteration takes, as [`Work::probe`] found.
-    pub(super) const fn seconds(&self) -> f64 {
-        self.seconds
-    }
-
     /// Splits workgroups into dispatches that the device allows, writes their parameters, and gives the steps.
     fn steps(&self, gpu: &Gpu, first: u32, count: u32) -> Vec<Step<'_>> {
         let most = gpu.limits.max_compute_workgroups_per_dimension.max(1);
