@@ -150,7 +150,7 @@ fn cancel_ends_a_job_while_it_samples_and_the_session_goes_on() {
             }
         })
     };
-    let mut context = Context::new(cancel, Duration::from_secs(600), Paints::default(), report);
+    let mut context = Context::new(cancel, Duration::from_mins(10), Paints::default(), report);
     let workload = Workload::Gemm(Gemm::square(512, Dtype::F32));
     assert_eq!(session.run(&workload, &mut context), Err(Stop::Cancelled));
     assert!(asked.lock().unwrap().is_some(), "cancelled before it was asked for");
