@@ -2,7 +2,8 @@
 
 use std::{
     error::Error,
-    fmt, fs,
+    fmt::{self, Write as _},
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -75,7 +76,7 @@ fn shaders() -> Result<(), Box<dyn Error>> {
             prove(&source).map_err(|message| format!("shader {name} (see shaders/):\n{message}"))?;
             fs::write(&file, &source)?;
         }
-        table += &format!("    Source {{ name: {name:?}, wgsl: include_str!({:?}) }},\n", file.display().to_string());
+        writeln!(table, "    Source {{ name: {name:?}, wgsl: include_str!({:?}) }},", file.display().to_string())?;
     }
     table += "]\n";
     fs::write(out.join("shaders.rs"), table)?;
@@ -120,7 +121,7 @@ fn gemm(template: &str, variant: &GemmVariant, dtype: &str) -> Result<String, Bo
 /// The divisions in the template must come out even.
 fn fits(v: &GemmVariant) -> Result<(), String> {
     let threads = v.threads();
-    let whole = |a: u32, b: u32| b > 0 && a % b == 0;
+    let whole = |a: u32, b: u32| b > 0 && a.is_multiple_of(b);
     let staged = v.stages == 0
         || (whole(v.bm * v.bk / 4, threads)
             && whole(v.bk * v.bn / 4, threads)
@@ -148,9 +149,13 @@ fn prove(source: &str) -> Result<(), String> {
         .map_err(|error| error.emit_to_string(source))?;
     for entry in &module.entry_points {
         let point = Some((naga::ShaderStage::Compute, entry.name.as_str()));
-        let (module, info) =
-            naga::back::pipeline_constants::process_overrides(&module, &info, point, &Default::default())
-                .map_err(|error| error.to_string())?;
+        let (module, info) = naga::back::pipeline_constants::process_overrides(
+            &module,
+            &info,
+            point,
+            &naga::back::PipelineConstants::default(),
+        )
+        .map_err(|error| error.to_string())?;
         let options = msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
         msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
             .map_err(|error| format!("Metal: {error}"))?;

@@ -239,14 +239,14 @@ impl Gpu {
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         record(&mut encoder);
         let index = self.queue.submit([encoder.finish()]);
-        self.wait(Some(context), Some(index))
+        self.wait(Some(context), Some(&index))
     }
 
     /// Waits for a submission, or for all of them; looks for Cancel meanwhile, and gives a hung device up.
-    pub(super) fn wait(&self, context: Option<&Context>, index: Option<wgpu::SubmissionIndex>) -> Result<(), Stop> {
+    pub(super) fn wait(&self, context: Option<&Context>, index: Option<&wgpu::SubmissionIndex>) -> Result<(), Stop> {
         let start = Instant::now();
         loop {
-            let wait = wgpu::PollType::Wait { submission_index: index.clone(), timeout: Some(TICK) };
+            let wait = wgpu::PollType::Wait { submission_index: index.cloned(), timeout: Some(TICK) };
             match self.device.poll(wait) {
                 Ok(_) => return self.fault(),
                 Err(wgpu::PollError::Timeout) => {}

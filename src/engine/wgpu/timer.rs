@@ -86,7 +86,7 @@ impl<'g> Batch<'g> {
         let commands = encoder.finish();
         let start = Instant::now();
         let index = self.gpu.queue.submit([commands]);
-        self.gpu.wait(Some(context), Some(index))?;
+        self.gpu.wait(Some(context), Some(&index))?;
         self.host_s += (start.elapsed().as_secs_f64() - self.gpu.timer.empty_s).max(0.0);
         self.pending += 1;
         Ok(())

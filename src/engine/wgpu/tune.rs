@@ -116,9 +116,9 @@ pub(super) fn choose(
     let rate = |variant: &&GemmVariant| rates.get(variant.name).copied().unwrap_or(0.0);
     let best = candidates.into_iter().max_by(|a, b| rate(a).total_cmp(&rate(b))).filter(|best| rate(best) > 0.0);
     let variant = best.ok_or_else(|| Stop::Failed("no kernel gives a right result on this device".to_owned()))?;
-    let text = |rate: f64| match rate > 0.0 {
-        true => Quantity::new(rate, Unit::FlopPerSecond).to_string(),
-        false => "not usable: not built, or a wrong result".to_owned(),
+    let text = |rate: f64| {
+        let unusable = || "not usable: not built, or a wrong result".to_owned();
+        if rate > 0.0 { Quantity::new(rate, Unit::FlopPerSecond).to_string() } else { unusable() }
     };
     let settings = rates.iter().map(|(name, rate)| (format!("tuned {name}"), text(*rate))).collect();
     Ok(Choice { variant, settings, notes })

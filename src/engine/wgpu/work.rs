@@ -44,14 +44,15 @@ impl Work {
         Ok(Self { kernel, bind, params, values, groups, seconds: f64::INFINITY })
     }
 
+    /// Shares the same work out anew; how long it takes stays as probed.
+    pub(super) fn reshape(&mut self, values: Params, groups: u32) {
+        self.values = values;
+        self.groups = groups;
+    }
+
     /// How many workgroups one iteration has.
     pub(super) const fn groups(&self) -> u32 {
         self.groups
-    }
-
-    /// How long one iteration takes, as [`Work::probe`] found.
-    pub(super) const fn seconds(&self) -> f64 {
-        self.seconds
     }
 
     /// Splits workgroups into dispatches that the device allows, writes their parameters, and gives the steps.
