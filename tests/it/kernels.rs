@@ -30,14 +30,19 @@ fn session(cache: Option<&std::path::Path>) -> Option<Box<dyn Session>> {
     }
 }
 
-fn run(session: &mut dyn Session, workload: Workload, budget_s: f64) -> Result<Report, Stop> {
-    session.run(&workload, &mut Context::detached(Duration::from_secs_f64(budget_s)))
+fn run(session: &mut dyn Session, workload: &Workload, budget_s: f64) -> Result<Report, Stop> {
+    session.run(workload, &mut Context::detached(Duration::from_secs_f64(budget_s)))
 }
 
 #[test]
 fn every_shader_translates_to_spirv_and_msl() {
-    let capabilities = Capabilities::SHADER_FLOAT16 | Capabilities::SHADER_FLOAT16_IN_FLOAT32 | Capabilities::SUBGROUP;
-    assert_eq!(sources().iter().filter(|source| source.name.starts_with("gemm-")).count(), 2 * gemm_variants().count());
+    let capabilities = Capabilities::SHADER_FLOAT16
+        | Capabilities::SHADER_FLOAT16_IN_FLOAT32
+        | Capabilities::SUBGROUP
+        | Capabilities::COOPERATIVE_MATRIX;
+    for variant in gemm_variants() {
+        assert!(sources().iter().any(|source| source.name == format!("gemm-f16-{variant}")), "{variant}");
+    }
     for source in sources() {
         let options = naga::front::wgsl::Options { parse_doc_comments: false, capabilities };
         let parsed = naga::front::wgsl::Frontend::new_with_options(options).parse(source.wgsl);
@@ -68,7 +73,7 @@ fn gemm_is_measured_checked_and_its_tuning_kept() {
     let Some(mut session) = session(Some(&cache)) else { return };
     for dtype in Dtype::ALL {
         let gemm = Gemm { m: 130, n: 70, k: 33, dtype };
-        let report = match run(session.as_mut(), Workload::Gemm(gemm), 20.0) {
+        let report = match run(session.as_mut(), &Workload::Gemm(gemm), 20.0) {
             Err(Stop::Unsupported(reason)) if dtype == Dtype::F16 => {
                 eprintln!("skipped: {reason}");
                 continue;
@@ -91,14 +96,14 @@ fn gemm_is_measured_checked_and_its_tuning_kept() {
 fn a_product_that_can_not_fit_the_time_is_skipped_with_its_estimate() {
     let Some(mut session) = session(None) else { return };
     // No device does 2^37 FLOPs four times, the filling and the tuning within a hundredth of a second.
-    match run(session.as_mut(), Workload::Gemm(Gemm { m: 4096, n: 4096, k: 4096, dtype: Dtype::F32 }), 0.01) {
+    match run(session.as_mut(), &Workload::Gemm(Gemm { m: 4096, n: 4096, k: 4096, dtype: Dtype::F32 }), 0.01) {
         Err(Stop::Skipped { reason, estimate_s: Some(estimate) }) => {
             assert!(estimate > 0.0 && reason.contains("budget"));
         }
         other => panic!("{other:?}"),
     }
     // Nor does any bind 16 TiB.
-    let stop = run(session.as_mut(), Workload::Bandwidth(Bandwidth { op: MemoryOp::Copy, array_bytes: 1 << 44 }), 1.0);
+    let stop = run(session.as_mut(), &Workload::Bandwidth(Bandwidth { op: MemoryOp::Copy, array_bytes: 1 << 44 }), 1.0);
     assert!(matches!(&stop, Err(Stop::Unsupported(reason)) if reason.contains("16 GiB")), "{stop:?}");
 }
 
@@ -108,7 +113,7 @@ fn bandwidth_is_measured_and_checked() {
     for op in MemoryOp::ALL {
         // Not a multiple of a workgroup's share.
         let array_bytes = (4 << 20) + 3 * 4096;
-        let report = run(session.as_mut(), Workload::Bandwidth(Bandwidth { op, array_bytes }), 60.0).unwrap();
+        let report = run(session.as_mut(), &Workload::Bandwidth(Bandwidth { op, array_bytes }), 60.0).unwrap();
         assert!(report.check.unwrap().passed());
         assert!(report.notes.iter().any(|note| note.contains("the array is")), "{:?}", report.notes);
         assert!(report.measurements[0].summary.median > 0.0);
@@ -120,7 +125,7 @@ fn a_sweep_has_one_checked_point_a_size_and_the_largest_first() {
     let Some(mut session) = session(None) else { return };
     for op in [MemoryOp::Read, MemoryOp::Triad] {
         let sweep = BandwidthSweep { op, min_bytes: 64 << 10, max_bytes: 256 << 10 };
-        let report = run(session.as_mut(), Workload::BandwidthSweep(sweep), 10.0).unwrap();
+        let report = run(session.as_mut(), &Workload::BandwidthSweep(sweep), 10.0).unwrap();
         let at: Vec<u64> = report.measurements.iter().filter_map(|measurement| measurement.at_bytes).collect();
         assert_eq!(at, [256 << 10, 64 << 10, 128 << 10]);
     }
@@ -129,7 +134,7 @@ fn a_sweep_has_one_checked_point_a_size_and_the_largest_first() {
 #[test]
 fn the_tensor_limit_is_found_and_freed() {
     let Some(mut session) = session(None) else { return };
-    let report = run(session.as_mut(), Workload::TensorLimit(TensorLimit { max_percent: 2 }), 10.0).unwrap();
+    let report = run(session.as_mut(), &Workload::TensorLimit(TensorLimit { max_percent: 2 }), 10.0).unwrap();
     let metrics: Vec<&str> = report.measurements.iter().map(|measurement| measurement.metric.as_str()).collect();
     assert_eq!(metrics, ["largest-binding", "largest-buffer", "total-held"]);
     assert!(report.measurements.iter().all(|measurement| measurement.stop == StopReason::Single));
@@ -156,6 +161,6 @@ fn cancel_ends_a_job_while_it_samples_and_the_session_goes_on() {
     assert!(asked.lock().unwrap().is_some(), "cancelled before it was asked for");
     // What was cancelled left nothing behind that spoils the next entry.
     let next = Workload::Bandwidth(Bandwidth { op: MemoryOp::Copy, array_bytes: 1 << 20 });
-    assert!(run(session.as_mut(), next, 1.5).unwrap().check.unwrap().passed());
+    assert!(run(session.as_mut(), &next, 1.5).unwrap().check.unwrap().passed());
     assert!(session.canary().unwrap().is_some_and(|seconds| seconds > 0.0));
 }

@@ -4,7 +4,7 @@
 #[expect(dead_code, reason = "build.rs reads the rest of the table")]
 mod gemm_variants;
 
-pub(super) use self::gemm_variants::{GEMM_VARIANTS, GemmVariant};
+pub(super) use self::gemm_variants::{GEMM_VARIANTS, GemmVariant, Unit as MultiplyUnit};
 use crate::workload::Dtype;
 
 /// One rendered shader.
