@@ -22,6 +22,9 @@ const ROW_BYTES: u64 = 4096;
 const CHUNK_ROWS: [u32; 6] = [2, 4, 8, 16, 32, 128];
 const CHUNK_ROWS_DEFAULT: u32 = 16;
 
+/// The most walks through the arrays in one dispatch.
+const WALKS_MAX: u32 = 16;
+
 /// Arrays below this may stay in a cache between passes.
 const LARGE_BYTES: u64 = 256 << 20;
 
@@ -36,10 +39,10 @@ struct Shape {
 }
 
 impl Shape {
-    /// Every element once: one chunk of `chunk_rows` rows a workgroup.
-    fn once(bytes: u64, chunk_rows: u32) -> Self {
+    /// Every element `walks` times, one walk through the arrays after the other: one chunk of `chunk_rows` rows a workgroup.
+    fn walks(bytes: u64, chunk_rows: u32, walks: u32) -> Self {
         let rows = (bytes / ROW_BYTES) as u32;
-        Self { rows, chunk_rows, groups: rows.div_ceil(chunk_rows), passes: 1, shift: 0 }
+        Self { rows, chunk_rows, groups: rows.div_ceil(chunk_rows) * walks, passes: 1, shift: 0 }
     }
 
     /// As many workgroups as fill a device, and enough passes over the array that launching costs nothing beside them.
@@ -61,7 +64,7 @@ impl Shape {
 
     /// The most workgroups that any sharing of these rows has, for the buffer of sums.
     fn most_groups(&self) -> u32 {
-        self.groups.max(self.rows.div_ceil(CHUNK_ROWS.into_iter().min().unwrap_or(1)))
+        self.groups.max(self.rows.div_ceil(CHUNK_ROWS.into_iter().min().unwrap_or(1)) * WALKS_MAX)
     }
 
     /// What the shaders are told.
@@ -89,7 +92,8 @@ impl Shape {
     /// Bytes of one array that an iteration moves.
     fn moved(&self) -> u64 {
         if self.shift == 0 {
-            return u64::from(self.rows) * ROW_BYTES;
+            let walks = u64::from(self.groups / self.chunks().max(1));
+            return u64::from(self.rows) * ROW_BYTES * walks;
         }
         let taken = (0..self.groups).flat_map(|group| self.chunks_of(group));
         taken.map(|chunk| self.chunk(chunk).len() as u64 * ROW_BYTES).sum()
@@ -148,16 +152,19 @@ impl Stream {
     /// decides, and no data sheet tells. Slow devices keep the default.
     fn tune(&mut self, gpu: &Gpu, context: &mut Context) -> Result<(), Stop> {
         const RUN_S: f64 = 0.02;
+        // Starting a dispatch and draining the device after it take some microseconds: nothing beside a few milliseconds.
+        const DISPATCH_S: f64 = 4e-3;
         context.phase(Phase::Tuning)?;
-        let start = self.work.probe(gpu, context)?;
-        if start > RUN_S {
+        let once_s = self.work.probe(gpu, context)?.max(1e-6);
+        if once_s > RUN_S {
             return Ok(());
         }
-        let iterations = (RUN_S / start.max(1e-6)).clamp(1.0, 1000.0) as u32;
-        let mut best = (self.shape, self.time_once(gpu, context, iterations)?);
+        let walks = (DISPATCH_S / once_s).ceil().clamp(1.0, f64::from(WALKS_MAX)) as u32;
+        let iterations = (RUN_S / (once_s * f64::from(walks))).clamp(1.0, 1000.0) as u32;
+        let mut best = (self.shape, f64::INFINITY);
         for chunk_rows in CHUNK_ROWS {
             context.check()?;
-            self.reshape(Shape::once(self.layout.bytes(), chunk_rows));
+            self.reshape(Shape::walks(self.layout.bytes(), chunk_rows, walks));
             let time = self.time_once(gpu, context, iterations)?;
             if time < best.1 {
                 best = (self.shape, time);
@@ -236,7 +243,7 @@ pub(super) fn run(gpu: &Gpu, bandwidth: Bandwidth, context: &mut Context) -> Res
     context.phase(Phase::Preparing)?;
     let Bandwidth { op, array_bytes } = bandwidth;
     let array_bytes = whole_rows(array_bytes)?;
-    let mut stream = Stream::new(gpu, context, op, array_bytes, Shape::once(array_bytes, CHUNK_ROWS_DEFAULT))?;
+    let mut stream = Stream::new(gpu, context, op, array_bytes, Shape::walks(array_bytes, CHUNK_ROWS_DEFAULT, 1))?;
     stream.tune(gpu, context)?;
     let measurement = stream.sample(gpu, context, &Policy::default())?;
     context.phase(Phase::Checking)?;
@@ -244,7 +251,9 @@ pub(super) fn run(gpu: &Gpu, bandwidth: Bandwidth, context: &mut Context) -> Res
     check.require()?;
     let mut report = report(vec![measurement], check, op);
     let chunk = binary_size(u64::from(stream.shape.chunk_rows) * ROW_BYTES);
-    report.settings.insert("bytes a workgroup".to_owned(), chunk);
+    let walks = stream.shape.groups / stream.shape.chunks().max(1);
+    report.settings.insert("read or written by a workgroup".to_owned(), chunk);
+    report.settings.insert("walks through the arrays in a dispatch".to_owned(), walks.to_string());
     let binding = gpu.limits.max_storage_buffer_binding_size;
     if stream.layout.bytes() < LARGE_BYTES {
         let size = binary_size(stream.layout.bytes());
@@ -354,7 +363,7 @@ mod tests {
     #[test]
     fn one_pass_takes_every_row_once() {
         for bytes in [4096, 15 * 4096, 64 << 10, (1 << 20) + 4096] {
-            let shape = Shape::once(bytes, CHUNK_ROWS_DEFAULT);
+            let shape = Shape::walks(bytes, CHUNK_ROWS_DEFAULT, 1);
             let rows: Vec<u32> =
                 (0..shape.groups).flat_map(|group| shape.chunks_of(group)).flat_map(|c| shape.chunk(c)).collect();
             assert_eq!(rows, (0..(bytes / ROW_BYTES) as u32).collect::<Vec<_>>());
