@@ -71,7 +71,7 @@ impl GemmVariant {
 
     /// Shared memory of a workgroup, at most.
     pub(crate) const fn workgroup_bytes(&self, half: bool) -> u32 {
-        if let Unit::Simt = self.unit {
+        if matches!(self.unit, Unit::Simt) {
             return self.stages * self.bk * (self.bm / 4 + self.pad() + self.bn / 4) * 16;
         }
         let (element, pad) = if half { (2, 8) } else { (4, 4) };
