@@ -112,9 +112,9 @@ fn rendered() -> Result<Vec<(String, String)>, Box<dyn Error>> {
 
 fn gemm(template: &str, variant: &GemmVariant, dtype: &str) -> Result<String, Box<dyn Error>> {
     fits(variant)?;
-    let &GemmVariant { name, bm, bn, bk, tm, tn, wm, wn, stages, group, .. } = variant;
+    let &GemmVariant { name, bm, bn, bk, tm, tn, wm, wn, stages, group, wide, .. } = variant;
     let (pad, frag) = (variant.pad(), variant.fragment());
-    let context = minijinja::context! { name, bm, bn, bk, tm, tn, wm, wn, stages, group, pad, frag, dtype };
+    let context = minijinja::context! { name, bm, bn, bk, tm, tn, wm, wn, stages, group, pad, frag, wide, dtype };
     let mut environment = minijinja::Environment::new();
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
     let text = environment
@@ -127,11 +127,13 @@ fn gemm(template: &str, variant: &GemmVariant, dtype: &str) -> Result<String, Bo
 fn fits(v: &GemmVariant) -> Result<(), String> {
     let threads = v.threads();
     let whole = |a: u32, b: u32| b > 0 && a.is_multiple_of(b);
+    let load = if v.wide { 8 } else { 4 };
     let staged = v.stages == 0
-        || (whole(v.bm * v.bk / 4, threads)
-            && whole(v.bk * v.bn / 4, threads)
-            && whole(threads, v.bk / 4)
-            && whole(threads, v.bn / 4));
+        || (whole(v.bm * v.bk / load, threads)
+            && whole(v.bk * v.bn / load, threads)
+            && whole(threads, v.bk / load)
+            && whole(threads, v.bn / load));
+    let loads = !v.wide || v.unit == Unit::Coop16;
     let tiled = whole(v.bm, v.wm) && whole(v.bn, v.wn);
     let vectors = if v.unit == Unit::Simt {
         whole(v.wm, v.tm) && whole(v.wn, v.tn) && whole(v.tm, 4) && whole(v.tn, 4) && whole(v.bk, 4)
@@ -139,7 +141,7 @@ fn fits(v: &GemmVariant) -> Result<(), String> {
         [v.wm, v.wn, v.bk].into_iter().all(|side| whole(side, v.fragment())) && v.stages > 0
     };
     let padded = whole(256, v.bm) && whole(256, v.bn) && whole(64, v.bk);
-    if staged && tiled && vectors && padded && v.group > 0 {
+    if staged && loads && tiled && vectors && padded && v.group > 0 {
         return Ok(());
     }
     Err(format!("shaders/gemm_variants.rs: the tiles of {} don't divide evenly", v.name))

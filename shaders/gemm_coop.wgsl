@@ -8,8 +8,9 @@
 {%- set unit = 4 if vulkan else 1 -%}
 {%- set pad = (8 if half else 4) // unit -%}
 {%- set la = bk // unit + pad -%}{%- set lb = bn // unit + pad -%}
-{%- set ra = bk // 4 -%}{%- set rb = bn // 4 -%}
-{%- set na = bm * bk // 4 // threads -%}{%- set nb = bk * bn // 4 // threads -%}
+{%- set vectors = 2 if wide else 1 -%}{%- set each = 4 * vectors -%}
+{%- set ra = bk // each -%}{%- set rb = bn // each -%}
+{%- set na = bm * bk // each // threads -%}{%- set nb = bk * bn // each // threads -%}
 {%- set sa_size = bm * la -%}{%- set sb_size = bk * lb -%}
 {%- set tile_type = "vec4<" ~ dtype ~ ">" if vulkan else dtype -%}
 {%- set mat = "coop_mat" ~ frag ~ "x" ~ frag -%}
@@ -29,6 +30,15 @@ enable wgpu_cooperative_matrix;
 override KEEP: u32 = 0u; // with an override, wgpu honours every unchecked option on Vulkan
 
 alias Stored = vec4<{{ dtype }}>;
+{% if wide -%}
+// 16 bytes, the widest load there is.
+struct Loaded {
+    low: Stored,
+    high: Stored,
+}
+{%- else -%}
+alias Loaded = Stored;
+{%- endif %}
 
 struct Params {
     lda: u32,        // vec4 in a stored row of A
@@ -41,8 +51,8 @@ struct Params {
     unused1: u32,
 }
 
-@group(0) @binding(0) var<storage, read> a: array<Stored>;
-@group(0) @binding(1) var<storage, read> b: array<Stored>;
+@group(0) @binding(0) var<storage, read> a: array<Loaded>;
+@group(0) @binding(1) var<storage, read> b: array<Loaded>;
 @group(0) @binding(2) var<storage, read_write> c: array<{{ "f32" if not half else ("vec4<f16>" if vulkan else "vec2<f16>") }}>;
 @group(0) @binding(3) var<uniform> p: Params;
 
@@ -54,14 +64,20 @@ var<workgroup> patch_out: array<f32, {{ subgroups * frag * frag }}>;
 {% endif %}
 {%- macro load(k, indent) %}
 {%- for i in range(na) %}
-{{ indent }}pa{{ i }} = a[(row0 + ar + {{ i * threads // ra }}u) * p.lda + ({{ k }}) / 4u + ac];
+{{ indent }}pa{{ i }} = a[(row0 + ar + {{ i * threads // ra }}u) * (p.lda / {{ vectors }}u) + ({{ k }}) / {{ each }}u + ac];
 {%- endfor %}
 {%- for i in range(nb) %}
-{{ indent }}pb{{ i }} = b[({{ k }} + br + {{ i * threads // rb }}u) * p.ldb + col0 / 4u + bc];
+{{ indent }}pb{{ i }} = b[({{ k }} + br + {{ i * threads // rb }}u) * (p.ldb / {{ vectors }}u) + col0 / {{ each }}u + bc];
 {%- endfor %}
 {%- endmacro %}
 {%- macro put(tile, at, value, indent) %}
-{%- if vulkan %}
+{%- if wide %}
+{{ indent }}{
+{{ indent }}    let d = {{ at }};
+{{ indent }}    {{ tile }}[d] = {{ value }}.low;
+{{ indent }}    {{ tile }}[d + 1u] = {{ value }}.high;
+{{ indent }}}
+{%- elif vulkan %}
 {{ indent }}{{ tile }}[{{ at }}] = {{ value }};
 {%- else %}
 {{ indent }}{
@@ -75,10 +91,10 @@ var<workgroup> patch_out: array<f32, {{ subgroups * frag * frag }}>;
 {%- endmacro %}
 {%- macro stage(sa_base, sb_base, indent) %}
 {%- for i in range(na) %}
-{{- put("sa", sa_base ~ "(ar + " ~ (i * threads // ra) ~ "u) * " ~ la ~ "u + ac * " ~ (4 // unit) ~ "u", "pa" ~ i, indent) }}
+{{- put("sa", sa_base ~ "(ar + " ~ (i * threads // ra) ~ "u) * " ~ la ~ "u + ac * " ~ (each // unit) ~ "u", "pa" ~ i, indent) }}
 {%- endfor %}
 {%- for i in range(nb) %}
-{{- put("sb", sb_base ~ "(br + " ~ (i * threads // rb) ~ "u) * " ~ lb ~ "u + bc * " ~ (4 // unit) ~ "u", "pb" ~ i, indent) }}
+{{- put("sb", sb_base ~ "(br + " ~ (i * threads // rb) ~ "u) * " ~ lb ~ "u + bc * " ~ (each // unit) ~ "u", "pb" ~ i, indent) }}
 {%- endfor %}
 {%- endmacro %}
 {%- macro multiply(sa_base, sb_base) %}
@@ -119,10 +135,10 @@ fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) grid: vec
     var c{{ i }}_{{ j }} = {{ mat }}<f32, C>();
 {%- endfor %}{% endfor %}
 {%- for i in range(na) %}
-    var pa{{ i }}: Stored;
+    var pa{{ i }}: Loaded;
 {%- endfor %}
 {%- for i in range(nb) %}
-    var pb{{ i }}: Stored;
+    var pb{{ i }}: Loaded;
 {%- endfor %}
 {{- load("0u", "    ") }}
 {% if stages == 1 %}

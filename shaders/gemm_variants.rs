@@ -37,6 +37,8 @@ pub(crate) struct GemmVariant {
     pub(crate) stages: u32,
     /// Rows of tiles in a band that is worked through column by column.
     pub(crate) group: u32,
+    /// Operands are loaded 16 bytes at a time, not 8: [`Unit::Coop16`] only.
+    pub(crate) wide: bool,
     /// Also tried on software devices, where the larger ones take seconds to compile.
     pub(crate) software: bool,
 }
@@ -71,7 +73,7 @@ impl GemmVariant {
 
     /// Shared memory of a workgroup, at most.
     pub(crate) const fn workgroup_bytes(&self, half: bool) -> u32 {
-        if let Unit::Simt = self.unit {
+        if matches!(self.unit, Unit::Simt) {
             return self.stages * self.bk * (self.bm / 4 + self.pad() + self.bn / 4) * 16;
         }
         let (element, pad) = if half { (2, 8) } else { (4, 4) };
@@ -89,7 +91,7 @@ const fn row(
     stages: u32,
     group: u32,
 ) -> GemmVariant {
-    GemmVariant { name, unit: Unit::Simt, bm, bn, bk, tm, tn, wm, wn, stages, group, software: false }
+    GemmVariant { name, unit: Unit::Simt, bm, bn, bk, tm, tn, wm, wn, stages, group, wide: false, software: false }
 }
 
 const fn coop(unit: Unit, name: &'static str, block: [u32; 3], patch: [u32; 2], stages: u32) -> GemmVariant {
@@ -100,9 +102,19 @@ const fn also_software(variant: GemmVariant) -> GemmVariant {
     GemmVariant { software: true, ..variant }
 }
 
+const fn wide(variant: GemmVariant) -> GemmVariant {
+    GemmVariant { wide: true, ..variant }
+}
+
 /// Every kernel, in the order in which they are tried.
 pub(crate) const GEMM_VARIANTS: &[GemmVariant] = &[
     // unit, name, [block m, n, k], [m, n a subgroup], stages
+    wide(coop(Unit::Coop16, "coop16-128x256x32-wide", [128, 256, 32], [64, 64], 1)),
+    wide(coop(Unit::Coop16, "coop16-256x128x32-wide", [256, 128, 32], [64, 64], 1)),
+    wide(coop(Unit::Coop16, "coop16-128x128x32-wide", [128, 128, 32], [64, 64], 1)),
+    wide(coop(Unit::Coop16, "coop16-128x128x32-x2-wide", [128, 128, 32], [64, 64], 2)),
+    wide(coop(Unit::Coop16, "coop16-128x128x64-wide", [128, 128, 64], [64, 64], 1)),
+    wide(coop(Unit::Coop16, "coop16-64x128x32-x2-wide", [64, 128, 32], [32, 64], 2)),
     coop(Unit::Coop16, "coop16-128x256x32", [128, 256, 32], [64, 64], 1),
     coop(Unit::Coop16, "coop16-256x128x32", [256, 128, 32], [64, 64], 1),
     coop(Unit::Coop16, "coop16-128x256x16-x2", [128, 256, 16], [64, 64], 2),
