@@ -83,3 +83,13 @@ pub struct Conditions {
     /// The window was open, and could paint between batches.
     pub window_open: bool,
 }
+
+/// Looks at the machine.
+pub fn detect() -> Machine {
+    Machine::default()
+}
+
+/// The machine's state now.
+pub fn conditions(window_open: bool) -> Conditions {
+    Conditions { window_open, ..Conditions::default() }
+}

@@ -1,0 +1,171 @@
+//! The queue that becomes the table of results.
+
+use eframe::egui::{Align, Button, Label, Layout, RichText, Sense, Ui};
+use egui_extras::{Column, TableBuilder, TableRow};
+
+use crate::ui::{
+    action::Action,
+    rows::{NONE, Row, Tone},
+    state::State,
+    theme::{self, Tokens},
+    widgets::{bar, card, tone_colour},
+};
+
+const ROW: f32 = 30.0;
+
+/// Narrower than this, the error and the ceiling are only in the details.
+const WIDE: f32 = 820.0;
+
+/// Draws the table: the entries of the run that is shown, else what the chosen suite would measure.
+pub(super) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
+    let rows = rows(state);
+    let selected = state.shown().and_then(|session| session.selected);
+    card(ui, |ui| {
+        let title = if state.shown().is_some() { "Results" } else { "What will be measured" };
+        ui.label(theme::section(title));
+        table_ui(ui, &rows, selected, actions, state.shown().is_some());
+    });
+}
+
+fn rows(state: &State) -> Vec<Row> {
+    if let Some(session) = state.shown() {
+        return (0..session.run.entries.len()).filter_map(|index| Row::of(session, index)).collect();
+    }
+    let Some(device) = state.device() else { return Vec::new() };
+    let workloads = state.choices.suite().workloads(device);
+    workloads.iter().map(|workload| Row::waiting(workload.title(), workload.parameters())).collect()
+}
+
+fn table_ui(ui: &mut Ui, rows: &[Row], selected: Option<usize>, actions: &mut Vec<Action>, selectable: bool) {
+    let tokens = Tokens::of(ui);
+    let wide = ui.available_width() >= WIDE;
+    ui.spacing_mut().item_spacing = eframe::egui::Vec2::new(theme::space::S, 0.0);
+    // A chosen row is quiet: the solid accent belongs to the primary button.
+    ui.visuals_mut().selection.bg_fill = tokens.hover;
+    ui.visuals_mut().selection.stroke.color = tokens.text;
+    ui.visuals_mut().widgets.hovered.bg_fill = tokens.hover;
+    let mut table = TableBuilder::new(ui)
+        .id_salt("results")
+        .vscroll(false)
+        .cell_layout(Layout::left_to_right(Align::Center))
+        .column(Column::exact(if wide { 150.0 } else { 130.0 }).clip(true))
+        .column(Column::exact(if wide { 150.0 } else { 120.0 }).clip(true))
+        .column(Column::exact(148.0))
+        .column(Column::exact(66.0));
+    if selectable {
+        table = table.sense(Sense::CLICK);
+    }
+    if wide {
+        table = table.column(Column::exact(72.0)).column(Column::exact(76.0));
+    }
+    let names: &[&str] = if wide {
+        &["Workload", "Parameters", "       Value", "95 %", "Error", "Of ceiling", "State"]
+    } else {
+        &["Workload", "Parameters", "       Value", "95 %", "State"]
+    };
+    let table = table.column(Column::remainder().at_least(120.0).clip(true)).header(26.0, |mut header| {
+        for name in names {
+            header.col(|ui| header_ui(ui, name));
+        }
+    });
+    table.body(|body| {
+        body.rows(ROW, rows.len(), |mut line| {
+            let index = line.index();
+            let Some(row) = rows.get(index) else { return };
+            line.set_selected(selected == Some(index));
+            line.set_overline(true);
+            let clicked = row_ui(&mut line, row, selected == Some(index), wide, selectable);
+            if clicked || (selectable && line.response().clicked()) {
+                actions.push(Action::Select(Some(index).filter(|_| selected != Some(index))));
+            }
+        });
+    });
+}
+
+fn header_ui(ui: &mut Ui, name: &str) {
+    let dim = Tokens::of(ui).dim;
+    let hint = match name.trim() {
+        "95 %" => "Half the 95 % interval of the median",
+        "Error" => "The relative error of the timed result against a reference",
+        "Of ceiling" => "The share of the best that this machine reached",
+        _ => "",
+    };
+    let text = theme::label(name.trim()).color(dim);
+    let response = if name.starts_with(' ') {
+        ui.add_space(24.0);
+        ui.label(text)
+    } else {
+        ui.label(text)
+    };
+    if !hint.is_empty() {
+        response.on_hover_text(hint);
+    }
+}
+
+fn row_ui(line: &mut TableRow<'_, '_>, row: &Row, on: bool, wide: bool, selectable: bool) -> bool {
+    let mut clicked = false;
+    line.col(|ui| clicked = title_ui(ui, row, on, selectable));
+    line.col(|ui| cell(ui, RichText::new(&row.parameters).color(Tokens::of(ui).dim)));
+    line.col(|ui| value_ui(ui, row));
+    line.col(|ui| number_cell(ui, &row.interval));
+    if wide {
+        line.col(|ui| number_cell(ui, &row.error));
+        line.col(|ui| number_cell(ui, &row.ceiling));
+    }
+    line.col(|ui| state_ui(ui, row));
+    clicked
+}
+
+/// The name, which the keyboard can reach to show the details.
+fn title_ui(ui: &mut Ui, row: &Row, on: bool, selectable: bool) -> bool {
+    let words = RichText::new(&row.title).color(Tokens::of(ui).text);
+    if !selectable {
+        cell(ui, words);
+        return false;
+    }
+    ui.spacing_mut().button_padding.x = 0.0;
+    let response = ui.add(Button::selectable(on, words).frame(false));
+    let name = row.name();
+    response.widget_info(|| eframe::egui::WidgetInfo::selected(eframe::egui::Role::Button, true, on, &name));
+    if response.has_focus() {
+        let ring = (1.5, Tokens::of(ui).accent_line);
+        let rect = response.rect.expand2(eframe::egui::vec2(4.0, -1.0));
+        ui.painter().rect_stroke(rect, 4, ring, eframe::egui::StrokeKind::Outside);
+    }
+    response.clicked()
+}
+
+fn cell(ui: &mut Ui, text: RichText) {
+    ui.add(Label::new(text).truncate());
+}
+
+fn number_cell(ui: &mut Ui, text: &str) {
+    let tokens = Tokens::of(ui);
+    let colour = if text == NONE { tokens.faint } else { tokens.dim };
+    ui.label(RichText::new(text).monospace().size(11.5).color(colour));
+}
+
+fn value_ui(ui: &mut Ui, row: &Row) {
+    let tokens = Tokens::of(ui);
+    let colour = if row.number == NONE { tokens.faint } else { tokens.text };
+    ui.label(RichText::new(row.aligned_number()).monospace().color(colour));
+    ui.label(theme::label(row.unit).color(tokens.dim));
+}
+
+fn state_ui(ui: &mut Ui, row: &Row) {
+    let tokens = Tokens::of(ui);
+    if matches!(row.state.tone, Tone::Active | Tone::Good) {
+        bar(ui, 44.0, row.state.share, row.state.tone);
+    }
+    for (word, reason) in &row.marks {
+        ui.label(theme::label(*word).color(tokens.warn)).on_hover_text(reason);
+    }
+    let colour = match row.state.tone {
+        Tone::Good => tokens.dim,
+        tone => tone_colour(tokens, tone),
+    };
+    let label = ui.add(Label::new(theme::label(&row.state.text).color(colour)).truncate());
+    if let Some(reason) = &row.state.reason {
+        label.on_hover_text(reason);
+    }
+}
