@@ -144,6 +144,12 @@ impl Command {
         }
     }
 
+    /// Whether all words typed are in the label, whatever the case.
+    pub fn is_called(&self, typed: &str) -> bool {
+        let label = self.label.to_lowercase();
+        typed.to_lowercase().split_whitespace().all(|word| label.contains(word))
+    }
+
     /// Whether all words typed are in the label or the tooltip, whatever the case.
     pub fn matches(&self, typed: &str) -> bool {
         let text = format!("{} {}", self.label, self.tooltip).to_lowercase();

@@ -102,6 +102,11 @@ impl App {
         self.performed.as_ref()
     }
 
+    /// Whether the background lane still owes something.
+    pub fn waits(&self) -> bool {
+        self.background.waits()
+    }
+
     /// Does what the person wants, if it makes sense now.
     pub fn perform(&mut self, context: &Context, action: Action) {
         if !self.state.allows(&action) {

@@ -82,6 +82,12 @@ impl Background {
         self.plan = Some(runner.background(move || Plan::make(&request, &engines)));
     }
 
+    /// Whether anything is under way.
+    pub(super) fn waits(&self) -> bool {
+        let listing = self.history.is_some() || self.writable.is_some() || self.opening.is_some();
+        listing || self.facts.is_some() || self.plan.is_some()
+    }
+
     /// Takes over what has arrived. A plan that has is returned, to be started.
     pub(super) fn poll(&mut self, state: &mut State) -> Option<Plan> {
         if let Some(Ok(facts)) = taken(&mut self.facts) {

@@ -22,11 +22,13 @@ impl Palette {
         // Taken before the text field sees them.
         let [up, down, enter] = [Key::ArrowUp, Key::ArrowDown, Key::Enter]
             .map(|key| context.input_mut(|input| input.consume_key(Modifiers::NONE, key)));
-        let listed: Vec<&Command> = COMMANDS
+        let mut listed: Vec<&Command> = COMMANDS
             .iter()
             .filter(|command| command.action != Action::Palette)
             .filter(|command| state.allows(&command.action) && command.matches(&self.typed))
             .collect();
+        // Words found in the label weigh more than words in the explanation.
+        listed.sort_by_key(|command| !command.is_called(&self.typed));
         let last = listed.len().saturating_sub(1);
         self.chosen = match (up, down) {
             (true, _) => self.chosen.saturating_sub(1),

@@ -9,7 +9,7 @@ use super::{
     widgets::card,
 };
 use crate::{
-    chart::{POINTS_MAX, Point, Series, sweep_curve, thin},
+    chart::{POINTS_MAX, Point, Series, sweep_curve, thin, ticks},
     record::Entry,
     units::{Quantity, Scale, Unit, binary_size, number},
 };
@@ -58,8 +58,11 @@ pub(super) fn timeline_chart(ui: &mut Ui, session: &Session, title: &'static str
     chart_card(ui, title, scale.name, &series, |ui| {
         let end = session.timeline.end().max(session.live.as_ref().map_or(0.0, |live| live.began.elapsed().as_secs_f64()));
         let tokens = Tokens::of(ui);
-        let seconds = AxisHints::new_x().formatter(|mark, _| format!("{} s", short(mark.value)));
-        let plot = base_plot(ui, title, seconds).label_formatter(move |at| hover_text(at, scale.name));
+        // The corner belongs to the other axis's zero.
+        let seconds = AxisHints::new_x().formatter(|mark, _| {
+            if mark.value > 0.0 { format!("{} s", short(mark.value)) } else { String::new() }
+        });
+        let plot = base_plot(ui, title, seconds).x_grid_spacer(|input| marks(input, 6)).label_formatter(move |at| hover_text(at, scale.name));
         let shown = plot.show(ui, |plot| {
             plot.set_plot_bounds_x(0.0..=end.max(SPAN_MIN_S));
             plot.set_plot_bounds_y(0.0..=max.map_or(1.0, |max| max / scale.factor * 1.1));
@@ -94,7 +97,7 @@ pub(super) fn sweep_chart(ui: &mut Ui, entry: &Entry) {
     let listed: Vec<Series> = series.into_iter().collect();
     chart_card(ui, "Bandwidth by size", scale.name, &listed, |ui| {
         let tokens = Tokens::of(ui);
-        let sizes = AxisHints::new_x().formatter(|mark, _| size_at(mark.value));
+        let sizes = AxisHints::new_x().formatter(|mark, _| size_at(mark.value)).label_spacing(24.0..=36.0);
         let plot = base_plot(ui, "sweep", sizes)
             .x_grid_spacer(octaves)
             .label_formatter(move |at| size_text(at, scale.name));
@@ -127,6 +130,7 @@ fn base_plot<'a>(ui: &Ui, id: &str, x_axis: AxisHints<'a>) -> Plot<'a> {
         .grid_color(tokens.line)
         .cursor_color(tokens.faint)
         .sense(Sense::hover())
+        .y_grid_spacer(|input| marks(input, 4))
         .custom_x_axes(vec![dress(x_axis)])
         .custom_y_axes(vec![dress(y_axis)])
 }
@@ -163,9 +167,16 @@ fn size_at(log2: f64) -> String {
     if (log2 - log2.round()).abs() > 1e-6 { String::new() } else { binary_size(log2.exp2().round() as u64) }
 }
 
-/// A mark at every third power of two, which leaves room for the words.
+/// Round marks, all of one rank.
+fn marks(input: GridInput, most: u32) -> Vec<GridMark> {
+    let list = ticks(input.bounds.0, input.bounds.1, most);
+    let step_size = list.get(1).zip(list.first()).map_or(1.0, |(second, first)| second - first);
+    list.into_iter().map(|value| GridMark { value, step_size }).collect()
+}
+
+/// A mark at every fourth power of two, which leaves room for the words.
 fn octaves(input: GridInput) -> Vec<GridMark> {
     let (low, high) = (input.bounds.0.ceil() as i32, input.bounds.1.floor() as i32);
-    let marks = (low..=high).filter(|power| (power - low) % 3 == 0);
-    marks.map(|power| GridMark { value: f64::from(power), step_size: 3.0 }).collect()
+    let marks = (low..=high).filter(|power| (power - low) % 4 == 0);
+    marks.map(|power| GridMark { value: f64::from(power), step_size: 4.0 }).collect()
 }

@@ -42,8 +42,11 @@ fn nav_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     let tokens = Tokens::of(ui);
     ui.spacing_mut().item_spacing.y = 2.0;
     ui.add_space(space::XS);
-    ui.label(theme::section("Roofline").color(tokens.text));
-    ui.add_space(space::M);
+    ui.horizontal(|ui| {
+        ui.add_space(space::M);
+        ui.label(theme::section("Roofline").color(tokens.text));
+    });
+    ui.add_space(space::S);
     for view in View::ALL {
         let action = Action::Show(view);
         let on = state.choices.view == view;
@@ -54,7 +57,11 @@ fn nav_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     }
     ui.with_layout(Layout::bottom_up(Align::Min), |ui| {
         let build = concat!(env!("CARGO_PKG_VERSION"), " · ", env!("ROOFLINE_COMMIT"));
-        ui.label(theme::label(concat!("Version ", env!("CARGO_PKG_VERSION"))).color(tokens.faint)).on_hover_text(build);
+        ui.horizontal(|ui| {
+            ui.add_space(space::M);
+            let version = theme::label(concat!("Version ", env!("CARGO_PKG_VERSION"))).color(tokens.faint);
+            ui.label(version).on_hover_text(build);
+        });
         ui.add_space(space::XS);
         if let Some(command) = command_of(&Action::Palette) {
             let keys = command.keys(ui.ctx());
@@ -110,7 +117,7 @@ fn banners_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
 fn status_ui(ui: &mut Ui, state: &State) {
     let tokens = Tokens::of(ui);
     let (left, right) = status_text(state);
-    Sides::new().shrink_left().truncate().show(
+    Sides::new().height(20.0).shrink_left().truncate().show(
         ui,
         |ui| {
             ui.label(theme::label(left).color(tokens.dim));

@@ -92,7 +92,7 @@ pub(super) fn facts(ui: &mut Ui, facts: &[(&'static str, String)]) {
         ui.horizontal_top(|ui| {
             ui.allocate_ui_with_layout(Vec2::new(names, 18.0), Layout::left_to_right(Align::Min), |ui| {
                 ui.set_width(names);
-                ui.label(theme::label(*name).color(tokens.dim));
+                ui.label(eframe::egui::RichText::new(*name).color(tokens.dim));
             });
             let value = eframe::egui::RichText::new(value).color(tokens.text);
             ui.add(eframe::egui::Label::new(value).wrap().selectable(true));

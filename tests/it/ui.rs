@@ -1,9 +1,16 @@
 //! The window, found and driven by role and label as a person or a screen reader would.
 
-use std::{path::Path, sync::mpsc::sync_channel};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use eframe::egui::{self, Key, Modifiers, accesskit::Role};
-use egui_kittest::{Harness, kittest::Queryable as _};
+use egui_kittest::{Harness, kittest::{NodeT as _, Queryable as _}};
 use roofline::{
     engine::{Engine, EngineId, Session as EngineSession},
     machine::{Conditions, Device, DeviceKind, DeviceLimits, Machine, PowerSource},
@@ -16,25 +23,23 @@ use roofline::{
     workload::{Bandwidth, BandwidthSweep, Dtype, Gemm, MemoryOp, Workload},
 };
 
-/// An engine whose driver never answers, so that a scene stays as it was set up.
-struct Silent;
+/// An engine with one device that can do nothing; its driver answers once the gate is open.
+struct Fake(Arc<AtomicBool>);
 
-impl Engine for Silent {
+impl Engine for Fake {
     fn id(&self) -> EngineId {
         EngineId::Wgpu
     }
 
     fn devices(&self) -> Result<Vec<Device>, String> {
-        let (_sender, receiver) = sync_channel::<()>(0);
-        let (keep, wait) = sync_channel::<()>(0);
-        std::mem::forget(keep);
-        wait.recv().ok();
-        drop(receiver);
-        Err("never".to_owned())
+        while !self.0.load(Ordering::Acquire) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(vec![device("metal:0", "Apple M5", false)])
     }
 
     fn open(&self, _device_id: &str) -> Result<Box<dyn EngineSession>, Stop> {
-        Err(Stop::Unsupported("a silent device".to_owned()))
+        Err(Stop::Unsupported("the fake device can do nothing".to_owned()))
     }
 }
 
@@ -169,26 +174,39 @@ fn finished_run() -> Run {
     run
 }
 
-/// A window of this size on an empty folder.
-fn window(size: [f32; 2], theme: egui::Theme, folder: &Path) -> Harness<'static, App> {
-    let store = Store::at(folder);
-    let choices = Choices {
-        theme: if theme == egui::Theme::Dark { egui::ThemePreference::Dark } else { egui::ThemePreference::Light }.into(),
-        ..Choices::default()
-    };
-    let build = move |creation: &mut eframe::CreationContext<'_>| {
-        App::new(&creation.egui_ctx, vec![Box::new(Silent)], store, choices).unwrap()
+/// The window's program on a folder, with a fake engine.
+fn app(context: &egui::Context, theme: egui::ThemePreference, folder: &Path, gate: &Arc<AtomicBool>) -> App {
+    let choices = Choices { theme: theme.into(), ..Choices::default() };
+    App::new(context, vec![Box::new(Fake(Arc::clone(gate)))], Store::at(folder), choices).unwrap()
+}
+
+/// A window of this size on this folder.
+fn window(size: [f32; 2], folder: &Path, gate: &Arc<AtomicBool>) -> Harness<'static, App> {
+    let build = |creation: &mut eframe::CreationContext<'_>| {
+        app(&creation.egui_ctx, egui::ThemePreference::Dark, folder, gate)
     };
     Harness::builder().with_size(size).with_os(egui::os::OperatingSystem::Nix).build_eframe(build)
 }
 
-/// A window that knows one device.
-fn ready(folder: &Path) -> Harness<'static, App> {
-    let mut harness = window([1200.0, 780.0], egui::Theme::Dark, folder);
+/// Takes news until the background lane owes nothing.
+fn settle(harness: &mut Harness<'static, App>) {
+    let start = Instant::now();
+    while harness.state().waits() && start.elapsed() < Duration::from_secs(20) {
+        harness.step();
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A window that knows its device.
+fn ready(size: [f32; 2], folder: &Path) -> Harness<'static, App> {
+    let mut harness = window(size, folder, &Arc::new(AtomicBool::new(true)));
+    settle(&mut harness);
     set_ready(harness.state_mut());
     harness.run();
     harness
 }
+
+const USUAL: [f32; 2] = [1200.0, 780.0];
 
 fn set_ready(app: &mut App) {
     let state = app.state_mut();
@@ -222,23 +240,44 @@ fn set_finished(app: &mut App) {
     set_running(app);
     app.state_mut().apply(Event::Saved("/data/runs/20261112T140200-1a2b.json".into()));
     app.state_mut().apply(Event::Ended(Box::new(finished_run())));
-    // The list is read again after a run; the silent engine keeps the lane busy.
+    // Nothing is read again, so that the scene stays as it is.
     app.state_mut().stale = false;
+}
+
+/// Everything that speaks against a start.
+fn set_doubts(app: &mut App) {
+    let state = app.state_mut();
+    state.devices = Devices::Found(vec![device("vulkan:0", "llvmpipe", true), device("metal:0", "Apple M5", false)]);
+    state.conditions = Some(Conditions {
+        power_source: PowerSource::Battery,
+        low_power_mode: Some(true),
+        load_average: Some(6.3),
+        ..Conditions::default()
+    });
+    state.warn("the run could not be saved (disk full); free some space");
+}
+
+fn open_finished(harness: &mut Harness<'static, App>, selected: Option<usize>) {
+    let mut session = roofline::ui::Session::saved(finished_run(), "/data/runs/20261112T140200-1a2b.json".into());
+    session.selected = selected;
+    harness.state_mut().state_mut().current = Some(session);
 }
 
 #[test]
 fn until_devices_are_known_nothing_can_be_run() {
     let folder = tempfile::tempdir().unwrap();
-    let mut harness = window([1200.0, 780.0], egui::Theme::Dark, folder.path());
+    let gate = Arc::new(AtomicBool::new(false));
+    let mut harness = window(USUAL, folder.path(), &gate);
     harness.run();
-    harness.get_by_label("Looking for devices…");
+    assert!(harness.query_all_by_label("Looking for devices…").count() > 0);
     assert!(harness.get_by_role_and_label(Role::Button, "Run suite").accesskit_node().is_disabled());
+    gate.store(true, Ordering::Release);
 }
 
 #[test]
 fn without_a_device_it_says_why_and_offers_to_look_again() {
     let folder = tempfile::tempdir().unwrap();
-    let mut harness = window([1200.0, 780.0], egui::Theme::Dark, folder.path());
+    let mut harness = ready(USUAL, folder.path());
     harness.state_mut().state_mut().devices = Devices::Missing("no Vulkan driver answers; install one".to_owned());
     harness.run();
     harness.get_by_label("No Vulkan driver answers; install one");
@@ -250,7 +289,7 @@ fn without_a_device_it_says_why_and_offers_to_look_again() {
 #[test]
 fn idle_shows_what_will_be_measured_and_starts_it() {
     let folder = tempfile::tempdir().unwrap();
-    let mut harness = ready(folder.path());
+    let mut harness = ready(USUAL, folder.path());
     harness.get_by_label("Quick suite");
     harness.get_by_label_contains("up to 45 s");
     assert_eq!(harness.query_all_by_label("Ready").count(), 10);
@@ -265,7 +304,7 @@ fn idle_shows_what_will_be_measured_and_starts_it() {
 #[test]
 fn running_shows_progress_and_cancel_takes_the_place_of_run() {
     let folder = tempfile::tempdir().unwrap();
-    let mut harness = ready(folder.path());
+    let mut harness = ready(USUAL, folder.path());
     set_running(harness.state_mut());
     harness.step();
     assert!(harness.query_by_role_and_label(Role::Button, "Run suite").is_none());
@@ -283,7 +322,7 @@ fn running_shows_progress_and_cancel_takes_the_place_of_run() {
 #[test]
 fn finished_rows_say_value_unit_doubt_and_failure() {
     let folder = tempfile::tempdir().unwrap();
-    let mut harness = ready(folder.path());
+    let mut harness = ready(USUAL, folder.path());
     set_finished(harness.state_mut());
     harness.run();
     assert_eq!(harness.query_all_by_label_contains("3.642").count(), 2, "as the best and in its row");
@@ -304,7 +343,7 @@ fn finished_rows_say_value_unit_doubt_and_failure() {
 #[test]
 fn the_palette_opens_by_keys_filters_and_runs() {
     let folder = tempfile::tempdir().unwrap();
-    let mut harness = ready(folder.path());
+    let mut harness = ready(USUAL, folder.path());
     harness.key_press_modifiers(Modifiers::COMMAND, Key::K);
     harness.run();
     harness.get_by_role(Role::TextInput).type_text("machine show");
@@ -324,7 +363,7 @@ fn the_palette_opens_by_keys_filters_and_runs() {
 #[test]
 fn the_keyboard_alone_is_enough() {
     let folder = tempfile::tempdir().unwrap();
-    let mut harness = ready(folder.path());
+    let mut harness = ready(USUAL, folder.path());
     harness.key_press_modifiers(Modifiers::COMMAND, Key::Num2);
     harness.run();
     assert_eq!(harness.state().state().choices.view, View::History);
@@ -352,7 +391,7 @@ fn the_keyboard_alone_is_enough() {
 #[test]
 fn history_lists_runs_and_unreadable_files_and_opens_one() {
     let folder = tempfile::tempdir().unwrap();
-    let mut harness = ready(folder.path());
+    let mut harness = ready(USUAL, folder.path());
     let path = Path::new("/data/runs/a.json");
     let broken = "the file is not a whole run file (EOF while parsing); it was left alone: /data/runs/b.json";
     let state = harness.state_mut().state_mut();
@@ -377,7 +416,7 @@ fn an_opened_run_can_be_closed_again() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::at(folder.path());
     let path = store.save(&finished_run()).unwrap();
-    let mut harness = ready(folder.path());
+    let mut harness = ready(USUAL, folder.path());
     harness.state_mut().state_mut().opened =
         Some(roofline::ui::Session::saved(Store::load(&path).unwrap(), path));
     harness.run();
@@ -390,16 +429,8 @@ fn an_opened_run_can_be_closed_again() {
 #[test]
 fn doubts_before_the_start_are_said() {
     let folder = tempfile::tempdir().unwrap();
-    let mut harness = ready(folder.path());
-    let state = harness.state_mut().state_mut();
-    state.devices = Devices::Found(vec![device("vulkan:0", "llvmpipe", true), device("metal:0", "Apple M5", false)]);
-    state.conditions = Some(Conditions {
-        power_source: PowerSource::Battery,
-        low_power_mode: Some(true),
-        load_average: Some(6.3),
-        ..Conditions::default()
-    });
-    state.warn("the run could not be saved (disk full); free some space");
+    let mut harness = ready(USUAL, folder.path());
+    set_doubts(harness.state_mut());
     harness.run();
     harness.get_by_label_contains("emulated in software");
     harness.get_by_label_contains("runs on battery");
@@ -415,8 +446,7 @@ fn doubts_before_the_start_are_said() {
 #[test]
 fn every_view_fits_the_smallest_window() {
     let folder = tempfile::tempdir().unwrap();
-    let mut harness = window([900.0, 600.0], egui::Theme::Light, folder.path());
-    set_ready(harness.state_mut());
+    let mut harness = ready([900.0, 600.0], folder.path());
     set_finished(harness.state_mut());
     for view in View::ALL {
         harness.state_mut().state_mut().choices.view = view;
@@ -435,24 +465,28 @@ fn every_view_fits_the_smallest_window() {
 fn pictures() {
     let Ok(pictures) = std::env::var("ROOFLINE_PICTURES") else { return };
     let folder = tempfile::tempdir().unwrap();
-    type Scene = (&'static str, fn(&mut App));
-    let scenes: [Scene; 6] = [
+    type Scene = (&'static str, fn(&mut Harness<'static, App>));
+    let scenes: [Scene; 9] = [
         ("idle", |_| {}),
-        ("running", set_running),
-        ("finished", set_finished),
-        ("detail", |app| {
-            set_finished(app);
-            app.state_mut().current.as_mut().unwrap().selected = Some(3);
-        }),
-        ("history", |app| {
+        ("running", |harness| set_running(harness.state_mut())),
+        ("finished", |harness| open_finished(harness, None)),
+        ("detail", |harness| open_finished(harness, Some(3))),
+        ("history", |harness| {
             let run = finished_run();
             let path = Path::new("/data/runs/a.json");
-            let mut list: Vec<Listed> = (0..30).map(|_| Listed::Run(RunHeader::of(path, &run))).collect();
-            list.push(Listed::Unreadable { path: "/data/runs/b.json".into(), reason: "the file is cut off".to_owned() });
-            app.state_mut().history = Some(list);
-            app.state_mut().choices.view = View::History;
+            let mut list: Vec<Listed> = (0..9).map(|_| Listed::Run(RunHeader::of(path, &run))).collect();
+            let reason = "the file is not a whole run file (EOF at line 1); it was left alone: /data/runs/b.json";
+            list.push(Listed::Unreadable { path: "/data/runs/b.json".into(), reason: reason.to_owned() });
+            harness.state_mut().state_mut().history = Some(list);
+            harness.state_mut().state_mut().choices.view = View::History;
         }),
-        ("machine", |app| app.state_mut().choices.view = View::Machine),
+        ("machine", |harness| harness.state_mut().state_mut().choices.view = View::Machine),
+        ("palette", |harness| harness.key_press_modifiers(Modifiers::COMMAND, Key::K)),
+        ("doubts", |harness| set_doubts(harness.state_mut())),
+        ("missing", |harness| {
+            let sentence = "no Vulkan driver answers; install your GPU's driver, or mesa-vulkan-drivers for a software one";
+            harness.state_mut().state_mut().devices = Devices::Missing(sentence.to_owned());
+        }),
     ];
     for (name, scene) in scenes {
         for (theme, size, scale) in [
@@ -461,15 +495,19 @@ fn pictures() {
             (egui::Theme::Dark, [900.0, 600.0], 1.0),
             (egui::Theme::Light, [1200.0, 780.0], 2.0),
         ] {
-            let store = Store::at(folder.path());
-            let preference = if theme == egui::Theme::Dark { egui::ThemePreference::Dark } else { egui::ThemePreference::Light };
-            let build = move |creation: &mut eframe::CreationContext<'_>| {
-                let choices = Choices { theme: preference.into(), ..Choices::default() };
-                App::new(&creation.egui_ctx, vec![Box::new(Silent)], store, choices).unwrap()
+            let preference = match theme {
+                egui::Theme::Dark => egui::ThemePreference::Dark,
+                egui::Theme::Light => egui::ThemePreference::Light,
             };
-            let mut harness = Harness::builder().with_size(size).with_pixels_per_point(scale).wgpu().build_eframe(build);
+            let gate = Arc::new(AtomicBool::new(true));
+            let build = |creation: &mut eframe::CreationContext<'_>| {
+                app(&creation.egui_ctx, preference, folder.path(), &gate)
+            };
+            let builder = Harness::builder().with_size(size).with_pixels_per_point(scale).with_theme(theme);
+            let mut harness = builder.wgpu().build_eframe(build);
+            settle(&mut harness);
             set_ready(harness.state_mut());
-            scene(harness.state_mut());
+            scene(&mut harness);
             harness.run_steps(4);
             let file = format!("{pictures}/{name}-{theme:?}-{}-{scale}x.png", size[0]);
             harness.render().unwrap().save(file).unwrap();

@@ -52,7 +52,8 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
 
 fn table_ui(ui: &mut Ui, listed: &[Listed], actions: &mut Vec<Action>) {
     let tokens = Tokens::of(ui);
-    ui.spacing_mut().item_spacing = eframe::egui::Vec2::new(space::S, 0.0);
+    // No gaps, so that the hairlines of a row meet.
+    ui.spacing_mut().item_spacing = eframe::egui::Vec2::ZERO;
     ui.visuals_mut().widgets.hovered.bg_fill = tokens.hover;
     let height = (ui.available_height() - space::XL).max(ROW * 3.0);
     let table = TableBuilder::new(ui)
@@ -61,12 +62,12 @@ fn table_ui(ui: &mut Ui, listed: &[Listed], actions: &mut Vec<Action>) {
         .max_scroll_height(height)
         .auto_shrink([false, true])
         .cell_layout(Layout::left_to_right(Align::Center))
-        .column(Column::exact(136.0).clip(true))
-        .column(Column::exact(72.0).clip(true))
+        .column(Column::exact(146.0).clip(true))
+        .column(Column::exact(82.0).clip(true))
         .column(Column::remainder().at_least(120.0).clip(true))
-        .columns(Column::exact(104.0), 2)
-        .column(Column::exact(72.0))
-        .column(Column::exact(84.0))
+        .columns(Column::exact(116.0), 2)
+        .column(Column::exact(80.0))
+        .column(Column::exact(92.0))
         .column(Column::exact(76.0));
     let names = ["Started", "Suite", "Device", "Best GEMM", "Bandwidth", "Done", "Took", "State"];
     let table = table.header(26.0, |mut header| {

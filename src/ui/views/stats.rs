@@ -41,7 +41,8 @@ pub(super) fn ui(ui: &mut Ui, state: &State) {
 
 fn stat_ui(ui: &mut Ui, stat: &Stat) {
     let tokens = Tokens::of(ui);
-    ui.spacing_mut().item_spacing.y = 2.0;
+    ui.spacing_mut().item_spacing.y = 3.0;
+    ui.spacing_mut().interact_size.y = 0.0;
     ui.label(theme::label(stat.label).color(tokens.dim));
     ui.horizontal(|ui| {
         ui.spacing_mut().item_spacing.x = 6.0;

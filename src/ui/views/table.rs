@@ -39,7 +39,8 @@ fn rows(state: &State) -> Vec<Row> {
 fn table_ui(ui: &mut Ui, rows: &[Row], selected: Option<usize>, actions: &mut Vec<Action>, selectable: bool) {
     let tokens = Tokens::of(ui);
     let wide = ui.available_width() >= WIDE;
-    ui.spacing_mut().item_spacing = eframe::egui::Vec2::new(theme::space::S, 0.0);
+    // No gaps, so that the hairlines of a row meet.
+    ui.spacing_mut().item_spacing = eframe::egui::Vec2::ZERO;
     // A chosen row is quiet: the solid accent belongs to the primary button.
     ui.visuals_mut().selection.bg_fill = tokens.hover;
     ui.visuals_mut().selection.stroke.color = tokens.text;
@@ -48,15 +49,15 @@ fn table_ui(ui: &mut Ui, rows: &[Row], selected: Option<usize>, actions: &mut Ve
         .id_salt("results")
         .vscroll(false)
         .cell_layout(Layout::left_to_right(Align::Center))
-        .column(Column::exact(if wide { 150.0 } else { 130.0 }).clip(true))
-        .column(Column::exact(if wide { 150.0 } else { 120.0 }).clip(true))
-        .column(Column::exact(148.0))
-        .column(Column::exact(66.0));
+        .column(Column::exact(if wide { 160.0 } else { 136.0 }).clip(true))
+        .column(Column::exact(if wide { 150.0 } else { 128.0 }).clip(true))
+        .column(Column::exact(154.0))
+        .column(Column::exact(76.0));
     if selectable {
         table = table.sense(Sense::CLICK);
     }
     if wide {
-        table = table.column(Column::exact(72.0)).column(Column::exact(76.0));
+        table = table.column(Column::exact(76.0)).column(Column::exact(84.0));
     }
     let names: &[&str] = if wide {
         &["Workload", "Parameters", "       Value", "95 %", "Error", "Of ceiling", "State"]
@@ -125,6 +126,12 @@ fn title_ui(ui: &mut Ui, row: &Row, on: bool, selectable: bool) -> bool {
     }
     ui.spacing_mut().button_padding.x = 0.0;
     let response = ui.add(Button::selectable(on, words).frame(false));
+    // The details take room from the table: the row just chosen stays in sight.
+    let id = eframe::egui::Id::unique("row-in-sight");
+    if on && ui.data(|data| data.get_temp::<String>(id)).is_none_or(|last| last != row.name()) {
+        response.scroll_to_me(Some(Align::Center));
+        ui.data_mut(|data| data.insert_temp(id, row.name()));
+    }
     let name = row.name();
     response.widget_info(|| eframe::egui::WidgetInfo::selected(eframe::egui::Role::Button, true, on, &name));
     if response.has_focus() {
@@ -148,24 +155,28 @@ fn number_cell(ui: &mut Ui, text: &str) {
 fn value_ui(ui: &mut Ui, row: &Row) {
     let tokens = Tokens::of(ui);
     let colour = if row.number == NONE { tokens.faint } else { tokens.text };
+    ui.spacing_mut().item_spacing.x = theme::space::S;
     ui.label(RichText::new(row.aligned_number()).monospace().color(colour));
     ui.label(theme::label(row.unit).color(tokens.dim));
 }
 
 fn state_ui(ui: &mut Ui, row: &Row) {
     let tokens = Tokens::of(ui);
-    if matches!(row.state.tone, Tone::Active | Tone::Good) {
+    ui.spacing_mut().item_spacing.x = theme::space::S;
+    // A reason takes the room of the bar.
+    if row.state.reason.is_none() {
         bar(ui, 44.0, row.state.share, row.state.tone);
-    }
-    for (word, reason) in &row.marks {
-        ui.label(theme::label(*word).color(tokens.warn)).on_hover_text(reason);
     }
     let colour = match row.state.tone {
         Tone::Good => tokens.dim,
         tone => tone_colour(tokens, tone),
     };
-    let label = ui.add(Label::new(theme::label(&row.state.text).color(colour)).truncate());
+    let label = Label::new(theme::label(&row.state.text).color(colour));
+    let label = ui.add(if row.marks.is_empty() { label.truncate() } else { label.extend() });
     if let Some(reason) = &row.state.reason {
         label.on_hover_text(reason);
+    }
+    for (word, reason) in &row.marks {
+        ui.label(theme::label(*word).color(tokens.warn)).on_hover_text(reason);
     }
 }
