@@ -150,11 +150,6 @@ impl Timeline {
         list
     }
 
-    /// The largest value of `unit`.
-    pub fn max(&self, unit: Unit) -> Option<f64> {
-        self.segments(unit).flat_map(|segment| &segment.points).map(|[_, y]| *y).reduce(f64::max)
-    }
-
     /// The time of the last value, in seconds.
     pub fn end(&self) -> f64 {
         self.segments.iter().filter_map(|segment| segment.points.last()).map(|[x, _]| *x).fold(0.0, f64::max)
@@ -230,7 +225,7 @@ mod tests {
         let pieces: Vec<_> = timeline.segments(Unit::FlopPerSecond).map(|piece| piece.points.clone()).collect();
         assert_eq!(pieces, [vec![[1.0, 1.0]], vec![[1.0, 1.0], [2.0, 2.0]], vec![[4.0, 4.0]]]);
         assert_eq!(timeline.series(Unit::BytePerSecond), [read]);
-        assert_eq!((timeline.max(Unit::FlopPerSecond), timeline.end()), (Some(4.0), 4.0));
+        assert_eq!(timeline.end(), 4.0);
     }
 
     #[test]

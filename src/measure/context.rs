@@ -191,7 +191,10 @@ pub struct Context {
 
 impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").field("cancel", &self.cancel).field("deadline", &self.deadline).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("cancel", &self.cancel)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
     }
 }
 

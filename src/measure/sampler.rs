@@ -23,7 +23,8 @@ impl BatchTime {
     /// The device's is used while it is sane: positive and at least 1 % of the wall time (timestamps read zero on some
     /// systems); and not above the wall time by more than 2 % and 50 µs, which only a wrong timestamp period explains.
     pub fn best(self) -> (Clock, f64) {
-        let sane = |device: &f64| *device > 0.0 && *device >= 0.01 * self.host_s && *device <= 1.02 * self.host_s + 50e-6;
+        let sane =
+            |device: &f64| *device > 0.0 && *device >= 0.01 * self.host_s && *device <= 1.02 * self.host_s + 50e-6;
         match self.device_s.filter(sane) {
             Some(device) => (Clock::DeviceTimestamps, device),
             None => (Clock::HostWall, self.host_s.max(1e-9)),
@@ -162,7 +163,8 @@ fn warm_up(
         let elapsed = start.elapsed().as_secs_f64();
         let steady = is_steady(&recent, AGREE);
         // Samples matter more than warm-up: a slow device keeps the time for them.
-        let share = context.remaining().as_secs_f64() < each * f64::from(iterations) * f64::from(policy.samples_min + 1);
+        let share =
+            context.remaining().as_secs_f64() < each * f64::from(iterations) * f64::from(policy.samples_min + 1);
         if elapsed >= policy.warm_up_max_s || (elapsed >= policy.warm_up_min_s && steady) || share {
             return Ok((iterations, WarmUp { seconds: elapsed, batches, steady }));
         }

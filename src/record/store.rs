@@ -36,7 +36,9 @@ pub enum SaveError {
         source: io::Error,
     },
     /// Another copy is measuring.
-    #[error("another copy of Roofline is measuring; wait until it has ended, since two at once would disturb each other")]
+    #[error(
+        "another copy of Roofline is measuring; wait until it has ended, since two at once would disturb each other"
+    )]
     Busy,
 }
 
@@ -238,7 +240,10 @@ impl RunHeader {
         let best = |unit| {
             let entries = run.entries.iter().filter(|entry| !entry.is_implausible());
             let values = entries.filter_map(|entry| entry.headline()).filter(|headline| headline.unit == unit);
-            values.filter(|headline| headline.at_bytes.is_none()).map(|headline| headline.summary.median).reduce(f64::max)
+            values
+                .filter(|headline| headline.at_bytes.is_none())
+                .map(|headline| headline.summary.median)
+                .reduce(f64::max)
         };
         let done = run.entries.iter().filter(|entry| entry.outcome == Outcome::Done).count();
         Self {

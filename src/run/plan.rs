@@ -204,7 +204,8 @@ impl Request {
         let mut list = Vec::new();
         if has(WorkloadKind::Bandwidth) {
             for array_bytes in &self.sizes.arrays {
-                let at = |op| Workload::Bandwidth(Bandwidth { array_bytes: *array_bytes, ..suite::bandwidth(op, device) });
+                let at =
+                    |op| Workload::Bandwidth(Bandwidth { array_bytes: *array_bytes, ..suite::bandwidth(op, device) });
                 list.extend(MemoryOp::ALL.map(at));
             }
         }

@@ -1,9 +1,16 @@
 //! The runner: one measuring lane, one background lane.
 
-use std::{io, sync::{Arc, mpsc::Receiver}};
+use std::{
+    io,
+    sync::{Arc, mpsc::Receiver},
+};
 
 use super::{ActiveRun, Plan, Wake};
-use crate::{engine::Engine, measure::Paints, record::{SaveError, Store}};
+use crate::{
+    engine::Engine,
+    measure::Paints,
+    record::{SaveError, Store},
+};
 
 /// Runs plans and background work.
 pub struct Runner {

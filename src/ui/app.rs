@@ -211,7 +211,8 @@ impl App {
 
     /// A window closed during a run cancels it and stays a moment, so that what is done is saved.
     fn close_when_saved(&mut self, context: &Context) {
-        if context.input(|input| input.viewport().close_requested()) && self.closing.is_none() && self.active.is_some() {
+        if context.input(|input| input.viewport().close_requested()) && self.closing.is_none() && self.active.is_some()
+        {
             context.send_viewport_cmd(ViewportCommand::CancelClose);
             self.closing = Some(Instant::now());
             self.cancel();

@@ -1,6 +1,9 @@
 //! The machine's facts as pairs of words, for the screen and the clipboard.
 
-use super::{rows::NONE, state::{Devices, State}};
+use super::{
+    rows::NONE,
+    state::{Devices, State},
+};
 use crate::{
     machine::{Conditions, Device, Machine, PowerSource},
     units::{Quantity, Unit, binary_size},

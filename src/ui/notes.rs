@@ -23,7 +23,8 @@ fn warn(text: impl Into<String>) -> Note {
 }
 
 /// Said of a device that is emulated.
-pub(super) const SOFTWARE: &str = "This device is emulated in software: these figures describe the processor, not a GPU";
+pub(super) const SOFTWARE: &str =
+    "This device is emulated in software: these figures describe the processor, not a GPU";
 
 /// What to know before a run.
 pub(super) fn before(device: &Device, machine: Option<&Machine>, conditions: Option<&Conditions>) -> Vec<Note> {

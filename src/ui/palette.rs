@@ -37,7 +37,8 @@ impl Palette {
         }
         .min(last);
         let id = Id::unique("palette");
-        let area = Area::new(id).order(eframe::egui::Order::Foreground).anchor(Align2::CENTER_TOP, Vec2::new(0.0, 96.0));
+        let area =
+            Area::new(id).order(eframe::egui::Order::Foreground).anchor(Align2::CENTER_TOP, Vec2::new(0.0, 96.0));
         let modal = Modal::new(id).area(area).backdrop_color(Tokens::of(ui).veil);
         let response = modal.show(&context, |ui| self.content_ui(ui, &listed, up || down));
         let run = if enter { listed.get(self.chosen).copied() } else { response.inner };
@@ -52,6 +53,7 @@ impl Palette {
         let tokens = Tokens::of(ui);
         ui.set_width(480.0);
         ui.spacing_mut().item_spacing.y = 2.0;
+        ui.visuals_mut().selection.stroke.color = tokens.accent_line;
         let field = TextEdit::singleline(&mut self.typed).hint_text("Find a command").desired_width(f32::INFINITY);
         let field = ui.add(field.margin(eframe::egui::Margin::symmetric(10, 8)));
         field.request_focus();
@@ -63,7 +65,7 @@ impl Palette {
             ui.label(theme::label("No command has these words").color(tokens.dim));
         }
         let mut clicked = None;
-        ScrollArea::vertical().max_height(360.0).show(ui, |ui| {
+        ScrollArea::vertical().max_height(460.0).show(ui, |ui| {
             for (place, command) in listed.iter().enumerate() {
                 let keys = command.keys(ui.ctx());
                 let button = Button::selectable(place == self.chosen, command.label).shortcut_text(keys);

@@ -9,7 +9,7 @@ use super::{
     widgets::card,
 };
 use crate::{
-    chart::{POINTS_MAX, Point, Series, sweep_curve, thin, ticks},
+    chart::{POINTS_MAX, Point, Segment, Series, sweep_curve, thin, ticks},
     record::Entry,
     units::{Quantity, Scale, Unit, binary_size, number},
 };
@@ -23,7 +23,7 @@ const SPAN_MIN_S: f64 = 10.0;
 fn chart_card(ui: &mut Ui, title: &str, unit: &str, series: &[Series], add: impl FnOnce(&mut Ui)) {
     card(ui, |ui| {
         let tokens = Tokens::of(ui);
-        Sides::new().show(
+        Sides::new().shrink_left().truncate().show(
             ui,
             |ui| {
                 ui.label(theme::section(title));
@@ -49,24 +49,32 @@ pub(super) fn empty_chart(ui: &mut Ui, title: &str, sentence: &str) {
 
 /// Rates of one unit over the time of the run.
 pub(super) fn timeline_chart(ui: &mut Ui, session: &Session, title: &'static str, unit: Unit) {
-    let (scale, series) = (session.scale(unit), session.timeline.series(unit));
-    let max = session.timeline.max(unit);
+    // An ended sweep has a chart of its own; its caches would only press the other lines down here.
+    let live = session.live.is_some();
+    let shown = |segment: &&Segment| live || !matches!(segment.series, Series::Sweep(_));
+    let segments: Vec<&Segment> = session.timeline.segments(unit).filter(shown).collect();
+    let max = segments.iter().flat_map(|segment| &segment.points).map(|[_, y]| *y).reduce(f64::max);
+    let scale = unit.scale_for(max.unwrap_or(1e9));
+    let mut series = session.timeline.series(unit);
+    series.retain(|series| !matches!(series, Series::Sweep(_)));
     let words = match max {
         Some(max) => format!("{title} over time, at most {}", Quantity::new(max, unit)),
         None => format!("{title} over time, no values yet"),
     };
     chart_card(ui, title, scale.name, &series, |ui| {
-        let end = session.timeline.end().max(session.live.as_ref().map_or(0.0, |live| live.began.elapsed().as_secs_f64()));
+        let end =
+            session.timeline.end().max(session.live.as_ref().map_or(0.0, |live| live.began.elapsed().as_secs_f64()));
         let tokens = Tokens::of(ui);
         // The corner belongs to the other axis's zero.
-        let seconds = AxisHints::new_x().formatter(|mark, _| {
-            if mark.value > 0.0 { format!("{} s", short(mark.value)) } else { String::new() }
-        });
-        let plot = base_plot(ui, title, seconds).x_grid_spacer(|input| marks(input, 6)).label_formatter(move |at| hover_text(at, scale.name));
+        let seconds = AxisHints::new_x()
+            .formatter(|mark, _| if mark.value > 0.0 { format!("{} s", short(mark.value)) } else { String::new() });
+        let plot = base_plot(ui, title, seconds)
+            .x_grid_spacer(|input| marks(input, 6))
+            .label_formatter(move |at| hover_text(at, scale.name));
         let shown = plot.show(ui, |plot| {
             plot.set_plot_bounds_x(0.0..=end.max(SPAN_MIN_S));
             plot.set_plot_bounds_y(0.0..=max.map_or(1.0, |max| max / scale.factor * 1.1));
-            for segment in session.timeline.segments(unit) {
+            for segment in segments {
                 let points = scaled(&segment.points, scale);
                 let (first, last) = (points.first().map_or(0.0, |p| p[0]), points.last().map_or(0.0, |p| p[0]));
                 let colour = if segment.warm_up { tokens.faint } else { tokens.data(segment.series.colour()) };
@@ -97,12 +105,11 @@ pub(super) fn sweep_chart(ui: &mut Ui, entry: &Entry) {
     let listed: Vec<Series> = series.into_iter().collect();
     chart_card(ui, "Bandwidth by size", scale.name, &listed, |ui| {
         let tokens = Tokens::of(ui);
-        let sizes = AxisHints::new_x().formatter(|mark, _| size_at(mark.value)).label_spacing(24.0..=36.0);
-        let plot = base_plot(ui, "sweep", sizes)
-            .x_grid_spacer(octaves)
-            .label_formatter(move |at| size_text(at, scale.name));
+        let sizes = AxisHints::new_x().formatter(|mark, _| size_at(mark.value));
+        let plot =
+            base_plot(ui, "sweep", sizes).x_grid_spacer(octaves).label_formatter(move |at| size_text(at, scale.name));
         let shown = plot.show(ui, |plot| {
-            plot.set_plot_bounds_x(first - 0.4..=last + 0.4);
+            plot.set_plot_bounds_x(first - 0.4..=last + 0.7);
             plot.set_plot_bounds_y(0.0..=(max / scale.factor * 1.1).max(1e-9));
             let (colour, points) = (tokens.data(series.map_or(0, Series::colour)), scaled(&curve, scale));
             let line = Line::new("", PlotPoints::from(points.clone())).color(colour).width(1.75);
@@ -131,7 +138,7 @@ fn base_plot<'a>(ui: &Ui, id: &str, x_axis: AxisHints<'a>) -> Plot<'a> {
         .cursor_color(tokens.faint)
         .sense(Sense::hover())
         .y_grid_spacer(|input| marks(input, 4))
-        .custom_x_axes(vec![dress(x_axis)])
+        .custom_x_axes(vec![dress(x_axis).label_spacing(24.0..=36.0)])
         .custom_y_axes(vec![dress(y_axis)])
 }
 
@@ -174,9 +181,9 @@ fn marks(input: GridInput, most: u32) -> Vec<GridMark> {
     list.into_iter().map(|value| GridMark { value, step_size }).collect()
 }
 
-/// A mark at every fourth power of two, which leaves room for the words.
+/// A mark at every fourth power of two, as 256 KiB, 4 MiB, 64 MiB, 1 GiB: room for the words, none in the corner.
 fn octaves(input: GridInput) -> Vec<GridMark> {
     let (low, high) = (input.bounds.0.ceil() as i32, input.bounds.1.floor() as i32);
-    let marks = (low..=high).filter(|power| (power - low) % 4 == 0);
+    let marks = (low..=high).filter(|power| power % 4 == 2);
     marks.map(|power| GridMark { value: f64::from(power), step_size: 4.0 }).collect()
 }

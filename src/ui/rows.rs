@@ -5,7 +5,7 @@ use crate::{
     analysis,
     measure::Phase,
     record::{Entry, MarkKind, Outcome, Run},
-    units::{percent, number},
+    units::{number, percent},
 };
 
 /// What stands for a value that isn't there.
@@ -154,9 +154,8 @@ pub(super) fn table_text(session: &Session) -> String {
     for row in rows {
         let marks: Vec<String> = row.marks.iter().map(|(word, reason)| format!("{word}: {reason}")).collect();
         let (unit, marks) = (row.unit.to_owned(), marks.join("; "));
-        let cells = [
-            row.title, row.parameters, row.number, unit, row.interval, row.error, row.ceiling, row.state.text, marks,
-        ];
+        let cells =
+            [row.title, row.parameters, row.number, unit, row.interval, row.error, row.ceiling, row.state.text, marks];
         lines.push(cells.map(|cell| cell.replace(['\t', '\n', '\r'], " ")).join("\t"));
     }
     lines.join("\n") + "\n"

@@ -7,7 +7,6 @@ use crate::{
     measure::{Phase, Progress},
     record::{Entry, Outcome, Run, RunState},
     run::Event,
-    units::Unit,
     workload::{Dtype, Workload},
 };
 
@@ -144,11 +143,6 @@ impl Session {
             (Some(_), _) => "Running",
             (None, state) => run_state_word(state),
         }
-    }
-
-    /// The unit of a chart, chosen for its largest value.
-    pub fn scale(&self, unit: Unit) -> crate::units::Scale {
-        unit.scale_for(self.timeline.max(unit).unwrap_or(1e9))
     }
 }
 

@@ -123,7 +123,7 @@ fn status_ui(ui: &mut Ui, state: &State) {
             ui.label(theme::label(left).color(tokens.dim));
         },
         |ui| {
-            ui.label(RichText::new(right).monospace().size(11.5).color(tokens.dim));
+            ui.label(theme::label(right).color(tokens.dim));
         },
     );
 }

@@ -229,7 +229,6 @@ impl State {
             Listed::Run(header) => Some(header),
             Listed::Unreadable { .. } => None,
         });
-        runs.filter(|run| run.suite == suite && run.device == device.name)
-            .find(|run| run.state == RunState::Finished)
+        runs.filter(|run| run.suite == suite && run.device == device.name).find(|run| run.state == RunState::Finished)
     }
 }

@@ -228,8 +228,7 @@ fn set_colours(style: &mut Style, tokens: &Tokens) {
     visuals.warn_fg_color = tokens.warn;
     visuals.weak_text_color = Some(tokens.dim);
     visuals.text_cursor.stroke = Stroke::new(1.5, tokens.accent_line);
-    visuals.popup_shadow =
-        Shadow { offset: [0, 6], blur: 20, spread: 0, color: Color32::from_black_alpha(60) };
+    visuals.popup_shadow = Shadow { offset: [0, 6], blur: 20, spread: 0, color: Color32::from_black_alpha(60) };
     visuals.window_shadow = visuals.popup_shadow;
     visuals.striped = false;
     visuals.indent_has_left_vline = false;

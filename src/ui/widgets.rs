@@ -36,14 +36,24 @@ pub(super) fn card<R>(ui: &mut Ui, add: impl FnOnce(&mut Ui) -> R) -> R {
 }
 
 /// A button for an action of the table: its words, its tooltip with the keys, off when it makes no sense now.
-pub(super) fn action_button(ui: &mut Ui, state: &State, action: &Action, actions: &mut Vec<Action>) -> Option<Response> {
+pub(super) fn action_button(
+    ui: &mut Ui,
+    state: &State,
+    action: &Action,
+    actions: &mut Vec<Action>,
+) -> Option<Response> {
     let command = command_of(action)?;
     let button = Button::new(command.label).min_size(Vec2::new(0.0, theme::CONTROL));
     Some(press(ui, state, button, command.hint(ui.ctx()), action, actions))
 }
 
 /// The one button of a view that stands out.
-pub(super) fn primary_button(ui: &mut Ui, state: &State, action: &Action, actions: &mut Vec<Action>) -> Option<Response> {
+pub(super) fn primary_button(
+    ui: &mut Ui,
+    state: &State,
+    action: &Action,
+    actions: &mut Vec<Action>,
+) -> Option<Response> {
     let (command, tokens) = (command_of(action)?, Tokens::of(ui));
     let words = theme::medium(command.label).color(tokens.on_accent);
     let button = Button::new(words).fill(tokens.accent).min_size(Vec2::new(104.0, theme::CONTROL));
@@ -104,10 +114,10 @@ pub(super) fn facts(ui: &mut Ui, facts: &[(&'static str, String)]) {
 pub(super) fn empty(ui: &mut Ui, sentence: &str, add: impl FnOnce(&mut Ui)) {
     let tokens = Tokens::of(ui);
     ui.vertical_centered(|ui| {
-        ui.add_space(space::XL * 2.0);
+        ui.add_space(space::XL);
         ui.label(eframe::egui::RichText::new(sentence).color(tokens.dim));
-        ui.add_space(space::XS);
+        ui.add_space(space::S);
         add(ui);
-        ui.add_space(space::XL * 2.0);
+        ui.add_space(space::XL);
     });
 }

@@ -77,8 +77,12 @@ impl WorkloadKind {
             Self::Bandwidth => {
                 "How fast arrays far larger than the caches are read and written, which bounds token generation"
             }
-            Self::BandwidthSweep => "Read bandwidth from 64 KiB to 1 GiB, whose plateaus show the caches and the memory",
-            Self::TensorLimit => "The largest single buffer that can be allocated and bound, and the total that can be held",
+            Self::BandwidthSweep => {
+                "Read bandwidth from 64 KiB to 1 GiB, whose plateaus show the caches and the memory"
+            }
+            Self::TensorLimit => {
+                "The largest single buffer that can be allocated and bound, and the total that can be held"
+            }
         }
     }
 }

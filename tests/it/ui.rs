@@ -10,7 +10,10 @@ use std::{
 };
 
 use eframe::egui::{self, Key, Modifiers, accesskit::Role};
-use egui_kittest::{Harness, kittest::{NodeT as _, Queryable as _}};
+use egui_kittest::{
+    Harness,
+    kittest::{NodeT as _, Queryable as _},
+};
 use roofline::{
     engine::{Engine, EngineId, Session as EngineSession},
     machine::{Conditions, Device, DeviceKind, DeviceLimits, Machine, PowerSource},
@@ -159,10 +162,9 @@ fn finished_run() -> Run {
     for index in 0..run.entries.len() {
         run.entries[index] = done(&run, index);
     }
-    run.entries[3].marks.push(Mark {
-        kind: MarkKind::Throttled,
-        reason: "the canary was 4.1 % slower after the entry".to_owned(),
-    });
+    run.entries[3]
+        .marks
+        .push(Mark { kind: MarkKind::Throttled, reason: "the canary was 4.1 % slower after the entry".to_owned() });
     run.entries[7].outcome =
         Outcome::Failed("wrong result: relative error 2.1e-1 against 1.0e-3 allowed (f64 dot products)".to_owned());
     run.entries[7].measurements.clear();
@@ -182,9 +184,8 @@ fn app(context: &egui::Context, theme: egui::ThemePreference, folder: &Path, gat
 
 /// A window of this size on this folder.
 fn window(size: [f32; 2], folder: &Path, gate: &Arc<AtomicBool>) -> Harness<'static, App> {
-    let build = |creation: &mut eframe::CreationContext<'_>| {
-        app(&creation.egui_ctx, egui::ThemePreference::Dark, folder, gate)
-    };
+    let build =
+        |creation: &mut eframe::CreationContext<'_>| app(&creation.egui_ctx, egui::ThemePreference::Dark, folder, gate);
     Harness::builder().with_size(size).with_os(egui::os::OperatingSystem::Nix).build_eframe(build)
 }
 
@@ -322,7 +323,7 @@ fn running_shows_progress_and_cancel_takes_the_place_of_run() {
 #[test]
 fn finished_rows_say_value_unit_doubt_and_failure() {
     let folder = tempfile::tempdir().unwrap();
-    let mut harness = ready(USUAL, folder.path());
+    let mut harness = ready([1200.0, 1200.0], folder.path());
     set_finished(harness.state_mut());
     harness.run();
     assert_eq!(harness.query_all_by_label_contains("3.642").count(), 2, "as the best and in its row");
@@ -382,6 +383,10 @@ fn the_keyboard_alone_is_enough() {
     harness.key_press(Key::Enter);
     harness.run();
     assert_eq!(harness.state().state().current.as_ref().unwrap().selected, Some(6));
+    harness.key_press(Key::ArrowDown);
+    harness.run();
+    assert_eq!(harness.state().state().current.as_ref().unwrap().selected, Some(7));
+    harness.get_by_label_contains("Wrong result: relative error 2.1e-1");
     harness.key_press_modifiers(Modifiers::COMMAND, Key::R);
     harness.step();
     harness.step();
@@ -406,7 +411,11 @@ fn history_lists_runs_and_unreadable_files_and_opens_one() {
     harness.get_by_label("Unreadable");
     harness.get_by_label_contains("The file is not a whole run file");
     harness.get_by_label("7.155 TFLOPS");
-    harness.query_all_by_role(Role::Button).find(|node| node.accesskit_node().label().is_some_and(|l| l.starts_with("Open "))).unwrap().click();
+    harness
+        .query_all_by_role(Role::Button)
+        .find(|node| node.accesskit_node().label().is_some_and(|l| l.starts_with("Open ")))
+        .unwrap()
+        .click();
     harness.run();
     assert_eq!(harness.state().performed(), Some(&Action::OpenRun(path.to_owned())));
 }
@@ -417,8 +426,7 @@ fn an_opened_run_can_be_closed_again() {
     let store = Store::at(folder.path());
     let path = store.save(&finished_run()).unwrap();
     let mut harness = ready(USUAL, folder.path());
-    harness.state_mut().state_mut().opened =
-        Some(roofline::ui::Session::saved(Store::load(&path).unwrap(), path));
+    harness.state_mut().state_mut().opened = Some(roofline::ui::Session::saved(Store::load(&path).unwrap(), path));
     harness.run();
     harness.get_by_label_contains("12 Nov 2026");
     harness.get_by_role_and_label(Role::Button, "Back to this machine").click();
@@ -484,7 +492,8 @@ fn pictures() {
         ("palette", |harness| harness.key_press_modifiers(Modifiers::COMMAND, Key::K)),
         ("doubts", |harness| set_doubts(harness.state_mut())),
         ("missing", |harness| {
-            let sentence = "no Vulkan driver answers; install your GPU's driver, or mesa-vulkan-drivers for a software one";
+            let sentence =
+                "no Vulkan driver answers; install your GPU's driver, or mesa-vulkan-drivers for a software one";
             harness.state_mut().state_mut().devices = Devices::Missing(sentence.to_owned());
         }),
     ];
@@ -500,9 +509,8 @@ fn pictures() {
                 egui::Theme::Light => egui::ThemePreference::Light,
             };
             let gate = Arc::new(AtomicBool::new(true));
-            let build = |creation: &mut eframe::CreationContext<'_>| {
-                app(&creation.egui_ctx, preference, folder.path(), &gate)
-            };
+            let build =
+                |creation: &mut eframe::CreationContext<'_>| app(&creation.egui_ctx, preference, folder.path(), &gate);
             let builder = Harness::builder().with_size(size).with_pixels_per_point(scale).with_theme(theme);
             let mut harness = builder.wgpu().build_eframe(build);
             settle(&mut harness);

@@ -99,7 +99,10 @@ fn facts_of(entry: &Entry) -> Vec<Fact> {
     if let Some(check) = &entry.check {
         let error = check.relative_error.map_or("not a number".to_owned(), |error| format!("{error:.1e}"));
         list.push(("Relative error", format!("{error}, {:.1e} allowed", check.tolerance)));
-        list.push(("Checked", format!("{} {}, {}", check.compared, if check.compared == 1 { "output" } else { "outputs" }, check.method)));
+        list.push((
+            "Checked",
+            format!("{} {}, {}", check.compared, if check.compared == 1 { "output" } else { "outputs" }, check.method),
+        ));
     }
     if let Some(canary) = entry.canary {
         let drift = canary.drift();

@@ -19,6 +19,9 @@ use crate::{
 
 const ROW: f32 = 30.0;
 
+/// Narrower than this, only the figures and the state fit.
+const WIDE: f32 = 780.0;
+
 /// A moment for people, in the local time zone.
 pub(super) fn when(at: Timestamp) -> String {
     at.to_zoned(TimeZone::system()).strftime("%-d %b %Y %H:%M").to_string()
@@ -55,6 +58,7 @@ fn table_ui(ui: &mut Ui, listed: &[Listed], actions: &mut Vec<Action>) {
     // No gaps, so that the hairlines of a row meet.
     ui.spacing_mut().item_spacing = eframe::egui::Vec2::ZERO;
     ui.visuals_mut().widgets.hovered.bg_fill = tokens.hover;
+    let wide = ui.available_width() >= WIDE;
     let height = (ui.available_height() - space::XL).max(ROW * 3.0);
     let table = TableBuilder::new(ui)
         .id_salt("history")
@@ -63,17 +67,19 @@ fn table_ui(ui: &mut Ui, listed: &[Listed], actions: &mut Vec<Action>) {
         .auto_shrink([false, true])
         .cell_layout(Layout::left_to_right(Align::Center))
         .column(Column::exact(146.0).clip(true))
-        .column(Column::exact(82.0).clip(true))
-        .column(Column::remainder().at_least(120.0).clip(true))
+        .column(Column::exact(80.0).clip(true))
+        .column(Column::remainder().at_least(100.0).clip(true))
         .columns(Column::exact(116.0), 2)
-        .column(Column::exact(80.0))
-        .column(Column::exact(92.0))
-        .column(Column::exact(76.0));
-    let names = ["Started", "Suite", "Device", "Best GEMM", "Bandwidth", "Done", "Took", "State"];
+        .columns(Column::exact(84.0), if wide { 3 } else { 1 });
+    let names: &[&str] = if wide {
+        &["Started", "Suite", "Device", "Best GEMM", "Bandwidth", "State", "Done", "Took"]
+    } else {
+        &["Started", "Suite", "Device", "Best GEMM", "Bandwidth", "State"]
+    };
     let table = table.header(26.0, |mut header| {
         for name in names {
             header.col(|ui| {
-                ui.label(theme::label(name).color(tokens.dim));
+                ui.label(theme::label(*name).color(tokens.dim));
             });
         }
     });
@@ -81,10 +87,10 @@ fn table_ui(ui: &mut Ui, listed: &[Listed], actions: &mut Vec<Action>) {
         body.rows(ROW, listed.len(), |mut line| {
             line.set_overline(true);
             match listed.get(line.index()) {
-                Some(Listed::Run(header)) => run_row(&mut line, header, actions),
+                Some(Listed::Run(header)) => run_row(&mut line, header, wide, actions),
                 Some(Listed::Unreadable { path, reason }) => {
                     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-                    unreadable_row(&mut line, &name, &capitalised(reason));
+                    unreadable_row(&mut line, &name, &capitalised(reason), if wide { 5 } else { 3 });
                 }
                 None => {}
             }
@@ -92,7 +98,7 @@ fn table_ui(ui: &mut Ui, listed: &[Listed], actions: &mut Vec<Action>) {
     });
 }
 
-fn run_row(line: &mut TableRow<'_, '_>, header: &RunHeader, actions: &mut Vec<Action>) {
+fn run_row(line: &mut TableRow<'_, '_>, header: &RunHeader, wide: bool, actions: &mut Vec<Action>) {
     let mut clicked = false;
     let started = when(header.started_at);
     line.col(|ui| {
@@ -109,16 +115,18 @@ fn run_row(line: &mut TableRow<'_, '_>, header: &RunHeader, actions: &mut Vec<Ac
     text_cell(line, &header.device, false);
     text_cell(line, &quantity(header.best_flops, Unit::FlopPerSecond), true);
     text_cell(line, &quantity(header.best_bandwidth, Unit::BytePerSecond), true);
-    text_cell(line, &format!("{done} of {all}"), false);
-    text_cell(line, &header.duration_s.map_or(NONE.to_owned(), duration), false);
     text_cell(line, run_state_word(header.state), false);
+    if wide {
+        text_cell(line, &format!("{done} of {all}"), false);
+        text_cell(line, &header.duration_s.map_or(NONE.to_owned(), duration), false);
+    }
     if clicked || line.response().clicked() {
         actions.push(Action::OpenRun(header.path.clone()));
     }
 }
 
 /// The reason takes the place of the device, the widest column.
-fn unreadable_row(line: &mut TableRow<'_, '_>, name: &str, reason: &str) {
+fn unreadable_row(line: &mut TableRow<'_, '_>, name: &str, reason: &str, rest: usize) {
     line.col(|ui| {
         ui.add(Label::new(RichText::new(name).color(Tokens::of(ui).dim)).truncate());
     });
@@ -128,7 +136,7 @@ fn unreadable_row(line: &mut TableRow<'_, '_>, name: &str, reason: &str) {
     line.col(|ui| {
         ui.add(Label::new(theme::label(reason).color(Tokens::of(ui).dim)).truncate());
     });
-    for _ in 0..5 {
+    for _ in 0..rest {
         line.col(|_| {});
     }
 }

@@ -8,7 +8,7 @@ use crate::{
     ui::{
         action::Action,
         notes, plot,
-        rows::{Tone, capitalised},
+        rows::capitalised,
         session::Session,
         state::{Devices, State},
         theme::{self, Tokens, space},
@@ -85,7 +85,11 @@ fn titles(state: &State) -> (String, String) {
         return (title, state.device().map(crate::machine::Device::label).unwrap_or_default());
     };
     let device = session.run.devices.first().map(crate::machine::Device::label).unwrap_or_default();
-    let when = if state.opened.is_some() { format!(" · {}", super::history::when(session.run.started_at)) } else { String::new() };
+    let when = if state.opened.is_some() {
+        format!(" · {}", super::history::when(session.run.started_at))
+    } else {
+        String::new()
+    };
     (format!("{} suite", capitalised(&session.run.suite.name)), format!("{device}{when}"))
 }
 
@@ -150,7 +154,8 @@ fn idle_text_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     let tokens = Tokens::of(ui);
     let Some(device) = state.device() else { return };
     let entries = state.choices.suite().workloads(device).len();
-    let text = if state.starting { "Starting…".to_owned() } else { format!("{entries} entries · {}", state.expected()) };
+    let text =
+        if state.starting { "Starting…".to_owned() } else { format!("{entries} entries · {}", state.expected()) };
     ui.label(theme::label(text).color(tokens.dim));
     if let Some(last) = state.last_run().filter(|_| state.shown().is_none()) {
         let hint = format!("{} · {}", super::history::when(last.started_at), last.headline());
@@ -161,8 +166,8 @@ fn idle_text_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
 }
 
 fn missing_ui(ui: &mut Ui, state: &State, reason: &str, actions: &mut Vec<Action>) {
-    ui.add_space(space::M);
-    note(ui, &notes::Note { tone: Tone::Warn, text: "There is no device to measure".to_owned() });
+    ui.add_space(space::XL);
+    ui.vertical_centered(|ui| ui.label(theme::section("There is no device to measure")));
     empty(ui, &capitalised(reason), |ui| {
         action_button(ui, state, &Action::LookAgain, actions);
     });

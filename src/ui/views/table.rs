@@ -1,6 +1,6 @@
 //! The queue that becomes the table of results.
 
-use eframe::egui::{Align, Button, Label, Layout, RichText, Sense, Ui};
+use eframe::egui::{Align, Button, Id, Key, Label, Layout, Modifiers, Popup, Pos2, Rect, RichText, Sense, Ui, Vec2};
 use egui_extras::{Column, TableBuilder, TableRow};
 
 use crate::ui::{
@@ -12,6 +12,7 @@ use crate::ui::{
 };
 
 const ROW: f32 = 30.0;
+const HEADER: f32 = 26.0;
 
 /// Narrower than this, the error and the ceiling are only in the details.
 const WIDE: f32 = 820.0;
@@ -23,8 +24,43 @@ pub(super) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     card(ui, |ui| {
         let title = if state.shown().is_some() { "Results" } else { "What will be measured" };
         ui.label(theme::section(title));
+        let top = ui.cursor().top() + HEADER;
         table_ui(ui, &rows, selected, actions, state.shown().is_some());
+        keep_in_sight(ui, top, selected);
+        if let Some(selected) = selected {
+            actions.extend(move_by_keys(ui, selected, rows.len()));
+        }
     });
+}
+
+/// The details take room from the table: a row that was just chosen is scrolled to, drawn or not.
+fn keep_in_sight(ui: &Ui, top: f32, selected: Option<usize>) {
+    let id = Id::unique("row-in-sight");
+    let last = ui.data(|data| data.get_temp::<Option<usize>>(id)).flatten();
+    if last == selected {
+        return;
+    }
+    ui.data_mut(|data| data.insert_temp(id, selected));
+    if let Some(index) = selected {
+        let row = Vec2::new(1.0, ROW);
+        let rect = Rect::from_min_size(Pos2::new(ui.min_rect().left(), top + ROW * index as f32), row);
+        ui.scroll_to_rect(rect.expand2(Vec2::new(0.0, ROW)), None);
+    }
+}
+
+/// Up and down go from row to row while the details are open.
+fn move_by_keys(ui: &Ui, selected: usize, rows: usize) -> Option<Action> {
+    let elsewhere = ui.memory(|memory| memory.top_modal_layer().is_some()) || Popup::is_any_open(ui.ctx());
+    if elsewhere || ui.text_edit_focused() {
+        return None;
+    }
+    let pressed = |key| ui.input_mut(|input| input.consume_key(Modifiers::NONE, key));
+    let next = match (pressed(Key::ArrowUp), pressed(Key::ArrowDown)) {
+        (true, _) => selected.saturating_sub(1),
+        (_, true) => (selected + 1).min(rows.saturating_sub(1)),
+        _ => selected,
+    };
+    (next != selected).then_some(Action::Select(Some(next)))
 }
 
 fn rows(state: &State) -> Vec<Row> {
@@ -40,7 +76,7 @@ fn table_ui(ui: &mut Ui, rows: &[Row], selected: Option<usize>, actions: &mut Ve
     let tokens = Tokens::of(ui);
     let wide = ui.available_width() >= WIDE;
     // No gaps, so that the hairlines of a row meet.
-    ui.spacing_mut().item_spacing = eframe::egui::Vec2::ZERO;
+    ui.spacing_mut().item_spacing = Vec2::ZERO;
     // A chosen row is quiet: the solid accent belongs to the primary button.
     ui.visuals_mut().selection.bg_fill = tokens.hover;
     ui.visuals_mut().selection.stroke.color = tokens.text;
@@ -64,7 +100,7 @@ fn table_ui(ui: &mut Ui, rows: &[Row], selected: Option<usize>, actions: &mut Ve
     } else {
         &["Workload", "Parameters", "       Value", "95 %", "State"]
     };
-    let table = table.column(Column::remainder().at_least(120.0).clip(true)).header(26.0, |mut header| {
+    let table = table.column(Column::remainder().at_least(120.0).clip(true)).header(HEADER, |mut header| {
         for name in names {
             header.col(|ui| header_ui(ui, name));
         }
@@ -126,12 +162,6 @@ fn title_ui(ui: &mut Ui, row: &Row, on: bool, selectable: bool) -> bool {
     }
     ui.spacing_mut().button_padding.x = 0.0;
     let response = ui.add(Button::selectable(on, words).frame(false));
-    // The details take room from the table: the row just chosen stays in sight.
-    let id = eframe::egui::Id::unique("row-in-sight");
-    if on && ui.data(|data| data.get_temp::<String>(id)).is_none_or(|last| last != row.name()) {
-        response.scroll_to_me(Some(Align::Center));
-        ui.data_mut(|data| data.insert_temp(id, row.name()));
-    }
     let name = row.name();
     response.widget_info(|| eframe::egui::WidgetInfo::selected(eframe::egui::Role::Button, true, on, &name));
     if response.has_focus() {
