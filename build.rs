@@ -1,12 +1,160 @@
-//! Stamps the commit and target into the build.
-use std::process::Command;
+//! Renders the shaders and proves that each translates; stamps commit and target; embeds Info.plist on macOS.
 
-fn main() {
+use std::{
+    error::Error,
+    fmt, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use naga::{
+    back::{msl, spv},
+    valid::{Capabilities, ValidationFlags, Validator},
+};
+
+#[path = "shaders/gemm_variants.rs"]
+#[expect(dead_code, reason = "the engine reads the rest of the table")]
+mod gemm_variants;
+
+use gemm_variants::{GEMM_VARIANTS, GemmVariant};
+
+/// What went wrong, printed as it is: main's error goes through Debug, which would escape the lines of a shader's message.
+struct Message(String);
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn main() -> Result<(), Message> {
+    // A path that is missing would make cargo run this script every time.
+    for path in
+        ["build.rs", "shaders", "src", "Cargo.toml", "Info.plist"].iter().filter(|path| Path::new(path).exists())
+    {
+        println!("cargo:rerun-if-changed={path}");
+    }
+    stamp();
+    embed_info_plist().and_then(|()| shaders()).map_err(|error| Message(error.to_string()))
+}
+
+/// The commit, with "+" when tracked files differ from it, and the target.
+fn stamp() {
     let git = |arguments: &[&str]| {
         let output = Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
         Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
+    for file in ["HEAD", "logs/HEAD"] {
+        if let Some(path) = git(&["rev-parse", "--git-path", file]).filter(|path| Path::new(path).exists()) {
+            println!("cargo:rerun-if-changed={path}");
+        }
+    }
+    let changed = git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|list| !list.is_empty());
     let commit = git(&["rev-parse", "--short=12", "HEAD"]).unwrap_or_else(|| "unknown".to_owned());
-    println!("cargo:rustc-env=ROOFLINE_COMMIT={commit}");
+    println!("cargo:rustc-env=ROOFLINE_COMMIT={commit}{}", if changed { "+" } else { "" });
     println!("cargo:rustc-env=ROOFLINE_TARGET={}", std::env::var("TARGET").unwrap_or_default());
+}
+
+/// A bare executable on macOS finds its bundle identity and high-resolution setting in a section of its own.
+fn embed_info_plist() -> Result<(), Box<dyn Error>> {
+    let plist = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("Info.plist");
+    if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "macos") && plist.exists() {
+        println!("cargo:rustc-link-arg-bins=-Wl,-sectcreate,__TEXT,__info_plist,{}", plist.display());
+    }
+    Ok(())
+}
+
+/// Writes every shader into OUT_DIR, and `shaders.rs`: the table of their names and texts.
+fn shaders() -> Result<(), Box<dyn Error>> {
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    let mut table = String::from("&[\n");
+    for (name, source) in rendered()? {
+        let file = out.join(format!("{name}.wgsl"));
+        // What stands there was proved when it was written.
+        if !fs::read_to_string(&file).is_ok_and(|before| before == source) {
+            prove(&source).map_err(|message| format!("shader {name} (see shaders/):\n{message}"))?;
+            fs::write(&file, &source)?;
+        }
+        table += &format!("    Source {{ name: {name:?}, wgsl: include_str!({:?}) }},\n", file.display().to_string());
+    }
+    table += "]\n";
+    fs::write(out.join("shaders.rs"), table)?;
+    Ok(())
+}
+
+/// Every shader's name and text: plain files as they are, the GEMM template once a variant and dtype.
+fn rendered() -> Result<Vec<(String, String)>, Box<dyn Error>> {
+    const TEMPLATE: &str = "gemm.wgsl";
+    let mut list = Vec::new();
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir("shaders")?.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
+    paths.sort();
+    for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "wgsl")) {
+        let text = fs::read_to_string(path)?;
+        if path.ends_with(TEMPLATE) {
+            for variant in GEMM_VARIANTS {
+                for dtype in ["f32", "f16"] {
+                    list.push((format!("gemm-{dtype}-{}", variant.name), gemm(&text, variant, dtype)?));
+                }
+            }
+        } else {
+            list.push((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), text));
+        }
+    }
+    Ok(list)
+}
+
+fn gemm(template: &str, variant: &GemmVariant, dtype: &str) -> Result<String, Box<dyn Error>> {
+    fits(variant)?;
+    let &GemmVariant { name, bm, bn, bk, tm, tn, wm, wn, stages, group, .. } = variant;
+    let pad = variant.pad();
+    let context = minijinja::context! { name, bm, bn, bk, tm, tn, wm, wn, stages, group, pad, dtype };
+    let mut environment = minijinja::Environment::new();
+    environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
+    let text = environment
+        .render_str(template, context)
+        .map_err(|error| format!("shaders/gemm.wgsl for {name}: {error:#}"))?;
+    Ok(text)
+}
+
+/// The divisions in the template must come out even.
+fn fits(v: &GemmVariant) -> Result<(), String> {
+    let threads = v.threads();
+    let whole = |a: u32, b: u32| b > 0 && a % b == 0;
+    let staged = v.stages == 0
+        || (whole(v.bm * v.bk / 4, threads)
+            && whole(v.bk * v.bn / 4, threads)
+            && whole(threads, v.bk / 4)
+            && whole(threads, v.bn / 4));
+    let tiled = whole(v.bm, v.wm) && whole(v.bn, v.wn) && whole(v.wm, v.tm) && whole(v.wn, v.tn);
+    let vectors = whole(v.tm, 4) && whole(v.tn, 4) && whole(v.bk, 4);
+    let padded = whole(256, v.bm) && whole(256, v.bn) && whole(32, v.bk);
+    if staged && tiled && vectors && padded && v.group > 0 {
+        return Ok(());
+    }
+    Err(format!("shaders/gemm_variants.rs: the tiles of {} don't divide evenly", v.name))
+}
+
+/// Parses, validates and translates a shader as wgpu would, for Vulkan and for Metal.
+fn prove(source: &str) -> Result<(), String> {
+    let capabilities = Capabilities::SHADER_FLOAT16 | Capabilities::SHADER_FLOAT16_IN_FLOAT32 | Capabilities::SUBGROUP;
+    let mut front = naga::front::wgsl::Frontend::new_with_options(naga::front::wgsl::Options {
+        parse_doc_comments: false,
+        capabilities,
+    });
+    let module = front.parse(source).map_err(|error| error.emit_to_string(source))?;
+    let info = Validator::new(ValidationFlags::all(), capabilities)
+        .validate(&module)
+        .map_err(|error| error.emit_to_string(source))?;
+    for entry in &module.entry_points {
+        let point = Some((naga::ShaderStage::Compute, entry.name.as_str()));
+        let (module, info) =
+            naga::back::pipeline_constants::process_overrides(&module, &info, point, &Default::default())
+                .map_err(|error| error.to_string())?;
+        let options = msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
+        msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
+            .map_err(|error| format!("Metal: {error}"))?;
+        spv::write_vec(&module, &info, &spv::Options::default(), None).map_err(|error| format!("SPIR-V: {error}"))?;
+    }
+    Ok(())
 }

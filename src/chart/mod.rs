@@ -165,8 +165,8 @@ pub fn ticks(low: f64, high: f64, most: u32) -> Vec<f64> {
     let power = 10_f64.powf(least.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|digit| digit * power).find(|step| *step >= least * (1.0 - 1e-9));
     let step = step.unwrap_or(10.0 * power);
-    let (first, last) = ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
-    (first..=last).map(|place| place as f64 * step).collect()
+    let places = (low / step - 1e-9).ceil() as i64..=(high / step + 1e-9).floor() as i64;
+    places.map(|place| place as f64 * step).collect()
 }
 
 /// The curve of a finished sweep: (log₂ of the array's bytes, median).
@@ -233,8 +233,7 @@ mod tests {
         assert_eq!(ticks(0.0, 155.3, 4), [0.0, 50.0, 100.0, 150.0]);
         assert_eq!(ticks(0.0, 1.0, 5), [0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]);
         assert_eq!(ticks(0.0, 34.0, 6), [0.0, 10.0, 20.0, 30.0]);
-        assert_eq!(ticks(1.0, 1.0, 4), []);
-        assert_eq!(ticks(0.0, f64::NAN, 4), []);
+        assert!(ticks(1.0, 1.0, 4).is_empty() && ticks(0.0, f64::NAN, 4).is_empty());
     }
 
     #[test]

@@ -1,1 +1,202 @@
-//! cli
+//! The headless face: flags in, tables and JSON out. The only room that knows clap, tables and progress bars.
+
+mod list;
+mod output;
+mod progress;
+mod run;
+mod system;
+mod table;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use self::output::Exit;
+use crate::{
+    engine::EngineId,
+    run::{Request, Sizes, SuiteName},
+    workload::{Dtype, MemoryOp, WorkloadKind},
+};
+
+/// Measures how fast this machine runs machine learning, and says why.
+///
+/// Without a command the window opens.
+#[derive(Debug, Parser)]
+#[command(name = "roofline", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do; the window opens without one.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// The folder for saved runs and tuning results
+    #[arg(long, global = true, value_name = "FOLDER", env = "ROOFLINE_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// What to do without a window.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a suite, or a part of one, and print the results
+    Run(Box<RunArguments>),
+    /// List suites, workloads, engines and devices, and why something is unavailable
+    List(FormatArguments),
+    /// Describe this machine
+    System(FormatArguments),
+    /// Open the window on a saved run
+    Open {
+        /// The run file
+        file: PathBuf,
+    },
+}
+
+/// How `list` and `system` print.
+#[derive(Debug, Args)]
+pub struct FormatArguments {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `run` measures and where it writes.
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// The suite: quick, standard or full
+    #[arg(long, default_value = "quick")]
+    pub suite: SuiteName,
+    /// Only these workloads: gemm, bandwidth, bandwidth-sweep, tensor-limit
+    #[arg(long, value_delimiter = ',')]
+    pub workload: Vec<WorkloadKind>,
+    /// Only these engines
+    #[arg(long, value_delimiter = ',')]
+    pub engine: Vec<EngineId>,
+    /// Instead of the suite's sizes: N or MxNxK for gemm, 256MiB or 1GiB an array for bandwidth
+    #[arg(long, value_delimiter = ',')]
+    pub size: Vec<String>,
+    /// Only these element types: f32, f16
+    #[arg(long, value_delimiter = ',')]
+    pub dtype: Vec<Dtype>,
+    /// Only these memory operations: read, write, copy, triad
+    #[arg(long, value_delimiter = ',')]
+    pub op: Vec<MemoryOp>,
+    /// The device: its id, its number in `roofline list`, or a part of its name
+    #[arg(long)]
+    pub device: Option<String>,
+    /// Seconds for all entries together, instead of the suite's
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, value_parser = parse_budget)]
+    pub budget: Option<f64>,
+    /// Where the results go; "-" is standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub output: String,
+    /// How the results are written; json if FILE ends in .json, else a table
+    #[arg(long)]
+    pub format: Option<Format>,
+    /// Keep no copy in the data folder
+    #[arg(long)]
+    pub no_save: bool,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Table,
+    /// The run file
+    Json,
+    /// One JSON line an entry, as each ends
+    Jsonl,
+}
+
+fn parse_budget(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_not_a_number| "not a number of seconds".to_owned())?;
+    if (1.0..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("choose from 1 to 86400 seconds".to_owned()) }
+}
+
+impl RunArguments {
+    /// What the flags ask for.
+    pub fn request(&self) -> Result<Request, String> {
+        let mut sizes = Sizes::default();
+        for size in &self.size {
+            sizes.add(size)?;
+        }
+        Ok(Request {
+            suite: self.suite,
+            workloads: self.workload.clone(),
+            engines: self.engine.clone(),
+            sizes,
+            dtypes: self.dtype.clone(),
+            operations: self.op.clone(),
+            device: self.device.clone(),
+            budget_s: self.budget,
+        })
+    }
+
+    /// How the results are written.
+    pub fn format(&self) -> Format {
+        let lower = self.output.to_lowercase();
+        self.format.unwrap_or(match lower.rsplit('.').next() {
+            Some("json") => Format::Json,
+            Some("jsonl") => Format::Jsonl,
+            _ => Format::Table,
+        })
+    }
+}
+
+/// Does what a command asks.
+pub fn perform(command: &Command, data_dir: PathBuf) -> Exit {
+    let result = match command {
+        Command::Run(arguments) => run::run(arguments, data_dir),
+        Command::List(format) => list::list(format.json, data_dir),
+        Command::System(format) => system::system(format.json, data_dir),
+        Command::Open { .. } => Err(output::Error::usage("the window opens a run file, this command does not")),
+    };
+    output::finish(result)
+}
+
+/// The platform's folder for this program's data.
+pub fn default_data_dir() -> Option<PathBuf> {
+    directories::ProjectDirs::from("", "", "Roofline").map(|folders| folders.data_dir().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(flags: &str) -> Result<Request, String> {
+        let words = ["roofline", "run"].into_iter().chain(flags.split_whitespace());
+        match Cli::try_parse_from(words).map_err(|error| error.to_string())?.command {
+            Some(Command::Run(arguments)) => arguments.request(),
+            _ => Err("not run".to_owned()),
+        }
+    }
+
+    #[test]
+    fn flags_become_a_request() {
+        let request = parsed("--suite full --workload gemm --size 512,1000x200x3 --dtype f16 --budget 30").unwrap();
+        assert_eq!(request.suite, SuiteName::Full);
+        assert_eq!(request.sizes.shapes, [(512, 512, 512), (1000, 200, 3)]);
+        assert_eq!(request.budget_s, Some(30.0));
+        assert_eq!(parsed("--size 256MiB").unwrap().sizes.arrays, [256 << 20]);
+    }
+
+    #[test]
+    fn wrong_flags_are_refused_with_what_to_write() {
+        for (flags, hint) in [
+            ("--suite slow", "quick, standard, full"),
+            ("--workload dance", "gemm"),
+            ("--size 0", "1 to 65536"),
+            ("--size 12x", "MxNxK"),
+            ("--size 99999999999", "no size"),
+            ("--size 1KiB", "4KiB"),
+            ("--size xMiB", "no size"),
+            ("--dtype f64", "f32, f16"),
+            ("--engine cuda", "wgpu"),
+            ("--budget -3", "--budget"),
+            ("--budget NaN", "1 to 86400"),
+            ("--format xml", "jsonl"),
+            ("--frobnicate", "--frobnicate"),
+        ] {
+            let error = parsed(flags).unwrap_err();
+            assert!(error.contains(hint), "{flags}: {error}");
+        }
+    }
+}

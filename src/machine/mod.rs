@@ -1,6 +1,16 @@
 //! The machine: hardware facts, operating system, power source, and the devices that engines find on it.
+//!
+//! Each platform is one thin file that gathers text and hands it to pure parsers, which are tested everywhere.
 
+#[cfg(any(target_os = "macos", test))]
+mod command;
 mod device;
+#[cfg(any(target_os = "linux", test))]
+mod linux;
+#[cfg(target_os = "macos")]
+mod macos;
+#[cfg(any(target_os = "macos", test))]
+mod macos_text;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -8,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use self::device::{Device, DeviceKind, DeviceLimits};
 
 /// What is known of the machine. Facts that the platform doesn't tell are absent, never guessed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Machine {
     /// The processor's or chip's name, as "Apple M5" or "AMD EPYC 9R14".
     pub chip: String,
@@ -84,12 +94,58 @@ pub struct Conditions {
     pub window_open: bool,
 }
 
-/// Looks at the machine.
+/// What is known of this machine. It may run the system's own tools, for up to a few seconds: keep it off the window's
+/// thread.
 pub fn detect() -> Machine {
-    Machine::default()
+    let mut machine = generic();
+    #[cfg(target_os = "linux")]
+    linux::fill(&linux::Root::default(), &mut machine);
+    #[cfg(target_os = "macos")]
+    macos::fill(&mut machine);
+    if machine.chip.is_empty() {
+        machine.chip = format!("{} processor", machine.architecture);
+    }
+    if machine.cpu_cores.is_empty() {
+        let count = sysinfo::System::physical_core_count().map_or(0, |count| count as u32);
+        machine.cpu_cores = if count > 0 { vec![CoreGroup { kind: "Core".to_owned(), count }] } else { Vec::new() };
+    }
+    machine
 }
 
-/// The machine's state now.
+/// The state of the machine now.
 pub fn conditions(window_open: bool) -> Conditions {
-    Conditions { window_open, ..Conditions::default() }
+    let mut conditions = Conditions {
+        load_average: sysinfo::System::load_average().ok().map(|load| load.one).filter(|one| one.is_finite()),
+        available_memory_bytes: memory().map_or(0, |system| system.available_memory()),
+        window_open,
+        ..Conditions::default()
+    };
+    #[cfg(target_os = "linux")]
+    linux::fill_power(&linux::Root::default(), &mut conditions);
+    #[cfg(target_os = "macos")]
+    macos::fill_power(&mut conditions);
+    conditions
+}
+
+/// What every platform tells alike.
+fn generic() -> Machine {
+    let logical_cpus = std::thread::available_parallelism().map_or(0, |count| count.get() as u32);
+    let os = OperatingSystem {
+        name: sysinfo::System::name().unwrap_or_else(|_| std::env::consts::OS.to_owned()),
+        version: sysinfo::System::os_version().unwrap_or_default(),
+        build: sysinfo::System::kernel_version().ok().filter(|build| !build.is_empty()),
+    };
+    Machine {
+        architecture: std::env::consts::ARCH.to_owned(),
+        logical_cpus,
+        memory_bytes: memory().map_or(0, |system| system.total_memory()),
+        os,
+        ..Machine::default()
+    }
+}
+
+fn memory() -> Option<sysinfo::System> {
+    let mut system = sysinfo::System::new().ok()?;
+    system.refresh_memory();
+    Some(system)
 }

@@ -14,17 +14,27 @@ use crate::units::Unit;
 
 /// A request to stop, shared between the one who asks and the job that notices.
 #[derive(Clone, Debug, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel {
+    own: Arc<AtomicBool>,
+    parent: Option<Arc<AtomicBool>>,
+}
 
 impl Cancel {
     /// Asks for the stop.
     pub fn request(&self) {
-        self.0.store(true, Ordering::Release);
+        self.own.store(true, Ordering::Release);
     }
 
-    /// Whether it was asked for.
+    /// Whether it was asked for, here or of the one this was made from.
     pub fn requested(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        let set = |flag: &AtomicBool| flag.load(Ordering::Acquire);
+        set(&self.own) || self.parent.as_deref().is_some_and(set)
+    }
+
+    /// One that also hears this one's request: a job's own, of its run's.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self { own: Arc::default(), parent: Some(Arc::clone(&self.own)) }
     }
 }
 
@@ -92,6 +102,11 @@ impl Paints {
     /// Whether something is being timed, so that news must wait for the next paint that the lane asks for.
     pub fn hushed(&self) -> bool {
         self.0.hushes.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether a window is there.
+    pub fn is_open(&self) -> bool {
+        self.0.open.load(Ordering::Acquire)
     }
 
     /// How many paints have begun so far.
@@ -185,8 +200,6 @@ pub struct Context {
     report: Box<dyn FnMut(Progress) + Send>,
     paints: Paints,
     last_paint: Instant,
-    /// The window keeps still as long as the job lasts.
-    _hush: Hush,
 }
 
 impl fmt::Debug for Context {
@@ -202,8 +215,7 @@ impl Context {
     /// A context whose job should end within `budget`. `report` must not block.
     pub fn new(cancel: Cancel, budget: Duration, paints: Paints, report: Box<dyn FnMut(Progress) + Send>) -> Self {
         let now = Instant::now();
-        let hush = paints.hush();
-        Self { cancel, deadline: now + budget, report, paints, last_paint: now, _hush: hush }
+        Self { cancel, deadline: now + budget, report, paints, last_paint: now }
     }
 
     /// A context that reports nowhere and can't be cancelled.
@@ -224,10 +236,12 @@ impl Context {
     /// Says what the job is doing, and notices Cancel.
     pub fn phase(&mut self, phase: Phase) -> Result<(), Stop> {
         self.check()?;
-        // A sample's phase is followed by a timed batch; the others are the moments to show.
-        let between_batches = !matches!(phase, Phase::Sampling { .. });
+        let (begins, timed_next) = (phase == Phase::Preparing, matches!(phase, Phase::Sampling { .. }));
         (self.report)(Progress::Phase(phase));
-        if between_batches {
+        if begins {
+            // The end of one entry and the start of the next show now, before the canary is timed.
+            self.paint();
+        } else if !timed_next {
             self.let_window_paint();
         }
         Ok(())
@@ -242,9 +256,13 @@ impl Context {
     pub fn let_window_paint(&mut self) {
         const TICK: Duration = Duration::from_millis(250);
         if self.last_paint.elapsed() >= TICK {
-            self.paints.wait_for_one(self.paints.begun());
-            self.last_paint = Instant::now();
+            self.paint();
         }
+    }
+
+    fn paint(&mut self) {
+        self.paints.wait_for_one(self.paints.begun());
+        self.last_paint = Instant::now();
     }
 
     /// How many paints of the window have begun: a batch that sees it change was disturbed.
@@ -275,13 +293,12 @@ mod tests {
     }
 
     #[test]
-    fn hushes_nest_and_a_job_holds_one() {
+    fn hushes_nest() {
         let paints = Paints::default();
-        let outer = paints.hush();
-        let context = Context::new(Cancel::default(), Duration::ZERO, paints.clone(), Box::new(|_| {}));
+        let (outer, inner) = (paints.hush(), paints.hush());
         drop(outer);
         assert!(paints.hushed());
-        drop(context);
+        drop(inner);
         assert!(!paints.hushed());
     }
 }

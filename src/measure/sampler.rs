@@ -32,6 +32,7 @@ impl BatchTime {
     }
 
     /// The sum of two batches run one after the other.
+    #[must_use]
     pub fn plus(self, other: Self) -> Self {
         let device_s = self.device_s.zip(other.device_s).map(|(a, b)| a + b);
         Self { host_s: self.host_s + other.host_s, device_s }
@@ -90,7 +91,7 @@ pub struct Rate<'a> {
 /// Below this many samples the median means little, and the job is skipped instead.
 const SAMPLES_LEAST: u32 = 3;
 
-/// The longest batch that may be repeated because the window painted, in seconds.
+/// The most batches of one measurement that are repeated because the window painted.
 const REPEAT_LIMIT: u32 = 20;
 
 /// Says whether work of `iteration_s` seconds an iteration fits in the time left; if not, it is skipped with its estimate.
@@ -292,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_steady_device_converges_at_ten_samples_with_calibrated_batches() {
-        let mut context = Context::detached(Duration::from_secs(60));
+        let mut context = Context::detached(Duration::from_mins(1));
         let m = sample(&mut context, &quick(), RATE, exactly(0.001)).unwrap();
         assert_eq!((m.stop, m.samples.len(), m.clock), (StopReason::Converged, 10, Clock::DeviceTimestamps));
         assert_eq!(m.samples[0].iterations, 100);
@@ -308,7 +309,7 @@ mod tests {
             let time = 0.01 * f64::from(iterations);
             Ok(BatchTime { host_s: time, device_s: Some(if calls == 9 { 0.0 } else { time / 2.0 }) })
         };
-        let m = sample(&mut Context::detached(Duration::from_secs(60)), &quick(), RATE, batch).unwrap();
+        let m = sample(&mut Context::detached(Duration::from_mins(1)), &quick(), RATE, batch).unwrap();
         assert_eq!(m.clock, Clock::HostWall);
         assert!((m.summary.median - 10_000.0).abs() < 1e-6);
     }
@@ -339,7 +340,7 @@ mod tests {
             Ok(BatchTime { host_s: time, device_s: None })
         };
         let policy = Policy { samples_max: 12, ..quick() };
-        let m = sample(&mut Context::detached(Duration::from_secs(60)), &policy, RATE, batch).unwrap();
+        let m = sample(&mut Context::detached(Duration::from_mins(1)), &policy, RATE, batch).unwrap();
         assert_eq!((m.stop, m.samples.len()), (StopReason::SampleLimit, 12));
     }
 
@@ -368,7 +369,7 @@ mod tests {
                 }
             })
         };
-        let mut context = Context::new(cancel, Duration::from_secs(60), Paints::default(), report);
+        let mut context = Context::new(cancel, Duration::from_mins(1), Paints::default(), report);
         assert_eq!(sample(&mut context, &quick(), RATE, exactly(0.01)), Err(Stop::Cancelled));
         assert_eq!(*seen.lock().unwrap(), 1);
     }
@@ -387,7 +388,7 @@ mod tests {
                 exactly(0.01)(&Context::detached(Duration::ZERO), iterations)
             }
         };
-        let mut context = Context::new(Cancel::default(), Duration::from_secs(60), paints, Box::new(|_| {}));
+        let mut context = Context::new(Cancel::default(), Duration::from_mins(1), paints, Box::new(|_| {}));
         let m = sample(&mut context, &quick(), RATE, batch).unwrap();
         assert_eq!(m.repeated_batches, 1);
         assert!(m.samples.iter().all(|sample| !sample.disturbed));

@@ -1,1 +1,116 @@
-//! One job on the measuring lane.
+//! One job on the measuring lane: open the device, canary, measure, canary, judge.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::PlannedJob;
+use crate::{
+    analysis,
+    engine::{Engine, EngineId, Session},
+    machine::{Device, Machine},
+    measure::{Context, Phase, Report, Stop},
+    record::{Canary, Entry, Outcome},
+};
+
+/// The device that is open, kept from job to job.
+pub(super) struct OpenSession {
+    engine: EngineId,
+    device: String,
+    session: Box<dyn Session>,
+}
+
+/// Everything that one job needs, moved to the measuring thread and back.
+pub(super) struct Bench {
+    /// The session of the job before, if it can be used again.
+    pub(super) open: Option<OpenSession>,
+    /// The facts that plausibility is judged by.
+    pub(super) machine: Machine,
+}
+
+impl Bench {
+    /// Runs the job to its end, whatever that is. The session is kept only if the device is still good.
+    pub(super) fn run(
+        &mut self,
+        engine: &dyn Engine,
+        device: &Device,
+        job: PlannedJob,
+        context: &mut Context,
+    ) -> Entry {
+        let mut entry = Entry::pending(job.workload, job.engine, &job.device);
+        entry.started_at = Some(Timestamp::now());
+        let start = Instant::now();
+        match self.measure(engine, &mut entry, context) {
+            Ok(report) => {
+                entry.fill(report);
+                entry.outcome = Outcome::Done;
+                analysis::judge(&mut entry, device, &self.machine);
+            }
+            Err(stop) => {
+                if matches!(stop, Stop::DeviceLost(_)) {
+                    self.open = None;
+                }
+                end_early(&mut entry, &stop);
+            }
+        }
+        entry.duration_s = Some(start.elapsed().as_secs_f64());
+        entry
+    }
+
+    fn measure(&mut self, engine: &dyn Engine, entry: &mut Entry, context: &mut Context) -> Result<Report, Stop> {
+        context.phase(Phase::Preparing)?;
+        let fits = |open: &OpenSession| open.engine == entry.engine && open.device == entry.device;
+        if !self.open.as_ref().is_some_and(fits) {
+            self.open = None;
+            let session = engine.open(&entry.device)?;
+            self.open = Some(OpenSession { engine: entry.engine, device: entry.device.clone(), session });
+        }
+        let Some(open) = &mut self.open else { return Err(Stop::Failed("no device is open".to_owned())) };
+        let before = canary(open.session.as_mut())?;
+        let report = open.session.run(&entry.workload, context)?;
+        let after = canary(open.session.as_mut())?;
+        entry.canary = before.zip(after).map(|(before_s, after_s)| Canary { before_s, after_s });
+        Ok(report)
+    }
+}
+
+/// The least of three timings: an interruption makes one slow, a lower clock makes all of them slow.
+fn canary(session: &mut dyn Session) -> Result<Option<f64>, Stop> {
+    let mut least: Option<f64> = None;
+    for _ in 0..3 {
+        let Some(seconds) = session.canary()? else { return Ok(None) };
+        least = Some(least.map_or(seconds, |before| before.min(seconds)));
+    }
+    Ok(least)
+}
+
+fn end_early(entry: &mut Entry, stop: &Stop) {
+    let message = stop.to_string();
+    entry.outcome = match stop {
+        Stop::Cancelled => Outcome::Cancelled,
+        Stop::Unsupported(_) => Outcome::Unsupported(message),
+        Stop::Skipped { estimate_s, .. } => {
+            entry.estimate_s = *estimate_s;
+            Outcome::Skipped(message)
+        }
+        Stop::Failed(_) | Stop::DeviceLost(_) => Outcome::Failed(message),
+    };
+}
+
+/// The time for the next entry: an equal share of what is left, at most `entry_max_s`.
+pub(super) fn entry_budget(left_s: f64, entries_left: usize, entry_max_s: f64) -> Duration {
+    let share = left_s.max(0.0) / entries_left.max(1) as f64;
+    Duration::from_secs_f64(share.min(entry_max_s))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_one_entry_leaves_over_the_others_get() {
+        assert_eq!(entry_budget(40.0, 10, 8.0), Duration::from_secs(4));
+        assert_eq!(entry_budget(40.0, 2, 8.0), Duration::from_secs(8));
+        assert_eq!(entry_budget(-1.0, 3, 8.0), Duration::ZERO);
+    }
+}

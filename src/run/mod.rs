@@ -12,7 +12,7 @@ use std::{
 
 pub use self::{
     plan::{Plan, PlanError, PlannedJob, Request, Sizes},
-    runner::Runner,
+    runner::{Runner, collect},
     suite::SuiteName,
 };
 use crate::{

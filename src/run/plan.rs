@@ -1,7 +1,5 @@
 //! From what was asked for to the list of jobs.
 
-use std::str::FromStr;
-
 use super::suite::{self, SuiteName};
 use crate::{
     engine::{Engine, EngineId},
@@ -54,7 +52,7 @@ pub struct Plan {
 }
 
 /// One workload on one engine and device.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedJob {
     /// What is measured.
     pub workload: Workload,
@@ -92,15 +90,15 @@ impl Sizes {
     /// Adds what `text` names: "4096" or "1000x200x300" for GEMM, "256MiB" or "1GiB" for arrays.
     pub fn add(&mut self, text: &str) -> Result<(), String> {
         let wrong = || format!("\"{text}\" is no size: write n, MxNxK, or an array size such as 64KiB, 256MiB, 1GiB");
-        if let Some(bytes) = array_size(text) {
-            let bytes = bytes.ok_or_else(wrong)?;
+        if text.to_ascii_lowercase().ends_with("ib") {
+            let bytes = array_size(text).ok_or_else(wrong)?;
             if !(4096..=1 << 40).contains(&bytes) {
                 return Err(format!("an array of {text} can't be measured: choose from 4KiB to 1TiB"));
             }
             self.arrays.push(bytes / 4096 * 4096);
             return Ok(());
         }
-        let numbers: Result<Vec<u32>, _> = text.split(['x', 'X', '×']).map(u32::from_str).collect();
+        let numbers: Result<Vec<u32>, _> = text.split(['x', 'X', '×']).map(str::parse).collect();
         let shape = match numbers.map_err(|_not_a_number| wrong())?.as_slice() {
             [n] => (*n, *n, *n),
             [m, n, k] => (*m, *n, *k),
@@ -114,13 +112,12 @@ impl Sizes {
     }
 }
 
-/// The bytes of "64KiB"; `Some(None)` if it has the suffix of an array size but no number.
-fn array_size(text: &str) -> Option<Option<u64>> {
+/// The bytes of "64KiB".
+fn array_size(text: &str) -> Option<u64> {
     let lower = text.to_ascii_lowercase();
-    let (digits, shift) = [("kib", 10), ("mib", 20), ("gib", 30)]
-        .into_iter()
-        .find_map(|(suffix, shift)| Some((lower.strip_suffix(suffix)?.trim().to_owned(), shift)))?;
-    Some(digits.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)))
+    let steps = [("kib", 10), ("mib", 20), ("gib", 30)];
+    let (digits, shift) = steps.iter().find_map(|(suffix, shift)| Some((lower.strip_suffix(suffix)?, shift)))?;
+    digits.trim().parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 impl Plan {

@@ -2,35 +2,342 @@
 
 use std::{
     io,
-    sync::{Arc, mpsc::Receiver},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    time::{Duration, Instant},
 };
 
-use super::{ActiveRun, Plan, Wake};
+use jiff::Timestamp;
+use tokio::{runtime::Runtime, sync::Semaphore, task::JoinHandle};
+
+use super::{
+    ActiveRun, Event, Plan, PlannedJob, Wake,
+    job::{Bench, entry_budget},
+};
 use crate::{
     engine::Engine,
-    measure::Paints,
-    record::{SaveError, Store},
+    machine,
+    measure::{Cancel, Context, Paints},
+    record::{AppInfo, Entry, FORMAT_VERSION, Outcome, Run, RunLock, RunState, SaveError, Store},
 };
 
-/// Runs plans and background work.
+/// The most events that wait to be read; progress beyond it is dropped.
+const EVENTS_MAX: usize = 1024;
+/// How long a job has to notice Cancel before it is abandoned.
+const CANCEL_GRACE: Duration = Duration::from_millis(400);
+/// How much longer than its budget a job may take before it counts as hanging: kernels are built and checked beside it.
+const HANG_GRACE: Duration = Duration::from_secs(15);
+/// How often the lane looks for Cancel and for the end of a job.
+const POLL: Duration = Duration::from_millis(10);
+
+/// Runs plans on the measuring lane and everything else on the background lane.
 pub struct Runner {
-    #[expect(dead_code)]
+    runtime: Option<Runtime>,
     engines: Arc<[Box<dyn Engine>]>,
+    store: Store,
+    wake: Wake,
+    /// A run goes on, or a job that was abandoned has not returned: nothing may be measured beside it.
+    measuring: Arc<AtomicBool>,
+    background: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Runner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runner").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Runner {
+    /// Doesn't wait for a job that hangs.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Runner {
-    /// A runner over `engines` that saves into `store`.
-    pub fn new(engines: Arc<[Box<dyn Engine>]>, _store: Store, _wake: Wake) -> io::Result<Self> {
-        Ok(Self { engines })
+    /// A runner over `engines` that saves into `store`. `wake` is called after every event but progress.
+    pub fn new(engines: Arc<[Box<dyn Engine>]>, store: Store, wake: Wake) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("roofline-runner")
+            .enable_time()
+            .build()?;
+        let background = Arc::new(Semaphore::new(1));
+        Ok(Self { runtime: Some(runtime), engines, store, wake, measuring: Arc::default(), background })
     }
 
-    /// Starts a run; `Busy` if one goes on here or in another copy of the program.
-    pub fn start(&self, _plan: Plan, _paints: Paints) -> Result<ActiveRun, SaveError> {
-        Err(SaveError::Busy)
+    /// The engines it runs.
+    pub fn engines(&self) -> &Arc<[Box<dyn Engine>]> {
+        &self.engines
     }
 
-    /// Runs `work` on the background lane, one at a time, never beside a measurement of this program; its result arrives on the receiver and wakes the window.
-    pub fn background<T: Send + 'static>(&self, _work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
-        std::sync::mpsc::sync_channel(1).1
+    /// Starts a run. [`SaveError::Busy`] if one goes on, here or in another copy of the program. A folder that can't be
+    /// written is no reason not to measure: the run is kept in memory, and [`Event::SaveFailed`] says so.
+    pub fn start(&self, plan: Plan, paints: Paints) -> Result<ActiveRun, SaveError> {
+        let Some(runtime) = &self.runtime else { return Err(SaveError::Busy) };
+        if self.measuring.swap(true, Ordering::AcqRel) {
+            return Err(SaveError::Busy);
+        }
+        let lock = match self.store.lock() {
+            Ok(lock) => Some(lock),
+            Err(SaveError::Io { .. }) => None,
+            Err(busy @ SaveError::Busy) => {
+                self.measuring.store(false, Ordering::Release);
+                return Err(busy);
+            }
+        };
+        let (sender, events) = sync_channel(EVENTS_MAX);
+        let cancel = Cancel::default();
+        let lane = Lane {
+            engines: Arc::clone(&self.engines),
+            store: self.store.clone(),
+            teller: Teller { sender, wake: Arc::clone(&self.wake) },
+            cancel: cancel.clone(),
+            paints,
+            plan,
+            busy: Arc::new(Busy { measuring: Arc::clone(&self.measuring), _lock: lock }),
+        };
+        runtime.spawn(lane.run());
+        Ok(ActiveRun { events, cancel })
     }
+
+    /// Runs light work (listing devices, reading run files) on the background lane, one piece after another. Its result
+    /// arrives on the receiver, and wakes the window.
+    pub fn background<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+        let (sender, receiver) = sync_channel(1);
+        if let Some(runtime) = &self.runtime {
+            let (lane, wake) = (Arc::clone(&self.background), Arc::clone(&self.wake));
+            runtime.spawn(async move {
+                let Ok(_permit) = lane.acquire().await else { return };
+                // A panic ends the task alone: the receiver sees that nothing came.
+                if let Ok(value) = tokio::task::spawn_blocking(work).await {
+                    sender.send(value).ok();
+                }
+                wake();
+            });
+        }
+        receiver
+    }
+}
+
+/// Held as long as anything is measured, also by a job that was abandoned: freed by whoever ends last.
+struct Busy {
+    measuring: Arc<AtomicBool>,
+    _lock: Option<RunLock>,
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.measuring.store(false, Ordering::Release);
+    }
+}
+
+/// Sends events and wakes the one who reads them.
+#[derive(Clone)]
+struct Teller {
+    sender: SyncSender<Event>,
+    wake: Wake,
+}
+
+impl Teller {
+    fn tell(&self, event: Event) {
+        // Nobody listens any more: the run goes on and is saved all the same.
+        self.sender.send(event).ok();
+        (self.wake)();
+    }
+}
+
+/// The measuring lane for one run.
+struct Lane {
+    engines: Arc<[Box<dyn Engine>]>,
+    store: Store,
+    teller: Teller,
+    cancel: Cancel,
+    paints: Paints,
+    plan: Plan,
+    busy: Arc<Busy>,
+}
+
+/// How a job came back.
+enum Returned {
+    /// With its entry, and the bench to go on with.
+    Entry(Box<Entry>, Box<Bench>),
+    /// Not: it panicked, or was abandoned. The outcome says which.
+    Nothing(Outcome),
+}
+
+impl Lane {
+    async fn run(self) {
+        let window_open = self.paints.is_open();
+        let facts = tokio::task::spawn_blocking(move || (machine::detect(), machine::conditions(window_open))).await;
+        let (machine, conditions) = facts.unwrap_or_default();
+        let mut bench = None;
+        let mut run = begin(&self.plan, machine, conditions);
+        self.teller.tell(Event::Begun(Box::new(run.clone())));
+        self.save(&run).await;
+        // Until the run ends, the window paints only when a job asks: news shows when the next entry prepares.
+        let hush = self.paints.hush();
+        let start = Instant::now();
+        let count = self.plan.jobs.len();
+        for (index, job) in self.plan.jobs.iter().enumerate() {
+            if self.cancel.requested() {
+                break;
+            }
+            self.teller.tell(Event::Started { index });
+            let left_s = self.plan.suite.budget_s - start.elapsed().as_secs_f64();
+            let budget = entry_budget(left_s, count - index, self.plan.entry_budget_s);
+            let ready = bench.take().unwrap_or_else(|| Box::new(Bench { open: None, machine: run.machine.clone() }));
+            let entry = match self.one(index, job, budget, ready).await {
+                Returned::Entry(entry, returned) => {
+                    bench = Some(returned);
+                    *entry
+                }
+                Returned::Nothing(outcome) => {
+                    Entry { outcome, ..Entry::pending(job.workload.clone(), job.engine, &job.device) }
+                }
+            };
+            if let Some(place) = run.entries.get_mut(index) {
+                *place = entry.clone();
+            }
+            self.save(&run).await;
+            self.teller.tell(Event::Finished { index, entry: Box::new(entry) });
+        }
+        drop(hush);
+        self.end(run).await;
+    }
+
+    async fn end(self, mut run: Run) {
+        run.ended_at = Some(Timestamp::now());
+        run.state = if self.cancel.requested() { RunState::Cancelled } else { RunState::Finished };
+        for entry in &mut run.entries {
+            if entry.outcome == Outcome::Pending {
+                entry.outcome = Outcome::Cancelled;
+            }
+        }
+        self.save(&run).await;
+        let Self { busy, teller, .. } = self;
+        drop(busy);
+        teller.tell(Event::Ended(Box::new(run)));
+    }
+
+    async fn one(&self, index: usize, job: &PlannedJob, budget: Duration, mut bench: Box<Bench>) -> Returned {
+        let found = self.engines.iter().position(|engine| engine.id() == job.engine);
+        let device = self.plan.devices.iter().find(|device| device.id == job.device).cloned();
+        let (Some(at), Some(device)) = (found, device) else {
+            return Returned::Nothing(Outcome::Unsupported(format!("the engine {} is not in this build", job.engine)));
+        };
+        let cancel = self.cancel.child();
+        let (engines, busy, job) = (Arc::clone(&self.engines), Arc::clone(&self.busy), job.clone());
+        let mut context = Context::new(cancel.clone(), budget, self.paints.clone(), self.progress_of(index));
+        let handle = tokio::task::spawn_blocking(move || {
+            let _busy = busy;
+            let engine = engines.get(at)?;
+            let entry = bench.run(engine.as_ref(), &device, job, &mut context);
+            Some((Box::new(entry), bench))
+        });
+        self.wait(handle, &cancel, budget + HANG_GRACE).await
+    }
+
+    /// What a job reports goes out while there is room; it never makes the job wait.
+    fn progress_of(&self, index: usize) -> Box<dyn FnMut(crate::measure::Progress) + Send> {
+        let sender = self.teller.sender.clone();
+        Box::new(move |progress| {
+            sender.try_send(Event::Progress { index, progress }).ok();
+        })
+    }
+
+    /// Waits for a job: for ever shorter than `limit`, and not much longer than Cancel.
+    async fn wait(
+        &self,
+        mut handle: JoinHandle<Option<(Box<Entry>, Box<Bench>)>>,
+        cancel: &Cancel,
+        limit: Duration,
+    ) -> Returned {
+        let start = Instant::now();
+        let mut cancelled_at: Option<Instant> = None;
+        loop {
+            if let Ok(joined) = tokio::time::timeout(POLL, &mut handle).await {
+                return match joined {
+                    Ok(Some((entry, bench))) => Returned::Entry(entry, bench),
+                    Ok(None) => Returned::Nothing(Outcome::Failed("the engine is gone".to_owned())),
+                    Err(error) => Returned::Nothing(Outcome::Failed(panic_message(error))),
+                };
+            }
+            if cancel.requested() {
+                let since = *cancelled_at.get_or_insert_with(Instant::now);
+                if since.elapsed() >= CANCEL_GRACE {
+                    return Returned::Nothing(abandoned(self.cancel.requested(), start.elapsed()));
+                }
+            } else if start.elapsed() > limit {
+                cancel.request();
+            }
+        }
+    }
+
+    /// Saves between jobs, never beside one.
+    async fn save(&self, run: &Run) {
+        let (store, run) = (self.store.clone(), run.clone());
+        let saved = tokio::task::spawn_blocking(move || store.save(&run)).await;
+        self.teller.tell(match saved {
+            Ok(Ok(path)) => Event::Saved(path),
+            Ok(Err(error)) => Event::SaveFailed(error.to_string()),
+            Err(error) => Event::SaveFailed(panic_message(error)),
+        });
+    }
+}
+
+fn abandoned(by_person: bool, after: Duration) -> Outcome {
+    if by_person {
+        Outcome::Cancelled
+    } else {
+        Outcome::Failed(format!("hung: it did not end within {:.0} s and was abandoned", after.as_secs_f64()))
+    }
+}
+
+fn begin(plan: &Plan, machine: machine::Machine, conditions: machine::Conditions) -> Run {
+    let started_at = Timestamp::now();
+    let entries = plan.jobs.iter().map(|job| Entry::pending(job.workload.clone(), job.engine, &job.device));
+    Run {
+        format_version: FORMAT_VERSION,
+        id: run_id(started_at),
+        started_at,
+        ended_at: None,
+        state: RunState::Running,
+        app: AppInfo::current(),
+        suite: plan.suite.clone(),
+        machine,
+        conditions,
+        devices: plan.devices.clone(),
+        entries: entries.collect(),
+    }
+}
+
+/// "20261123-141502-1f0c9a7e": sorts by time, and two copies started in the same second differ.
+fn run_id(started_at: Timestamp) -> String {
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    let short: String = random.chars().take(8).collect();
+    format!("{}-{short}", started_at.strftime("%Y%m%d-%H%M%S"))
+}
+
+fn panic_message(error: tokio::task::JoinError) -> String {
+    let Ok(payload) = error.try_into_panic() else { return "the job was aborted".to_owned() };
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    format!("the engine panicked: {}", text.unwrap_or_else(|| "no message".to_owned()))
+}
+
+/// Collects every event of a run until it ends; for callers without a window.
+pub fn collect(active: &ActiveRun, mut seen: impl FnMut(&Event)) -> Option<Box<Run>> {
+    while let Ok(event) = active.events.recv() {
+        seen(&event);
+        if let Event::Ended(run) = event {
+            return Some(run);
+        }
+    }
+    None
 }

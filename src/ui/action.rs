@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::run::SuiteName;
 
 /// What the person wants. Views return these; only [`super::App::perform`] acts on them.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Measure the chosen suite on the chosen device.
     RunSuite,
@@ -91,22 +91,22 @@ const fn command(
 }
 
 /// ⌘ on macOS, Ctrl elsewhere.
-const fn with(key: Key) -> Option<KeyboardShortcut> {
-    Some(KeyboardShortcut::new(Modifiers::COMMAND, key))
+const fn with(key: Key) -> KeyboardShortcut {
+    KeyboardShortcut::new(Modifiers::COMMAND, key)
 }
 
 /// The actions that need no further choice, in the palette's order.
 pub static COMMANDS: [Command; 16] = [
-    command(Action::RunSuite, "Run suite", "Measure the chosen suite on the chosen device", with(Key::R)),
+    command(Action::RunSuite, "Run suite", "Measure the chosen suite on the chosen device", Some(with(Key::R))),
     command(
         Action::Cancel,
         "Cancel",
         "Stop after the current batch; entries that are done are kept",
-        with(Key::Period),
+        Some(with(Key::Period)),
     ),
-    command(Action::Show(View::Run), "Show Run", "How fast is this machine now?", with(Key::Num1)),
-    command(Action::Show(View::History), "Show History", "What was measured before?", with(Key::Num2)),
-    command(Action::Show(View::Machine), "Show Machine", "What is this machine?", with(Key::Num3)),
+    command(Action::Show(View::Run), "Show Run", "How fast is this machine now?", Some(with(Key::Num1))),
+    command(Action::Show(View::History), "Show History", "What was measured before?", Some(with(Key::Num2))),
+    command(Action::Show(View::Machine), "Show Machine", "What is this machine?", Some(with(Key::Num3))),
     command(Action::Suite(SuiteName::Quick), "Suite: Quick", SuiteName::Quick.description(), None),
     command(Action::Suite(SuiteName::Standard), "Suite: Standard", SuiteName::Standard.description(), None),
     command(Action::Suite(SuiteName::Full), "Suite: Full", SuiteName::Full.description(), None),
@@ -114,15 +114,15 @@ pub static COMMANDS: [Command; 16] = [
         Action::CopyResults,
         "Copy results",
         "Copy the table as tab-separated values, for a spreadsheet",
-        with(Key::C),
+        Some(with(Key::C)),
     ),
     command(Action::CopyMachine, "Copy machine", "Copy the facts of this machine as text", None),
-    command(Action::CloseRun, "Back to this machine", "Close the saved run", with(Key::B)),
+    command(Action::CloseRun, "Back to this machine", "Close the saved run", Some(with(Key::B))),
     command(Action::LookAgain, "Look for devices again", "Ask the drivers again which devices there are", None),
     command(Action::Theme(ThemePreference::System), "Theme: System", "Follow the system's appearance", None),
     command(Action::Theme(ThemePreference::Light), "Theme: Light", "Always light", None),
     command(Action::Theme(ThemePreference::Dark), "Theme: Dark", "Always dark", None),
-    command(Action::Palette, "Commands", "Find and run any command", with(Key::K)),
+    command(Action::Palette, "Commands", "Find and run any command", Some(with(Key::K))),
 ];
 
 /// The row of an action, if it is in the table.

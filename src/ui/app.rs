@@ -259,7 +259,7 @@ impl eframe::App for App {
 
     /// Nothing is written while something may be measured: the choices are kept when the window closes.
     fn auto_save_interval(&self) -> Duration {
-        Duration::from_secs(3600)
+        Duration::from_hours(1)
     }
 
     fn on_exit(&mut self) {

@@ -1,7 +1,7 @@
 //! Draws the charts of [`crate::chart`] with egui_plot: readouts, neither dragged nor zoomed.
 
 use eframe::egui::{Role, Sense, Sides, Ui, Vec2, WidgetInfo};
-use egui_plot::{AxisHints, GridInput, GridMark, HoverPosition, Line, Plot, PlotPoints, Points, Span};
+use egui_plot::{AxisHints, GridMark, HoverPosition, Line, Plot, PlotPoints, Points, Span};
 
 use super::{
     session::Session,
@@ -69,7 +69,7 @@ pub(super) fn timeline_chart(ui: &mut Ui, session: &Session, title: &'static str
         let seconds = AxisHints::new_x()
             .formatter(|mark, _| if mark.value > 0.0 { format!("{} s", short(mark.value)) } else { String::new() });
         let plot = base_plot(ui, title, seconds)
-            .x_grid_spacer(|input| marks(input, 6))
+            .x_grid_spacer(|input| marks(input.bounds, 6))
             .label_formatter(move |at| hover_text(at, scale.name));
         let shown = plot.show(ui, |plot| {
             plot.set_plot_bounds_x(0.0..=end.max(SPAN_MIN_S));
@@ -85,8 +85,8 @@ pub(super) fn timeline_chart(ui: &mut Ui, session: &Session, title: &'static str
                 if points.len() == 1 {
                     plot.points(Points::new(name, PlotPoints::from(points)).color(colour).radius(2.0));
                 } else {
-                    let line = Line::new(name, PlotPoints::from(points)).color(colour).width(1.75);
-                    plot.line(if segment.warm_up { line } else { line.fill(0.0).fill_alpha(0.07) });
+                    let drawn = Line::new(name, PlotPoints::from(points)).color(colour).width(1.75);
+                    plot.line(if segment.warm_up { drawn } else { drawn.fill(0.0).fill_alpha(0.07) });
                 }
             }
         });
@@ -106,8 +106,9 @@ pub(super) fn sweep_chart(ui: &mut Ui, entry: &Entry) {
     chart_card(ui, "Bandwidth by size", scale.name, &listed, |ui| {
         let tokens = Tokens::of(ui);
         let sizes = AxisHints::new_x().formatter(|mark, _| size_at(mark.value));
-        let plot =
-            base_plot(ui, "sweep", sizes).x_grid_spacer(octaves).label_formatter(move |at| size_text(at, scale.name));
+        let plot = base_plot(ui, "sweep", sizes)
+            .x_grid_spacer(|input| octaves(input.bounds))
+            .label_formatter(move |at| size_text(at, scale.name));
         let shown = plot.show(ui, |plot| {
             plot.set_plot_bounds_x(first - 0.4..=last + 0.7);
             plot.set_plot_bounds_y(0.0..=(max / scale.factor * 1.1).max(1e-9));
@@ -137,7 +138,7 @@ fn base_plot<'a>(ui: &Ui, id: &str, x_axis: AxisHints<'a>) -> Plot<'a> {
         .grid_color(tokens.line)
         .cursor_color(tokens.faint)
         .sense(Sense::hover())
-        .y_grid_spacer(|input| marks(input, 4))
+        .y_grid_spacer(|input| marks(input.bounds, 4))
         .custom_x_axes(vec![dress(x_axis).label_spacing(24.0..=36.0)])
         .custom_y_axes(vec![dress(y_axis)])
 }
@@ -175,15 +176,15 @@ fn size_at(log2: f64) -> String {
 }
 
 /// Round marks, all of one rank.
-fn marks(input: GridInput, most: u32) -> Vec<GridMark> {
-    let list = ticks(input.bounds.0, input.bounds.1, most);
+fn marks(bounds: (f64, f64), most: u32) -> Vec<GridMark> {
+    let list = ticks(bounds.0, bounds.1, most);
     let step_size = list.get(1).zip(list.first()).map_or(1.0, |(second, first)| second - first);
     list.into_iter().map(|value| GridMark { value, step_size }).collect()
 }
 
 /// A mark at every fourth power of two, as 256 KiB, 4 MiB, 64 MiB, 1 GiB: room for the words, none in the corner.
-fn octaves(input: GridInput) -> Vec<GridMark> {
-    let (low, high) = (input.bounds.0.ceil() as i32, input.bounds.1.floor() as i32);
+fn octaves(bounds: (f64, f64)) -> Vec<GridMark> {
+    let (low, high) = (bounds.0.ceil() as i32, bounds.1.floor() as i32);
     let marks = (low..=high).filter(|power| power % 4 == 2);
     marks.map(|power| GridMark { value: f64::from(power), step_size: 4.0 }).collect()
 }

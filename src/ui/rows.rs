@@ -128,7 +128,7 @@ fn state(entry: &Entry, phase: Option<&Phase>) -> RowState {
 }
 
 fn ceiling(run: &Run, index: usize) -> String {
-    analysis::share_of_ceiling(run, index).map_or(NONE.to_owned(), percent)
+    analysis::share_of_ceiling(run, index).map_or(NONE.to_owned(), |share| percent(share.fraction))
 }
 
 /// The word of a doubt.

@@ -74,7 +74,7 @@ impl Choices {
 }
 
 /// The devices that can be measured.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Devices {
     /// The drivers are being asked.
     #[default]

@@ -1,3 +1,19 @@
-//! The integration tests: one binary, one module a room.
+//! Roofline's integration tests, in one binary.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and so do its helpers, which clippy doesn't know for tests"
+)]
 
+mod bundle;
+mod cli;
+mod fake;
+mod machine;
+mod runner;
+mod sample;
+mod schema;
+mod store;
+mod tidy;
 mod ui;

@@ -140,7 +140,7 @@ const VALUES: [f64; 11] =
 fn done(run: &Run, index: usize) -> Entry {
     let mut entry = run.entries[index].clone();
     let unit = entry.workload.unit();
-    let started_s = 3 * index as i64;
+    let started_s = 3 * i64::try_from(index).unwrap();
     entry.outcome = Outcome::Done;
     entry.started_at = Some(run.started_at + jiff::SignedDuration::from_secs(started_s));
     entry.duration_s = Some(2.6);
@@ -222,11 +222,11 @@ fn set_running(app: &mut App) {
     let state = app.state_mut();
     let run = pending_run();
     state.apply(Event::Begun(Box::new(run.clone())));
-    for index in 0..5 {
+    for (index, rate) in VALUES.into_iter().enumerate().take(5) {
         state.apply(Event::Started { index });
         let unit = run.entries[index].workload.unit();
         for batch in 0..16 {
-            let value = VALUES[index] * if batch < 4 { 0.8 + 0.05 * f64::from(batch) } else { 1.0 };
+            let value = rate * if batch < 4 { 0.8 + 0.05 * f64::from(batch) } else { 1.0 };
             let progress = Progress::Value { metric: "rate".to_owned(), unit, value, warm_up: batch < 4 };
             state.apply_at(Event::Progress { index, progress }, 3.0 * index as f64 + 0.5 + 0.15 * f64::from(batch));
         }

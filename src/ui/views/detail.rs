@@ -3,6 +3,7 @@
 use eframe::egui::{Align, Button, Frame, Label, Layout, Margin, Panel, RichText, ScrollArea, Sides, Ui};
 
 use crate::{
+    analysis::share_of_ceiling,
     measure::{Clock, StopReason},
     record::Entry,
     ui::{
@@ -41,7 +42,8 @@ pub(super) fn panel_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
         );
         ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
             sentences_ui(ui, &row, entry);
-            let facts: Vec<Fact> = figures(entry).into_iter().chain(facts_of(entry)).collect();
+            let ceiling = share_of_ceiling(&session.run, index).map(|share| ("Of ceiling", share.explanation()));
+            let facts: Vec<Fact> = figures(entry).into_iter().chain(ceiling).chain(facts_of(entry)).collect();
             columns_ui(ui, &facts);
         });
     });

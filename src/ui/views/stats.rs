@@ -28,9 +28,9 @@ struct Stat {
 
 /// Draws four of them in a row, or two by two.
 pub(super) fn ui(ui: &mut Ui, state: &State) {
-    let stats = stats(state);
+    let figures = stats(state);
     let columns = if ui.available_width() < NARROW { 2 } else { 4 };
-    for row in stats.chunks(columns) {
+    for row in figures.chunks(columns) {
         ui.columns(row.len(), |parts| {
             for (part, stat) in parts.iter_mut().zip(row) {
                 card(part, |ui| stat_ui(ui, stat));

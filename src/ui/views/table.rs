@@ -17,6 +17,17 @@ const HEADER: f32 = 26.0;
 /// Narrower than this, the error and the ceiling are only in the details.
 const WIDE: f32 = 820.0;
 
+/// How a row is drawn.
+#[derive(Clone, Copy)]
+struct Look {
+    /// Its details are shown.
+    selected: bool,
+    /// There is room for all columns.
+    wide: bool,
+    /// It has details.
+    selectable: bool,
+}
+
 /// Draws the table: the entries of the run that is shown, else what the chosen suite would measure.
 pub(super) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     let rows = rows(state);
@@ -111,7 +122,7 @@ fn table_ui(ui: &mut Ui, rows: &[Row], selected: Option<usize>, actions: &mut Ve
             let Some(row) = rows.get(index) else { return };
             line.set_selected(selected == Some(index));
             line.set_overline(true);
-            let clicked = row_ui(&mut line, row, selected == Some(index), wide, selectable);
+            let clicked = row_ui(&mut line, row, Look { selected: selected == Some(index), wide, selectable });
             if clicked || (selectable && line.response().clicked()) {
                 actions.push(Action::Select(Some(index).filter(|_| selected != Some(index))));
             }
@@ -139,13 +150,13 @@ fn header_ui(ui: &mut Ui, name: &str) {
     }
 }
 
-fn row_ui(line: &mut TableRow<'_, '_>, row: &Row, on: bool, wide: bool, selectable: bool) -> bool {
+fn row_ui(line: &mut TableRow<'_, '_>, row: &Row, look: Look) -> bool {
     let mut clicked = false;
-    line.col(|ui| clicked = title_ui(ui, row, on, selectable));
+    line.col(|ui| clicked = title_ui(ui, row, look));
     line.col(|ui| cell(ui, RichText::new(&row.parameters).color(Tokens::of(ui).dim)));
     line.col(|ui| value_ui(ui, row));
     line.col(|ui| number_cell(ui, &row.interval));
-    if wide {
+    if look.wide {
         line.col(|ui| number_cell(ui, &row.error));
         line.col(|ui| number_cell(ui, &row.ceiling));
     }
@@ -154,9 +165,10 @@ fn row_ui(line: &mut TableRow<'_, '_>, row: &Row, on: bool, wide: bool, selectab
 }
 
 /// The name, which the keyboard can reach to show the details.
-fn title_ui(ui: &mut Ui, row: &Row, on: bool, selectable: bool) -> bool {
+fn title_ui(ui: &mut Ui, row: &Row, look: Look) -> bool {
+    let on = look.selected;
     let words = RichText::new(&row.title).color(Tokens::of(ui).text);
-    if !selectable {
+    if !look.selectable {
         cell(ui, words);
         return false;
     }

@@ -1,0 +1,195 @@
+//! Doubts about a figure, each with its reason: throttled, implausible, uncertain.
+
+use super::{ceilings::theoretical, plateaus};
+use crate::{
+    machine::{Device, Machine},
+    measure::{Measurement, StopReason},
+    record::{Entry, Mark, MarkKind},
+    stats::Summary,
+    units::{Quantity, Unit, binary_size, percent},
+    workload::Workload,
+};
+
+/// The canary's drift beyond which an entry counts as throttled.
+const DRIFT_MAX: f64 = 0.03;
+/// Room above the data sheet before a figure counts as impossible: clocks boost a little above the nominal.
+const PEAK_ROOM: f64 = 1.03;
+/// Half the 95 % interval beyond which a figure counts as uncertain.
+const HALF_WIDTH_MAX: f64 = 0.05;
+/// Fewer samples than this are said.
+const SAMPLES_WANTED: usize = 10;
+/// No device of this decade comes near these: ten FLOP/s or bytes more are a wrong clock or a skipped kernel.
+const FLOPS_EVER: f64 = 1e17;
+const BANDWIDTH_EVER: f64 = 1e15;
+
+/// Adds marks and notes to a finished entry.
+pub fn judge(entry: &mut Entry, device: &Device, machine: &Machine) {
+    let marks = [throttled(entry), implausible(entry, device, machine), uncertain(entry)];
+    entry.marks.extend(marks.into_iter().flatten());
+    if let Workload::BandwidthSweep(_) = entry.workload {
+        entry.notes.extend(plateau_note(&entry.measurements));
+    }
+}
+
+fn throttled(entry: &Entry) -> Option<Mark> {
+    let drift = entry.canary?.drift();
+    (drift > DRIFT_MAX).then(|| Mark {
+        kind: MarkKind::Throttled,
+        reason: format!(
+            "a fixed kernel ran {} slower after this than before: heat, a power limit or another program slowed the device",
+            percent(drift)
+        ),
+    })
+}
+
+fn implausible(entry: &Entry, device: &Device, machine: &Machine) -> Option<Mark> {
+    let headline = entry.headline()?;
+    let value = headline.summary.median;
+    let limit = match headline.unit {
+        Unit::FlopPerSecond => FLOPS_EVER,
+        Unit::BytePerSecond => BANDWIDTH_EVER,
+        Unit::TokenPerSecond | Unit::Byte | Unit::Second => return None,
+    };
+    let peak = theoretical(&entry.workload, device, machine);
+    let shown = |value| Quantity::new(value, headline.unit);
+    let reason = match peak {
+        Some(peak) if value > peak * PEAK_ROOM => {
+            format!(
+                "{} is above the {} of the data sheet: caches or a wrong clock flatter it",
+                shown(value),
+                shown(peak)
+            )
+        }
+        _ if value > limit => format!("{} is beyond any device: the clock or the kernel is wrong", shown(value)),
+        _ => return None,
+    };
+    Some(Mark { kind: MarkKind::Implausible, reason })
+}
+
+fn uncertain(entry: &Entry) -> Option<Mark> {
+    let headline = entry.headline()?;
+    let reasons: Vec<String> =
+        [few_samples(headline), wide_interval(&headline.summary), unsteady(headline), painted_over(headline)]
+            .into_iter()
+            .flatten()
+            .collect();
+    (!reasons.is_empty()).then(|| Mark { kind: MarkKind::Uncertain, reason: reasons.join("; ") })
+}
+
+fn few_samples(headline: &Measurement) -> Option<String> {
+    let count = headline.samples.len();
+    let few = headline.stop == StopReason::TimeBudget && count < SAMPLES_WANTED;
+    few.then(|| format!("only {count} samples fitted into the time budget"))
+}
+
+fn wide_interval(summary: &Summary) -> Option<String> {
+    let width = summary.relative_half_width().filter(|width| *width > HALF_WIDTH_MAX)?;
+    Some(format!("the 95 % interval of the median is ± {}", percent(width)))
+}
+
+fn unsteady(headline: &Measurement) -> Option<String> {
+    let warm_up = headline.warm_up.filter(|warm_up| !warm_up.steady)?;
+    Some(format!("the rate was not steady after {:.1} s of warm-up", warm_up.seconds))
+}
+
+fn painted_over(headline: &Measurement) -> Option<String> {
+    let disturbed = headline.samples.iter().filter(|sample| sample.disturbed).count();
+    (disturbed > 0).then(|| format!("the window painted during {disturbed} of {} samples", headline.samples.len()))
+}
+
+fn plateau_note(measurements: &[Measurement]) -> Option<String> {
+    let mut points: Vec<(u64, f64)> =
+        measurements.iter().filter_map(|point| Some((point.at_bytes?, point.summary.median))).collect();
+    points.sort_by_key(|point| point.0);
+    let found = plateaus(&points);
+    let text = |plateau: &plateaus::Plateau| {
+        let rate = Quantity::new(plateau.value, Unit::BytePerSecond);
+        format!("{} to {} at {rate}", binary_size(plateau.from_bytes), binary_size(plateau.to_bytes))
+    };
+    (!found.is_empty()).then(|| format!("plateaus: {}", found.iter().map(text).collect::<Vec<_>>().join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::EngineId,
+        machine::{DeviceKind, DeviceLimits},
+        measure::{Clock, Sample, WarmUp},
+        record::{Canary, Outcome},
+        workload::{Bandwidth, MemoryOp},
+    };
+
+    fn device(name: &str) -> Device {
+        Device {
+            id: "vulkan:0".into(),
+            name: name.into(),
+            kind: DeviceKind::DiscreteGpu,
+            backend: "Vulkan".into(),
+            driver: String::new(),
+            driver_info: String::new(),
+            pci: None,
+            software: false,
+            limits: DeviceLimits::default(),
+            features: Vec::new(),
+        }
+    }
+
+    fn entry(values: &[f64], stop: StopReason) -> Entry {
+        let workload = Workload::Bandwidth(Bandwidth { op: MemoryOp::Copy, array_bytes: 1 << 30 });
+        let mut entry = Entry::pending(workload, EngineId::Wgpu, "vulkan:0");
+        entry.outcome = Outcome::Done;
+        let sample =
+            |value: &f64| Sample { value: *value, iterations: 1, host_s: 0.1, device_s: None, disturbed: false };
+        entry.measurements = vec![Measurement {
+            metric: "copy".into(),
+            unit: Unit::BytePerSecond,
+            at_bytes: None,
+            summary: Summary::of(values).unwrap(),
+            clock: Clock::HostWall,
+            stop,
+            warm_up: Some(WarmUp { seconds: 0.5, batches: 5, steady: true }),
+            repeated_batches: 0,
+            samples: values.iter().map(sample).collect(),
+        }];
+        entry
+    }
+
+    fn marks(mut entry: Entry, device_name: &str) -> Vec<MarkKind> {
+        judge(&mut entry, &device(device_name), &Machine::default());
+        entry.marks.iter().map(|mark| mark.kind).collect()
+    }
+
+    #[test]
+    fn a_good_figure_has_no_mark() {
+        let mut good = entry(&[3.0e12; 10], StopReason::Converged);
+        good.canary = Some(Canary { before_s: 0.0100, after_s: 0.0102 });
+        assert!(marks(good, "NVIDIA H100 80GB HBM3").is_empty());
+    }
+
+    #[test]
+    fn above_the_data_sheet_is_implausible_and_so_is_absurdity_without_one() {
+        let fast = || entry(&[3.6e12; 10], StopReason::Converged);
+        assert_eq!(marks(fast(), "NVIDIA H100 80GB HBM3"), [MarkKind::Implausible]);
+        assert!(marks(fast(), "an unknown device").is_empty());
+        assert_eq!(marks(entry(&[2e15; 10], StopReason::Converged), "unknown"), [MarkKind::Implausible]);
+    }
+
+    #[test]
+    fn a_slower_canary_marks_the_entry_and_a_faster_one_does_not() {
+        let with = |after_s| {
+            let mut entry = entry(&[1e11; 10], StopReason::Converged);
+            entry.canary = Some(Canary { before_s: 0.01, after_s });
+            marks(entry, "unknown")
+        };
+        assert_eq!(with(0.0104), [MarkKind::Throttled]);
+        assert!(with(0.0090).is_empty());
+    }
+
+    #[test]
+    fn few_and_scattered_samples_are_uncertain() {
+        assert_eq!(marks(entry(&[1e11; 4], StopReason::TimeBudget), "unknown"), [MarkKind::Uncertain]);
+        let scattered: Vec<f64> = (1..=10).map(|i| f64::from(i) * 1e10).collect();
+        assert_eq!(marks(entry(&scattered, StopReason::SampleLimit), "unknown"), [MarkKind::Uncertain]);
+    }
+}

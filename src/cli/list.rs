@@ -1,0 +1,111 @@
+//! `roofline list`: what there is to run, and why something is not.
+
+use std::{fmt::Write as _, path::PathBuf};
+
+use serde::Serialize;
+
+use super::output::{self, Error, Exit};
+use crate::{
+    engine,
+    machine::Device,
+    run::SuiteName,
+    units::{binary_size, duration},
+    workload::{Workload, WorkloadKind},
+};
+
+#[derive(Serialize)]
+struct Listing {
+    suites: Vec<ListedSuite>,
+    workloads: Vec<ListedWorkload>,
+    engines: Vec<ListedEngine>,
+    devices: Vec<Device>,
+}
+
+#[derive(Serialize)]
+struct ListedSuite {
+    id: &'static str,
+    description: &'static str,
+    budget_s: f64,
+    /// For the best device; empty where there is none.
+    workloads: Vec<Workload>,
+}
+
+#[derive(Serialize)]
+struct ListedWorkload {
+    id: &'static str,
+    description: &'static str,
+}
+
+#[derive(Serialize)]
+struct ListedEngine {
+    id: &'static str,
+    description: &'static str,
+    available: bool,
+    /// Why it is unavailable, and what to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// Prints the listing.
+pub(super) fn list(json: bool, data_dir: PathBuf) -> Result<Exit, Error> {
+    let listing = gather(data_dir);
+    let text =
+        if json { serde_json::to_string_pretty(&listing).map_err(Error::failure)? + "\n" } else { text(&listing) };
+    output::write("-", &text)?;
+    Ok(Exit::Success)
+}
+
+fn gather(data_dir: PathBuf) -> Listing {
+    let mut devices = Vec::new();
+    let mut engines = Vec::new();
+    for engine in engine::all(Some(data_dir)) {
+        let found = engine.devices();
+        let reason = found.as_ref().err().cloned();
+        devices.extend(found.unwrap_or_default());
+        let id = engine.id();
+        engines.push(ListedEngine { id: id.id(), description: id.description(), available: reason.is_none(), reason });
+    }
+    let suite = |suite: SuiteName| ListedSuite {
+        id: suite.id(),
+        description: suite.description(),
+        budget_s: suite.budget_s(),
+        workloads: devices.first().map_or_else(Vec::new, |device| suite.workloads(device)),
+    };
+    let workload = |kind: WorkloadKind| ListedWorkload { id: kind.id(), description: kind.description() };
+    Listing {
+        suites: SuiteName::ALL.map(suite).into(),
+        workloads: WorkloadKind::ALL.map(workload).into(),
+        engines,
+        devices,
+    }
+}
+
+fn text(listing: &Listing) -> String {
+    let mut out = String::from("Suites\n");
+    for suite in &listing.suites {
+        let time = duration(suite.budget_s);
+        writeln!(out, "  {:<16} {} (up to {time}, {} entries)", suite.id, suite.description, suite.workloads.len())
+            .ok();
+    }
+    out.push_str("\nWorkloads\n");
+    for workload in &listing.workloads {
+        writeln!(out, "  {:<16} {}", workload.id, workload.description).ok();
+    }
+    out.push_str("\nEngines\n");
+    for engine in &listing.engines {
+        let state = engine.reason.as_ref().map_or_else(String::new, |reason| format!(" — unavailable: {reason}"));
+        writeln!(out, "  {:<16} {}{state}", engine.id, engine.description).ok();
+    }
+    out.push_str("\nDevices\n");
+    for (place, device) in listing.devices.iter().enumerate() {
+        let software = if device.software { ", software: emulated on the processor" } else { "" };
+        writeln!(out, "  {place}  {:<13} {} ({}{software})", device.id, device.name, device.kind).ok();
+        let binding = binary_size(device.limits.max_binding_bytes);
+        let driver = format!("{} {}", device.driver, device.driver_info);
+        writeln!(out, "     {:<13} {}, largest binding {binding}", "", driver.trim()).ok();
+    }
+    if listing.devices.is_empty() {
+        out.push_str("  none\n");
+    }
+    out
+}

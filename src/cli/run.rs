@@ -1,0 +1,160 @@
+//! `roofline run`.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use super::{
+    Format, RunArguments,
+    output::{self, Error, Exit},
+    progress::Bar,
+    table,
+};
+use crate::{
+    engine,
+    measure::{Cancel, Paints},
+    record::{Entry, Outcome, Run, Store},
+    run::{Event, Plan, PlanError, Runner, collect},
+};
+
+/// Plans, runs, prints.
+pub(super) fn run(arguments: &RunArguments, data_dir: PathBuf) -> Result<Exit, Error> {
+    let request = arguments.request().map_err(Error::usage)?;
+    output::check_writable(&arguments.output)?;
+    // Without a copy in the data folder the run is still saved as it goes, in a folder that is dropped at the end.
+    let scratch = arguments.no_save.then(tempfile::tempdir).transpose().map_err(Error::failure)?;
+    let store_folder = scratch.as_ref().map_or(data_dir.as_path(), |folder| folder.path());
+    let store = Store::at(store_folder);
+    store.check_writable().map_err(|error| Error::failure(format!("{error}; or keep no copy with --no-save")))?;
+    let engines: Arc<[_]> = engine::all(Some(data_dir)).into();
+    let plan = Plan::make(&request, &engines).map_err(|error| match error {
+        PlanError::NoDevice(_) => Error::failure(error),
+        PlanError::UnknownDevice { .. } | PlanError::Nothing(_) => Error::usage(error),
+    })?;
+    let runner = Runner::new(engines, store, Arc::new(|| {})).map_err(Error::failure)?;
+    let active = runner.start(plan, Paints::default()).map_err(Error::failure)?;
+    let interrupt = listen_for_interrupt(active.cancel.clone())?;
+
+    let mut follower = Follower::new(arguments);
+    let run = collect(&active, |event| follower.see(event))
+        .ok_or_else(|| Error::failure("the run ended without a result"))?;
+    follower.bar.finish();
+    print(arguments, &run)?;
+    follower.say_where(arguments.no_save);
+    Ok(exit_of(&run, &follower, &interrupt))
+}
+
+/// Ctrl-C asks for the end; the run saves what is done. A second one ends at once.
+fn listen_for_interrupt(cancel: Cancel) -> Result<Cancel, Error> {
+    let interrupted = Cancel::default();
+    let heard = interrupted.clone();
+    ctrlc::set_handler(move || {
+        if heard.requested() {
+            #[expect(clippy::exit, reason = "the person asked twice, and every finished entry is saved")]
+            std::process::exit(i32::from(Exit::Interrupted.code()));
+        }
+        heard.request();
+        cancel.request();
+    })
+    .map_err(Error::failure)?;
+    Ok(interrupted)
+}
+
+fn print(arguments: &RunArguments, run: &Run) -> Result<(), Error> {
+    match arguments.format() {
+        Format::Table => output::write(&arguments.output, &table::results(run)),
+        Format::Json => {
+            let text = serde_json::to_string_pretty(run).map_err(Error::failure)?;
+            output::write(&arguments.output, &format!("{text}\n"))
+        }
+        // On standard output the lines went out as the entries ended.
+        Format::Jsonl if arguments.output == "-" => Ok(()),
+        Format::Jsonl => {
+            let lines: Vec<String> = run.entries.iter().map(|entry| json_line(&run.id, entry)).collect();
+            output::write(&arguments.output, &lines.concat())
+        }
+    }
+}
+
+/// One entry with its run's id.
+fn json_line(run_id: &str, entry: &Entry) -> String {
+    #[derive(serde::Serialize)]
+    struct Line<'a> {
+        run: &'a str,
+        #[serde(flatten)]
+        entry: &'a Entry,
+    }
+    let mut line = serde_json::to_string(&Line { run: run_id, entry }).unwrap_or_default();
+    line.push('\n');
+    line
+}
+
+fn exit_of(run: &Run, follower: &Follower, interrupt: &Cancel) -> Exit {
+    let failed = run.entries.iter().any(|entry| matches!(entry.outcome, Outcome::Failed(_)));
+    if interrupt.requested() {
+        Exit::Interrupted
+    } else if failed || follower.save_error.is_some() {
+        Exit::Failure
+    } else {
+        Exit::Success
+    }
+}
+
+/// Follows the events of a run: progress on standard error, JSON lines on standard output.
+struct Follower {
+    bar: Bar,
+    stream: bool,
+    run_id: String,
+    saved: Option<PathBuf>,
+    save_error: Option<String>,
+}
+
+impl Follower {
+    fn new(arguments: &RunArguments) -> Self {
+        let stream = arguments.format() == Format::Jsonl && arguments.output == "-";
+        Self { bar: Bar::new(), stream, run_id: String::new(), saved: None, save_error: None }
+    }
+
+    fn see(&mut self, event: &Event) {
+        match event {
+            Event::Begun(run) => {
+                self.run_id.clone_from(&run.id);
+                self.bar.begin(run);
+            }
+            Event::Started { index } => self.bar.start(*index),
+            Event::Progress { progress, .. } => self.bar.progress(progress),
+            Event::Finished { entry, .. } => {
+                self.bar.entry(entry);
+                if self.stream {
+                    // An unwritable standard output is noticed by whoever reads it.
+                    output::write("-", &json_line(&self.run_id, entry)).ok();
+                }
+            }
+            Event::Saved(path) => {
+                self.saved = Some(path.clone());
+                self.save_error = None;
+            }
+            Event::SaveFailed(message) => {
+                if self.save_error.is_none() {
+                    self.bar.say(message);
+                }
+                self.save_error = Some(message.clone());
+            }
+            Event::Ended(run) => {
+                let cancelled = run.entries.iter().filter(|entry| entry.outcome == Outcome::Cancelled).count();
+                if cancelled > 0 {
+                    self.bar.say(&format!("cancelled; {cancelled} of {} entries were not measured", run.entries.len()));
+                }
+            }
+        }
+    }
+
+    fn say_where(&self, no_save: bool) {
+        match (&self.saved, &self.save_error) {
+            (_, Some(error)) => output::complain(error),
+            (Some(path), None) if !no_save => self.bar.say(&format!("saved: {}", path.display())),
+            _ => {}
+        }
+    }
+}
+
+/// How long the bar's text stays before it is drawn again, at most.
+pub(super) const REDRAW: Duration = Duration::from_millis(200);

@@ -1,0 +1,111 @@
+//! Results as text for people.
+
+use std::fmt::Write as _;
+
+use comfy_table::{Cell, CellAlignment, Table, presets};
+
+use crate::{
+    analysis::share_of_ceiling,
+    machine::PowerSource,
+    record::{Entry, Outcome, Run},
+    units::{Quantity, percent},
+};
+
+/// The whole of a run: machine, table, notes.
+pub(super) fn results(run: &Run) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+    table.set_header(["Workload", "Parameters", "Value", "95 % ±", "Rel. error", "% of peak", "State"]);
+    for column in 2..=5 {
+        if let Some(column) = table.column_mut(column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    for (index, entry) in run.entries.iter().enumerate() {
+        table.add_row(row(run, index, entry).map(Cell::new));
+    }
+    let mut text = format!("{}\n{table}\n", heading(run));
+    for line in footnotes(run) {
+        writeln!(text, "{line}").ok();
+    }
+    text
+}
+
+fn heading(run: &Run) -> String {
+    let os = [&run.machine.os.name, &run.machine.os.version].map(String::as_str).join(" ");
+    format!("{} · {} · {} · Roofline {}", devices(run), run.machine.chip, os.trim(), run.app.version)
+}
+
+/// The devices' labels.
+pub(super) fn devices(run: &Run) -> String {
+    run.devices.iter().map(crate::machine::Device::label).collect::<Vec<_>>().join(", ")
+}
+
+fn row(run: &Run, index: usize, entry: &Entry) -> [String; 7] {
+    let dash = || "—".to_owned();
+    let headline = entry.headline();
+    let value = headline.map_or_else(dash, |m| Quantity::new(m.summary.median, m.unit).to_string());
+    let width = headline.and_then(|m| m.summary.relative_half_width()).map_or_else(dash, percent);
+    let error = entry.check.as_ref().and_then(|check| check.relative_error);
+    let share = share_of_ceiling(run, index).map_or_else(dash, |share| share.text());
+    [
+        entry.workload.title(),
+        entry.workload.parameters(),
+        value,
+        width,
+        error.map_or_else(dash, |error| format!("{error:.1e}")),
+        share,
+        state(entry),
+    ]
+}
+
+/// The outcome and the doubts in a few words.
+fn state(entry: &Entry) -> String {
+    let marks = entry.marks.iter().map(|mark| format!("{:?}", mark.kind).to_lowercase());
+    std::iter::once(entry.outcome.word().to_owned()).chain(marks).collect::<Vec<_>>().join(", ")
+}
+
+/// Reasons and notes under the table.
+fn footnotes(run: &Run) -> Vec<String> {
+    let mut lines: Vec<String> = warnings(run).into_iter().map(|warning| format!("note: {warning}")).collect();
+    for entry in &run.entries {
+        let title = format!("{} {}", entry.workload.title(), entry.workload.parameters());
+        let reason = entry.outcome.reason().map(|reason| format!("{}: {reason}", entry.outcome.word().to_lowercase()));
+        let marks = entry.marks.iter().map(|mark| format!("{:?}: {}", mark.kind, mark.reason).to_lowercase());
+        let all = reason.into_iter().chain(marks).chain(entry.notes.iter().cloned());
+        lines.extend(all.map(|text| format!("{title}: {text}")));
+    }
+    lines
+}
+
+/// What a reader must know of the conditions before the figures.
+pub(super) fn warnings(run: &Run) -> Vec<String> {
+    let mut list = Vec::new();
+    if run.devices.iter().any(|device| device.software) {
+        list.push("this device is emulated on the processor; its figures say nothing of a GPU".to_owned());
+    }
+    if run.conditions.power_source == PowerSource::Battery {
+        list.push("the machine runs on battery, which may lower its clocks".to_owned());
+    }
+    if run.conditions.low_power_mode == Some(true) {
+        list.push("low-power mode is on, which lowers the clocks".to_owned());
+    }
+    if !run.app.optimised {
+        list.push("this is a build without optimisation; use a release build for figures that count".to_owned());
+    }
+    list
+}
+
+/// One finished entry in a line: "GEMM f32 n = 4096: 44.41 TFLOPS ± 0.2 %".
+pub(super) fn one_line(entry: &Entry) -> String {
+    let title = format!("{} {}", entry.workload.title(), entry.workload.parameters());
+    let Some(headline) = entry.headline() else {
+        let reason = entry.outcome.reason().map_or_else(String::new, |reason| format!(": {reason}"));
+        return format!("{title}: {}{reason}", entry.outcome.word().to_lowercase());
+    };
+    let value = Quantity::new(headline.summary.median, headline.unit);
+    let width = headline.summary.relative_half_width().map_or_else(String::new, |w| format!(" ± {}", percent(w)));
+    let doubts = if entry.outcome == Outcome::Done && !entry.marks.is_empty() { state(entry) } else { String::new() };
+    let doubts = doubts.strip_prefix("Done").unwrap_or_default();
+    format!("{title}: {value}{width}{doubts}")
+}
