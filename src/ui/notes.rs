@@ -45,7 +45,7 @@ pub(super) fn before(device: &Device, machine: Option<&Machine>, conditions: Opt
         && load > LOAD_SHARE_MAX * f64::from(cpus)
     {
         notes.push(warn(format!(
-            "Other programs keep {load:.1} of {cpus} processors busy; close them for steadier figures"
+            "The load average is {load:.1} on {cpus} processors; close other programs for steadier figures"
         )));
     }
     notes
@@ -70,7 +70,7 @@ pub(super) fn after(session: &Session) -> Vec<Note> {
         (failed, Tone::Bad, "failed; the table says why"),
         (marked(MarkKind::Implausible), Tone::Warn, "implausible and not counted as a best"),
         (marked(MarkKind::Throttled), Tone::Warn, "throttled: the device slowed down meanwhile"),
-        (marked(MarkKind::Uncertain), Tone::Warn, "uncertain"),
+        (marked(MarkKind::Uncertain), Tone::Warn, "uncertain; the details of each say why"),
     ];
     for (count, tone, words) in counts.into_iter().filter(|(count, ..)| *count > 0) {
         let entries = if count == 1 { "entry" } else { "entries" };

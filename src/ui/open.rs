@@ -70,5 +70,8 @@ fn viewport() -> ViewportBuilder {
 
 /// The window's icon; the bundle brings its own on macOS.
 fn icon() -> Option<IconData> {
-    None
+    if cfg!(target_os = "macos") {
+        return None;
+    }
+    eframe::icon_data::from_png_bytes(include_bytes!("../../assets/icon.png")).ok()
 }

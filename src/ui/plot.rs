@@ -85,7 +85,7 @@ pub(super) fn timeline_chart(ui: &mut Ui, session: &Session, title: &'static str
                 if points.len() == 1 {
                     plot.points(Points::new(name, PlotPoints::from(points)).color(colour).radius(2.0));
                 } else {
-                    let drawn = Line::new(name, PlotPoints::from(points)).color(colour).width(1.75);
+                    let drawn = Line::new(name, PlotPoints::from(points)).color(colour).width(1.75).allow_band(false);
                     plot.line(if segment.warm_up { drawn } else { drawn.fill(0.0).fill_alpha(0.07) });
                 }
             }

@@ -80,7 +80,7 @@ impl Row {
             row.ceiling = ceiling(&session.run, index);
         }
         let error = entry.check.as_ref().and_then(|check| check.relative_error);
-        row.error = error.map_or(NONE.to_owned(), |error| format!("{error:.1e}"));
+        row.error = error.map_or(NONE.to_owned(), error_text);
         Some(row)
     }
 
@@ -125,6 +125,11 @@ fn state(entry: &Entry, phase: Option<&Phase>) -> RowState {
         (Outcome::Cancelled, _) => (entry.outcome.word().to_owned(), Tone::Dim, 0.0),
     };
     RowState { text, tone, share, reason: entry.outcome.reason().map(str::to_owned) }
+}
+
+/// A relative error as "3.0e-7", or "0" for an exact result.
+pub(super) fn error_text(error: f64) -> String {
+    if error == 0.0 { "0".to_owned() } else { format!("{error:.1e}") }
 }
 
 fn ceiling(run: &Run, index: usize) -> String {

@@ -303,6 +303,24 @@ fn idle_shows_what_will_be_measured_and_starts_it() {
 }
 
 #[test]
+fn a_click_runs_the_suite_saves_it_and_lists_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = ready(USUAL, folder.path());
+    harness.get_by_role_and_label(Role::Button, "Run suite").click();
+    let start = Instant::now();
+    let listed = |app: &App| app.state().history.as_ref().is_some_and(|list| !list.is_empty());
+    while !listed(harness.state()) && start.elapsed() < Duration::from_secs(30) {
+        harness.step();
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    harness.run();
+    assert!(!harness.state().state().running());
+    assert!(harness.query_all_by_label_contains("Unsupported: the fake device can do nothing").count() > 0);
+    harness.get_by_label_contains(&folder.path().display().to_string());
+    assert!(harness.state().state().banners.is_empty(), "{:?}", harness.state().state().banners);
+}
+
+#[test]
 fn running_shows_progress_and_cancel_takes_the_place_of_run() {
     let folder = tempfile::tempdir().unwrap();
     let mut harness = ready(USUAL, folder.path());
@@ -443,7 +461,7 @@ fn doubts_before_the_start_are_said() {
     harness.get_by_label_contains("emulated in software");
     harness.get_by_label_contains("runs on battery");
     harness.get_by_label_contains("Low-power mode is on");
-    harness.get_by_label_contains("6.3 of 10 processors");
+    harness.get_by_label_contains("6.3 on 10 processors");
     harness.get_by_label_contains("The run could not be saved (disk full)");
     harness.get_by_role_and_label(Role::ComboBox, "Device, llvmpipe · Vulkan (software)");
     harness.get_by_role_and_label(Role::Button, "Dismiss").click();
