@@ -1,1 +1,247 @@
-//! chart
+//! A chart as data, whoever draws it: lines over time, the curve over sizes, and thinning to what a screen can show.
+
+use crate::{
+    measure::Measurement,
+    record::{Entry, Run},
+    units::Unit,
+    workload::{Dtype, MemoryOp, Workload},
+};
+
+/// A point as (x, y).
+pub type Point = [f64; 2];
+
+/// The most points that a line is drawn with; more can't be told apart on a screen.
+pub const POINTS_MAX: usize = 2000;
+
+/// A segment that grows beyond this is thinned, so that a run of any length stays small.
+const SEGMENT_POINTS_MAX: usize = 4 * POINTS_MAX;
+
+/// What a line shows. Each has its own colour everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Series {
+    /// GEMM throughput of one element type.
+    Gemm(Dtype),
+    /// Bandwidth of one operation at one size.
+    Bandwidth(MemoryOp),
+    /// Bandwidth of one operation over sizes.
+    Sweep(MemoryOp),
+}
+
+impl Series {
+    /// The line a workload is drawn as; `None` for those that are no rate.
+    pub const fn of(workload: &Workload) -> Option<Self> {
+        match workload {
+            Workload::Gemm(gemm) => Some(Self::Gemm(gemm.dtype)),
+            Workload::Bandwidth(bandwidth) => Some(Self::Bandwidth(bandwidth.op)),
+            Workload::BandwidthSweep(sweep) => Some(Self::Sweep(sweep.op)),
+            Workload::TensorLimit(_) => None,
+        }
+    }
+
+    /// The name beside the line.
+    pub fn label(self) -> String {
+        match self {
+            Self::Gemm(dtype) => dtype.to_string(),
+            Self::Bandwidth(op) => op.to_string(),
+            Self::Sweep(op) => format!("{op} by size"),
+        }
+    }
+
+    /// The unit of its values.
+    pub const fn unit(self) -> Unit {
+        match self {
+            Self::Gemm(_) => Unit::FlopPerSecond,
+            Self::Bandwidth(_) | Self::Sweep(_) => Unit::BytePerSecond,
+        }
+    }
+
+    /// Its place among the colours of data.
+    pub const fn colour(self) -> usize {
+        match self {
+            Self::Gemm(Dtype::F32) | Self::Bandwidth(MemoryOp::Read) | Self::Sweep(MemoryOp::Read) => 0,
+            Self::Gemm(Dtype::F16) | Self::Bandwidth(MemoryOp::Write) | Self::Sweep(MemoryOp::Write) => 1,
+            Self::Bandwidth(MemoryOp::Copy) | Self::Sweep(MemoryOp::Copy) => 2,
+            Self::Bandwidth(MemoryOp::Triad) | Self::Sweep(MemoryOp::Triad) => 3,
+        }
+    }
+}
+
+/// An unbroken piece of line: one job's warm-up, or its samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segment {
+    /// The entry it belongs to.
+    pub entry: usize,
+    /// What it shows.
+    pub series: Series,
+    /// These values are no samples.
+    pub warm_up: bool,
+    /// Seconds since the run's start, and values in the unit's base.
+    pub points: Vec<Point>,
+}
+
+/// Rates over the time of a run.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Timeline {
+    segments: Vec<Segment>,
+}
+
+impl Timeline {
+    /// The timeline of a saved run, from the samples' own durations.
+    pub fn of(run: &Run) -> Self {
+        let mut timeline = Self::default();
+        for (index, entry) in run.entries.iter().enumerate() {
+            if let Some(series) = Series::of(&entry.workload) {
+                timeline.add_entry(index, series, entry, run);
+            }
+        }
+        timeline
+    }
+
+    fn add_entry(&mut self, index: usize, series: Series, entry: &Entry, run: &Run) {
+        let Some(started_at) = entry.started_at else { return };
+        // Preparing and tuning come before the first sample, and checking after the last; the samples end the entry.
+        let sampled = |measurement: &Measurement| measurement.samples.iter().map(|sample| sample.host_s).sum::<f64>();
+        let warmed = |measurement: &Measurement| measurement.warm_up.map_or(0.0, |warm_up| warm_up.seconds);
+        let timed: f64 = entry.measurements.iter().map(|measurement| sampled(measurement) + warmed(measurement)).sum();
+        let before = (entry.duration_s.unwrap_or(timed) - timed).max(0.0);
+        let mut at = started_at.duration_since(run.started_at).as_secs_f64() + before;
+        for measurement in entry.measurements.iter().filter(|measurement| measurement.unit == series.unit()) {
+            at += warmed(measurement);
+            for sample in &measurement.samples {
+                at += sample.host_s;
+                self.push(index, series, [at, sample.value], false);
+            }
+        }
+    }
+
+    /// Adds a value of the entry at `index`.
+    pub fn push(&mut self, index: usize, series: Series, point: Point, warm_up: bool) {
+        if !point.iter().all(|value| value.is_finite()) {
+            return;
+        }
+        let last = self.segments.last_mut().filter(|last| last.entry == index);
+        match last {
+            Some(last) if last.warm_up == warm_up => {
+                last.points.push(point);
+                if last.points.len() > SEGMENT_POINTS_MAX {
+                    last.points = thin(&last.points, POINTS_MAX);
+                }
+            }
+            // The samples go on where the warm-up ended, as one line in two colours.
+            Some(last) => {
+                let joint = last.points.last().copied();
+                let points = joint.into_iter().chain([point]).collect();
+                self.segments.push(Segment { entry: index, series, warm_up, points });
+            }
+            None => self.segments.push(Segment { entry: index, series, warm_up, points: vec![point] }),
+        }
+    }
+
+    /// The pieces of all lines of `unit`, in the order of time.
+    pub fn segments(&self, unit: Unit) -> impl Iterator<Item = &Segment> {
+        self.segments.iter().filter(move |segment| segment.series.unit() == unit)
+    }
+
+    /// The lines of `unit` in display order.
+    pub fn series(&self, unit: Unit) -> Vec<Series> {
+        let mut list: Vec<Series> = self.segments(unit).map(|segment| segment.series).collect();
+        list.sort_unstable();
+        list.dedup();
+        list
+    }
+
+    /// The time of the last value, in seconds.
+    pub fn end(&self) -> f64 {
+        self.segments.iter().filter_map(|segment| segment.points.last()).map(|[x, _]| *x).fold(0.0, f64::max)
+    }
+}
+
+/// The round numbers (1, 2 or 5 times a power of ten) from `low` to `high` that make at most `most` steps.
+pub fn ticks(low: f64, high: f64, most: u32) -> Vec<f64> {
+    let least = (high - low) / f64::from(most.max(1));
+    if !least.is_finite() || least <= 0.0 {
+        return Vec::new();
+    }
+    let power = 10_f64.powf(least.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|digit| digit * power).find(|step| *step >= least * (1.0 - 1e-9));
+    let step = step.unwrap_or(10.0 * power);
+    let places = (low / step - 1e-9).ceil() as i64..=(high / step + 1e-9).floor() as i64;
+    places.map(|place| place as f64 * step).collect()
+}
+
+/// The curve of a finished sweep: (log₂ of the array's bytes, median).
+pub fn sweep_curve(entry: &Entry) -> Vec<Point> {
+    let at = |measurement: &Measurement| Some([(measurement.at_bytes? as f64).log2(), measurement.summary.median]);
+    entry.measurements.iter().filter_map(at).collect()
+}
+
+/// At most `most` points that keep every visible peak: the lowest and the highest of each stretch, in order.
+pub fn thin(points: &[Point], most: usize) -> Vec<Point> {
+    if points.len() <= most || most < 4 {
+        return points.to_vec();
+    }
+    let stretch = points.len().div_ceil(most / 2);
+    let mut kept = Vec::with_capacity(most);
+    for chunk in points.chunks(stretch) {
+        let by_height = |(_, a): &(usize, &Point), (_, b): &(usize, &Point)| a[1].total_cmp(&b[1]);
+        let low = chunk.iter().enumerate().min_by(by_height);
+        let high = chunk.iter().enumerate().max_by(by_height);
+        if let (Some((low_at, low)), Some((high_at, high))) = (low, high) {
+            match low_at.cmp(&high_at) {
+                std::cmp::Ordering::Less => kept.extend([*low, *high]),
+                std::cmp::Ordering::Equal => kept.push(*low),
+                std::cmp::Ordering::Greater => kept.extend([*high, *low]),
+            }
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thinning_keeps_peaks_order_and_the_limit() {
+        let mut points: Vec<Point> = (0..50_000).map(|x| [f64::from(x), 1.0]).collect();
+        points[31_415][1] = 9.0;
+        points[27_182][1] = -9.0;
+        let thinned = thin(&points, POINTS_MAX);
+        assert!(thinned.len() <= POINTS_MAX);
+        assert!(thinned.contains(&[31_415.0, 9.0]) && thinned.contains(&[27_182.0, -9.0]));
+        assert!(thinned.is_sorted_by(|a, b| a[0] < b[0]));
+        assert_eq!(thin(&points[..10], POINTS_MAX), points[..10]);
+    }
+
+    #[test]
+    fn a_new_job_breaks_the_line_and_warm_up_joins_its_samples() {
+        let mut timeline = Timeline::default();
+        let (gemm, read) = (Series::Gemm(Dtype::F32), Series::Bandwidth(MemoryOp::Read));
+        timeline.push(0, read, [0.5, 7.0], false);
+        timeline.push(1, gemm, [1.0, 1.0], true);
+        timeline.push(1, gemm, [2.0, 2.0], false);
+        timeline.push(1, gemm, [3.0, f64::NAN], false);
+        timeline.push(2, gemm, [4.0, 4.0], false);
+        let pieces: Vec<_> = timeline.segments(Unit::FlopPerSecond).map(|piece| piece.points.clone()).collect();
+        assert_eq!(pieces, [vec![[1.0, 1.0]], vec![[1.0, 1.0], [2.0, 2.0]], vec![[4.0, 4.0]]]);
+        assert_eq!(timeline.series(Unit::BytePerSecond), [read]);
+        assert_eq!(timeline.end(), 4.0);
+    }
+
+    #[test]
+    fn ticks_are_round_and_few() {
+        assert_eq!(ticks(0.0, 155.3, 4), [0.0, 50.0, 100.0, 150.0]);
+        assert_eq!(ticks(0.0, 1.0, 5), [0.0, 0.2, 0.4, 0.6000000000000001, 0.8, 1.0]);
+        assert_eq!(ticks(0.0, 34.0, 6), [0.0, 10.0, 20.0, 30.0]);
+        assert!(ticks(1.0, 1.0, 4).is_empty() && ticks(0.0, f64::NAN, 4).is_empty());
+    }
+
+    #[test]
+    fn a_long_job_stays_small() {
+        let mut timeline = Timeline::default();
+        for x in 0..100_000 {
+            timeline.push(0, Series::Gemm(Dtype::F16), [f64::from(x), f64::from(x % 7)], false);
+        }
+        assert!(timeline.segments[0].points.len() <= SEGMENT_POINTS_MAX);
+    }
+}

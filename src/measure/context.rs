@@ -3,8 +3,8 @@
 use std::{
     fmt,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -45,23 +45,63 @@ impl Cancel {
 #[derive(Clone, Debug, Default)]
 pub struct Paints(Arc<PaintsInner>);
 
-#[derive(Debug, Default)]
+/// Asks the window for a paint, from any thread.
+type Request = Arc<dyn Fn() + Send + Sync>;
+
+#[derive(Default)]
 struct PaintsInner {
     begun: AtomicU64,
     frame_micros: AtomicU64,
     open: AtomicBool,
+    /// The last paint asked for never came, as with a hidden window: waiting again would only cost time.
+    asleep: AtomicBool,
+    hushes: AtomicU32,
+    request: Mutex<Option<Request>>,
+}
+
+impl fmt::Debug for PaintsInner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PaintsInner").field("begun", &self.begun).field("open", &self.open).finish_non_exhaustive()
+    }
+}
+
+/// While it lives, the window must not repaint unless the lane asks. See [`Paints::hush`].
+#[derive(Debug)]
+pub struct Hush(Paints);
+
+impl Drop for Hush {
+    fn drop(&mut self) {
+        self.0.0.hushes.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Paints {
     /// The window begins to paint. `previous_frame` is how long the one before took.
     pub fn begin(&self, previous_frame: Duration) {
         self.0.frame_micros.store(previous_frame.as_micros() as u64, Ordering::Relaxed);
+        self.0.asleep.store(false, Ordering::Release);
         self.0.begun.fetch_add(1, Ordering::AcqRel);
     }
 
     /// The window is there and paints when asked.
     pub fn set_open(&self, open: bool) {
         self.0.open.store(open, Ordering::Release);
+    }
+
+    /// What the lane calls to ask for a paint.
+    pub fn set_request(&self, request: Arc<dyn Fn() + Send + Sync>) {
+        *self.0.request.lock().unwrap_or_else(PoisonError::into_inner) = Some(request);
+    }
+
+    /// Keeps the window still until the guard is dropped, except for paints that the lane asks for. Guards may nest.
+    pub fn hush(&self) -> Hush {
+        self.0.hushes.fetch_add(1, Ordering::AcqRel);
+        Hush(self.clone())
+    }
+
+    /// Whether something is being timed, so that news must wait for the next paint that the lane asks for.
+    pub fn hushed(&self) -> bool {
+        self.0.hushes.load(Ordering::Acquire) > 0
     }
 
     /// Whether a window is there.
@@ -80,8 +120,20 @@ impl Paints {
         if !self.0.open.load(Ordering::Acquire) {
             return;
         }
+        // Cloned out, so that the window may call back without waiting for this lock.
+        let request = self.0.request.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(request) = request {
+            request();
+        }
+        if self.0.asleep.load(Ordering::Acquire) {
+            return;
+        }
         let start = Instant::now();
-        while self.begun() == before && start.elapsed() < GIVE_UP {
+        while self.begun() == before {
+            if start.elapsed() >= GIVE_UP {
+                self.0.asleep.store(true, Ordering::Release);
+                return;
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
         // Presenting follows the paint and no event tells its end: the length of the last frame and half more is enough.
@@ -184,7 +236,14 @@ impl Context {
     /// Says what the job is doing, and notices Cancel.
     pub fn phase(&mut self, phase: Phase) -> Result<(), Stop> {
         self.check()?;
+        let (begins, timed_next) = (phase == Phase::Preparing, matches!(phase, Phase::Sampling { .. }));
         (self.report)(Progress::Phase(phase));
+        if begins {
+            // The end of one entry and the start of the next show now, before the canary is timed.
+            self.paint();
+        } else if !timed_next {
+            self.let_window_paint();
+        }
         Ok(())
     }
 
@@ -197,13 +256,49 @@ impl Context {
     pub fn let_window_paint(&mut self) {
         const TICK: Duration = Duration::from_millis(250);
         if self.last_paint.elapsed() >= TICK {
-            self.paints.wait_for_one(self.paints.begun());
-            self.last_paint = Instant::now();
+            self.paint();
         }
+    }
+
+    fn paint(&mut self) {
+        self.paints.wait_for_one(self.paints.begun());
+        self.last_paint = Instant::now();
     }
 
     /// How many paints of the window have begun: a batch that sees it change was disturbed.
     pub fn paints_begun(&self) -> u64 {
         self.paints.begun()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lane_asks_once_and_does_not_wait_for_a_hidden_window_again() {
+        let (paints, asked) = (Paints::default(), Arc::new(AtomicU32::new(0)));
+        let count = Arc::clone(&asked);
+        paints.set_request(Arc::new(move || _ = count.fetch_add(1, Ordering::Relaxed)));
+        paints.wait_for_one(0);
+        assert_eq!(asked.load(Ordering::Relaxed), 0, "a window that isn't there is not asked");
+        paints.set_open(true);
+        paints.wait_for_one(paints.begun());
+        let start = Instant::now();
+        paints.wait_for_one(paints.begun());
+        assert!(start.elapsed() < Duration::from_millis(200), "a hidden window is waited for once");
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+        paints.begin(Duration::ZERO);
+        assert!(!paints.0.asleep.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn hushes_nest() {
+        let paints = Paints::default();
+        let (outer, inner) = (paints.hush(), paints.hush());
+        drop(outer);
+        assert!(paints.hushed());
+        drop(inner);
+        assert!(!paints.hushed());
     }
 }

@@ -180,6 +180,8 @@ impl Lane {
         let mut run = begin(&self.plan, machine, conditions);
         self.teller.tell(Event::Begun(Box::new(run.clone())));
         self.save(&run).await;
+        // Until the run ends, the window paints only when a job asks: news shows when the next entry prepares.
+        let hush = self.paints.hush();
         let start = Instant::now();
         let count = self.plan.jobs.len();
         for (index, job) in self.plan.jobs.iter().enumerate() {
@@ -207,6 +209,7 @@ impl Lane {
         }
         // Devices are closed before the end is told: the program may end right after, and drivers don't bear both at once.
         tokio::task::spawn_blocking(move || drop(bench)).await.ok();
+        drop(hush);
         self.end(run).await;
     }
 

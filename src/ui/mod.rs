@@ -1,1 +1,28 @@
-//! ui
+//! The window. The only room, beside `main`, that knows egui.
+//!
+//! Views read the [`State`] and return [`Action`]s; [`App::perform`] acts on them; news from the runner comes in through
+//! [`State::apply`]. Nothing animates, and while something is timed the window paints only when the measuring lane asks.
+
+mod action;
+mod app;
+mod background;
+mod machine_text;
+mod notes;
+mod open;
+mod palette;
+mod plot;
+mod rows;
+mod session;
+mod shell;
+mod state;
+pub mod theme;
+mod views;
+mod widgets;
+
+pub use self::{
+    action::{Action, COMMANDS, Command, View},
+    app::App,
+    open::{OpenError, open},
+    session::{Live, Session},
+    state::{Choices, Devices, State, ThemeChoice},
+};

@@ -18,3 +18,4 @@ mod sample;
 mod schema;
 mod store;
 mod tidy;
+mod ui;

@@ -1,0 +1,196 @@
+//! Everything that can be done, in one table: labels, tooltips and shortcuts of buttons and the command palette.
+
+use std::path::PathBuf;
+
+use eframe::egui::{Context, Key, KeyboardShortcut, Modifiers, ThemePreference};
+use serde::{Deserialize, Serialize};
+
+use crate::run::SuiteName;
+
+/// What the person wants. Views return these; only [`super::App::perform`] acts on them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Measure the chosen suite on the chosen device.
+    RunSuite,
+    /// Stop the run.
+    Cancel,
+    /// Go to a view.
+    Show(View),
+    /// Choose a suite.
+    Suite(SuiteName),
+    /// Choose a device by its id.
+    Device(String),
+    /// Choose light, dark, or the system's.
+    Theme(ThemePreference),
+    /// Copy the results as tab-separated values.
+    CopyResults,
+    /// Copy the machine's facts as text.
+    CopyMachine,
+    /// Copy this text.
+    CopyText(String),
+    /// Look for devices again.
+    LookAgain,
+    /// Show a saved run.
+    OpenRun(PathBuf),
+    /// Go back from a saved run to this machine.
+    CloseRun,
+    /// Show the details of an entry, or hide them.
+    Select(Option<usize>),
+    /// Close the banner at this place.
+    DismissBanner(usize),
+    /// Open or close the command palette.
+    Palette,
+}
+
+/// One screen of the window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum View {
+    /// How fast is this machine now?
+    #[default]
+    Run,
+    /// What was measured before?
+    History,
+    /// What is this machine?
+    Machine,
+}
+
+impl View {
+    /// Every view in the order of the navigation.
+    pub const ALL: [Self; 3] = [Self::Run, Self::History, Self::Machine];
+
+    /// Its name.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Run => "Run",
+            Self::History => "History",
+            Self::Machine => "Machine",
+        }
+    }
+}
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct Command {
+    /// What it does.
+    pub action: Action,
+    /// The words on the button and in the palette.
+    pub label: &'static str,
+    /// What it does, in one sentence.
+    pub tooltip: &'static str,
+    /// The keys.
+    pub shortcut: Option<KeyboardShortcut>,
+}
+
+const fn command(
+    action: Action,
+    label: &'static str,
+    tooltip: &'static str,
+    shortcut: Option<KeyboardShortcut>,
+) -> Command {
+    Command { action, label, tooltip, shortcut }
+}
+
+/// ⌘ on macOS, Ctrl elsewhere.
+const fn with(key: Key) -> KeyboardShortcut {
+    KeyboardShortcut::new(Modifiers::COMMAND, key)
+}
+
+/// The actions that need no further choice, in the palette's order.
+pub static COMMANDS: [Command; 16] = [
+    command(Action::RunSuite, "Run suite", "Measure the chosen suite on the chosen device", Some(with(Key::R))),
+    command(
+        Action::Cancel,
+        "Cancel",
+        "Stop after the current batch; entries that are done are kept",
+        Some(with(Key::Period)),
+    ),
+    command(Action::Show(View::Run), "Show Run", "How fast is this machine now?", Some(with(Key::Num1))),
+    command(Action::Show(View::History), "Show History", "What was measured before?", Some(with(Key::Num2))),
+    command(Action::Show(View::Machine), "Show Machine", "What is this machine?", Some(with(Key::Num3))),
+    command(Action::Suite(SuiteName::Quick), "Suite: Quick", SuiteName::Quick.description(), None),
+    command(Action::Suite(SuiteName::Standard), "Suite: Standard", SuiteName::Standard.description(), None),
+    command(Action::Suite(SuiteName::Full), "Suite: Full", SuiteName::Full.description(), None),
+    command(
+        Action::CopyResults,
+        "Copy results",
+        "Copy the table as tab-separated values, for a spreadsheet",
+        Some(with(Key::C)),
+    ),
+    command(Action::CopyMachine, "Copy machine", "Copy the facts of this machine as text", None),
+    command(Action::CloseRun, "Back to this machine", "Close the saved run", Some(with(Key::B))),
+    command(Action::LookAgain, "Look for devices again", "Ask the drivers again which devices there are", None),
+    command(Action::Theme(ThemePreference::System), "Theme: System", "Follow the system's appearance", None),
+    command(Action::Theme(ThemePreference::Light), "Theme: Light", "Always light", None),
+    command(Action::Theme(ThemePreference::Dark), "Theme: Dark", "Always dark", None),
+    command(Action::Palette, "Commands", "Find and run any command", Some(with(Key::K))),
+];
+
+/// The row of an action, if it is in the table.
+pub(super) fn command_of(action: &Action) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.action == *action)
+}
+
+impl Command {
+    /// The keys in the system's notation, or nothing.
+    pub fn keys(&self, context: &Context) -> String {
+        self.shortcut.map(|shortcut| context.format_shortcut(&shortcut)).unwrap_or_default()
+    }
+
+    /// The tooltip with the keys.
+    pub fn hint(&self, context: &Context) -> String {
+        match self.shortcut {
+            Some(_) => format!("{}  ({})", self.tooltip, self.keys(context)),
+            None => self.tooltip.to_owned(),
+        }
+    }
+
+    /// Whether all words typed are in the label, whatever the case.
+    pub fn is_called(&self, typed: &str) -> bool {
+        let label = self.label.to_lowercase();
+        typed.to_lowercase().split_whitespace().all(|word| label.contains(word))
+    }
+
+    /// Whether all words typed are in the label or the tooltip, whatever the case.
+    pub fn matches(&self, typed: &str) -> bool {
+        let text = format!("{} {}", self.label, self.tooltip).to_lowercase();
+        typed.to_lowercase().split_whitespace().all(|word| text.contains(word))
+    }
+}
+
+/// The action whose shortcut was pressed in this frame.
+pub(super) fn pressed(context: &Context) -> Option<Action> {
+    let writing = context.text_edit_focused();
+    let by_keys = context.input_mut(|input| {
+        COMMANDS.iter().find(|command| {
+            let copies = command.action == Action::CopyResults;
+            command.shortcut.is_some_and(|shortcut| !(copies && writing) && input.consume_shortcut(&shortcut))
+        })
+    });
+    // The platform sends ⌘C as an event of its own and not as keys.
+    let copy = || !writing && context.input(|input| input.events.contains(&eframe::egui::Event::Copy));
+    by_keys.map(|command| command.action.clone()).or_else(|| copy().then_some(Action::CopyResults))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_commands_share_keys_or_words() {
+        for (place, command) in COMMANDS.iter().enumerate() {
+            for other in COMMANDS.iter().skip(place + 1) {
+                assert_ne!(command.label, other.label);
+                assert!(command.shortcut.is_none() || command.shortcut != other.shortcut, "{}", command.label);
+            }
+            assert!(!command.tooltip.ends_with('.'), "{}", command.tooltip);
+        }
+    }
+
+    #[test]
+    fn filtering_takes_words_in_any_order_and_case() {
+        let matching = |typed: &str| COMMANDS.iter().filter(|command| command.matches(typed)).count();
+        assert_eq!(matching("dark THEME"), 1);
+        assert_eq!(matching(""), COMMANDS.len());
+        assert_eq!(matching("no such words"), 0);
+    }
+}

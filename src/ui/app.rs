@@ -1,0 +1,269 @@
+//! The window's program: takes news, performs actions, draws. The only place where the state changes.
+
+use std::{
+    io,
+    sync::{Arc, mpsc::TryRecvError},
+    time::{Duration, Instant},
+};
+
+use eframe::egui::{Context, Ui, ViewportCommand};
+
+use super::{
+    action::{Action, View, pressed},
+    background::Background,
+    machine_text,
+    palette::Palette,
+    rows::table_text,
+    session::Session,
+    shell,
+    state::{Choices, State},
+    theme,
+};
+use crate::{
+    engine::Engine,
+    measure::Paints,
+    record::Store,
+    run::{ActiveRun, Event, Plan, Runner},
+};
+
+/// News taken in one frame; the rest waits for the next.
+const EVENTS_A_FRAME: usize = 1024;
+
+/// How long a closing window waits for the run to end and be saved.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
+/// The window's program.
+pub struct App {
+    state: State,
+    engines: Arc<[Box<dyn Engine>]>,
+    store: Store,
+    runner: Runner,
+    paints: Paints,
+    active: Option<ActiveRun>,
+    /// When news was last taken, in seconds of the run.
+    drained_s: f64,
+    background: Background,
+    palette: Option<Palette>,
+    actions: Vec<Action>,
+    performed: Option<Action>,
+    closing: Option<Instant>,
+}
+
+impl App {
+    /// The program over `engines`, saving into `store`. Fails only if its threads can't be started.
+    pub fn new(context: &Context, engines: Vec<Box<dyn Engine>>, store: Store, choices: Choices) -> io::Result<Self> {
+        theme::apply(context);
+        context.set_theme(eframe::egui::ThemePreference::from(choices.theme));
+        let paints = Paints::default();
+        let asked = context.clone();
+        paints.set_request(Arc::new(move || asked.request_repaint()));
+        paints.set_open(true);
+        let engines: Arc<[Box<dyn Engine>]> = engines.into();
+        let (woken, quiet) = (context.clone(), paints.clone());
+        // While something is timed, news waits for the paint that the lane asks for.
+        let wake = Arc::new(move || {
+            if !quiet.hushed() {
+                woken.request_repaint();
+            }
+        });
+        let runner = Runner::new(Arc::clone(&engines), store.clone(), wake)?;
+        let mut background = Background::default();
+        background.look(&runner, &engines);
+        background.list(&runner, &store);
+        background.check_writable(&runner, &store);
+        Ok(Self {
+            state: State { choices, ..State::default() },
+            engines,
+            store,
+            runner,
+            paints,
+            active: None,
+            drained_s: 0.0,
+            background,
+            palette: None,
+            actions: Vec::new(),
+            performed: None,
+            closing: None,
+        })
+    }
+
+    /// What the window shows.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What the window shows, to set up a scene without hardware.
+    pub fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    /// The last action that was performed.
+    pub fn performed(&self) -> Option<&Action> {
+        self.performed.as_ref()
+    }
+
+    /// Whether the background lane still owes something.
+    pub fn waits(&self) -> bool {
+        self.background.waits()
+    }
+
+    /// Does what the person wants, if it makes sense now.
+    pub fn perform(&mut self, context: &Context, action: Action) {
+        if !self.state.allows(&action) {
+            return;
+        }
+        self.performed = Some(action.clone());
+        match action {
+            Action::RunSuite => self.plan_run(),
+            Action::Cancel => self.cancel(),
+            Action::Show(view) => self.state.choices.view = view,
+            Action::Suite(suite) => suite.id().clone_into(&mut self.state.choices.suite),
+            Action::Device(id) => self.state.choices.device = Some(id),
+            Action::Theme(theme) => {
+                self.state.choices.theme = theme.into();
+                context.set_theme(theme);
+            }
+            Action::CopyResults => context.copy_text(self.state.shown().map(table_text).unwrap_or_default()),
+            Action::CopyMachine => context.copy_text(machine_text::text(&self.state)),
+            Action::CopyText(text) => context.copy_text(text),
+            Action::LookAgain => self.background.look(&self.runner, &self.engines),
+            Action::OpenRun(path) => {
+                self.state.choices.view = View::Run;
+                self.background.open(&self.runner, path);
+            }
+            Action::CloseRun => self.state.opened = None,
+            Action::Select(entry) => {
+                if let Some(session) = self.state.shown_mut() {
+                    session.selected = entry;
+                }
+            }
+            Action::DismissBanner(place) => {
+                self.state.banners.remove(place);
+            }
+            Action::Palette => {
+                self.palette = if self.palette.is_some() { None } else { Some(Palette::default()) };
+            }
+        }
+    }
+
+    fn plan_run(&mut self) {
+        self.state.choices.view = View::Run;
+        self.state.opened = None;
+        self.state.starting = true;
+        self.background.plan(&self.runner, &self.engines, &self.state);
+    }
+
+    fn start(&mut self, plan: Plan) {
+        self.state.starting = false;
+        self.drained_s = 0.0;
+        match self.runner.start(plan, self.paints.clone()) {
+            Ok(active) => self.active = Some(active),
+            Err(error) => self.state.warn(&error.to_string()),
+        }
+    }
+
+    fn cancel(&mut self) {
+        if let Some(active) = &self.active {
+            active.cancel.request();
+        }
+        if let Some(live) = self.state.current.as_mut().and_then(|session| session.live.as_mut()) {
+            live.cancelling = true;
+        }
+    }
+
+    /// Takes the news of the run. It came since the last paint, so its times are spread over that while.
+    fn drain(&mut self) {
+        let Some(active) = &self.active else { return };
+        let mut events: Vec<Event> = Vec::new();
+        let mut lost = false;
+        while events.len() < EVENTS_A_FRAME {
+            match active.events.try_recv() {
+                Ok(event) => events.push(event),
+                Err(error) => {
+                    lost = error == TryRecvError::Disconnected;
+                    break;
+                }
+            }
+        }
+        let now_s = self.state.current.as_ref().and_then(Session::elapsed_s).unwrap_or(0.0);
+        let step = (now_s - self.drained_s).max(0.0) / events.len().max(1) as f64;
+        for (place, event) in events.into_iter().enumerate() {
+            self.state.apply_at(event, step.mul_add((place + 1) as f64, self.drained_s));
+        }
+        self.drained_s = now_s;
+        if lost {
+            self.active = None;
+            self.state.end_lost_run();
+        }
+    }
+
+    /// Takes all news: the run's and the background lane's.
+    fn take_news(&mut self) {
+        self.drain();
+        if let Some(plan) = self.background.poll(&mut self.state) {
+            self.start(plan);
+        }
+        if std::mem::take(&mut self.state.stale) {
+            self.background.list(&self.runner, &self.store);
+            self.background.look(&self.runner, &self.engines);
+        }
+    }
+
+    /// A window closed during a run cancels it and stays a moment, so that what is done is saved.
+    fn close_when_saved(&mut self, context: &Context) {
+        if context.input(|input| input.viewport().close_requested()) && self.closing.is_none() && self.active.is_some()
+        {
+            context.send_viewport_cmd(ViewportCommand::CancelClose);
+            self.closing = Some(Instant::now());
+            self.cancel();
+        }
+        let Some(since) = self.closing else { return };
+        if self.active.is_none() || since.elapsed() >= CLOSE_WAIT {
+            context.send_viewport_cmd(ViewportCommand::Close);
+        } else {
+            context.request_repaint_after(Duration::from_millis(50));
+        }
+    }
+}
+
+impl eframe::App for App {
+    fn logic(&mut self, context: &Context, _frame: &mut eframe::Frame) {
+        self.take_news();
+        self.close_when_saved(context);
+    }
+
+    fn ui(&mut self, ui: &mut Ui, frame: &mut eframe::Frame) {
+        self.paints.begin(Duration::from_secs_f32(frame.info().cpu_usage.unwrap_or(0.0).max(0.0)));
+        let context = ui.ctx().clone();
+        let mut actions = std::mem::take(&mut self.actions);
+        actions.extend(pressed(&context));
+        shell::ui(ui, &self.state, &mut actions);
+        if let Some(palette) = &mut self.palette
+            && !palette.ui(ui, &self.state, &mut actions)
+        {
+            self.palette = None;
+        }
+        // What was done shows in the next frame at once.
+        if !actions.is_empty() {
+            context.request_repaint();
+        }
+        for action in actions.drain(..) {
+            self.perform(&context, action);
+        }
+        self.actions = actions;
+    }
+
+    fn save(&mut self, storage: &mut dyn eframe::Storage) {
+        eframe::set_value(storage, eframe::APP_KEY, &self.state.choices);
+    }
+
+    /// Nothing is written while something may be measured: the choices are kept when the window closes.
+    fn auto_save_interval(&self) -> Duration {
+        Duration::from_hours(1)
+    }
+
+    fn on_exit(&mut self) {
+        self.cancel();
+        self.paints.set_open(false);
+    }
+}

@@ -1,0 +1,135 @@
+//! What the window waits for from the background lane; nothing here blocks.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{Receiver, TryRecvError},
+    },
+};
+
+use super::{
+    session::Session,
+    state::{Devices, State},
+};
+use crate::{
+    engine::Engine,
+    machine::{self, Conditions, Machine},
+    record::{Listed, LoadError, Run, SaveError, Store},
+    run::{Plan, PlanError, Runner},
+};
+
+/// What one look at the machine gives.
+struct Facts {
+    machine: Machine,
+    conditions: Conditions,
+    devices: Devices,
+}
+
+/// Everything under way.
+#[derive(Default)]
+pub(super) struct Background {
+    facts: Option<Receiver<Facts>>,
+    history: Option<Receiver<Vec<Listed>>>,
+    writable: Option<Receiver<Result<(), SaveError>>>,
+    opening: Option<(PathBuf, Receiver<Result<Run, LoadError>>)>,
+    plan: Option<Receiver<Result<Plan, PlanError>>>,
+}
+
+/// What has arrived, if anything; the receiver is dropped when it has, or when its work died.
+fn taken<T>(waiting: &mut Option<Receiver<T>>) -> Option<Result<T, ()>> {
+    let got = match waiting.as_ref()?.try_recv() {
+        Ok(value) => Ok(value),
+        Err(TryRecvError::Empty) => return None,
+        Err(TryRecvError::Disconnected) => Err(()),
+    };
+    *waiting = None;
+    Some(got)
+}
+
+impl Background {
+    /// Looks at the machine and asks every engine for its devices.
+    pub(super) fn look(&mut self, runner: &Runner, engines: &Arc<[Box<dyn Engine>]>) {
+        let engines = Arc::clone(engines);
+        self.facts = Some(runner.background(move || Facts {
+            machine: machine::detect(),
+            conditions: machine::conditions(true),
+            devices: find(&engines),
+        }));
+    }
+
+    /// Lists the saved runs.
+    pub(super) fn list(&mut self, runner: &Runner, store: &Store) {
+        let store = store.clone();
+        self.history = Some(runner.background(move || store.list()));
+    }
+
+    /// Proves that runs can be saved.
+    pub(super) fn check_writable(&mut self, runner: &Runner, store: &Store) {
+        let store = store.clone();
+        self.writable = Some(runner.background(move || store.check_writable()));
+    }
+
+    /// Reads a saved run.
+    pub(super) fn open(&mut self, runner: &Runner, path: PathBuf) {
+        let file = path.clone();
+        self.opening = Some((path, runner.background(move || Store::load(&file))));
+    }
+
+    /// Makes the plan for what the state asks for.
+    pub(super) fn plan(&mut self, runner: &Runner, engines: &Arc<[Box<dyn Engine>]>, state: &State) {
+        let (engines, request) = (Arc::clone(engines), state.request());
+        self.plan = Some(runner.background(move || Plan::make(&request, &engines)));
+    }
+
+    /// Whether anything is under way.
+    pub(super) fn waits(&self) -> bool {
+        let listing = self.history.is_some() || self.writable.is_some() || self.opening.is_some();
+        listing || self.facts.is_some() || self.plan.is_some()
+    }
+
+    /// Takes over what has arrived. A plan that has is returned, to be started.
+    pub(super) fn poll(&mut self, state: &mut State) -> Option<Plan> {
+        if let Some(Ok(facts)) = taken(&mut self.facts) {
+            state.machine = Some(facts.machine);
+            state.conditions = Some(facts.conditions);
+            state.devices = facts.devices;
+        }
+        if let Some(Ok(list)) = taken(&mut self.history) {
+            state.history = Some(list);
+        }
+        if let Some(Ok(Err(error))) = taken(&mut self.writable) {
+            state.warn(&error.to_string());
+        }
+        self.poll_opening(state);
+        match taken(&mut self.plan)? {
+            Ok(Ok(plan)) => return Some(plan),
+            Ok(Err(error)) => state.warn(&error.to_string()),
+            Err(()) => state.warn("the run could not be planned; look for devices again"),
+        }
+        state.starting = false;
+        None
+    }
+
+    fn poll_opening(&mut self, state: &mut State) {
+        let Some((path, receiver)) = self.opening.take() else { return };
+        match receiver.try_recv() {
+            Ok(Ok(run)) => state.opened = Some(Session::saved(run, path)),
+            Ok(Err(error)) => state.warn(&error.to_string()),
+            Err(TryRecvError::Empty) => self.opening = Some((path, receiver)),
+            Err(TryRecvError::Disconnected) => {}
+        }
+    }
+}
+
+/// The devices of all engines, best first; or why there are none.
+fn find(engines: &[Box<dyn Engine>]) -> Devices {
+    let (mut found, mut missing) = (Vec::new(), Vec::new());
+    for engine in engines {
+        match engine.devices() {
+            Ok(devices) => found.extend(devices),
+            Err(reason) => missing.push(reason),
+        }
+    }
+    if found.is_empty() { Devices::Missing(missing.join("; ")) } else { Devices::Found(found) }
+}

@@ -1,0 +1,190 @@
+//! Draws the charts of [`crate::chart`] with egui_plot: readouts, neither dragged nor zoomed.
+
+use eframe::egui::{Role, Sense, Sides, Ui, Vec2, WidgetInfo};
+use egui_plot::{AxisHints, GridMark, HoverPosition, Line, Plot, PlotPoints, Points, Span};
+
+use super::{
+    session::Session,
+    theme::{self, Tokens},
+    widgets::card,
+};
+use crate::{
+    chart::{POINTS_MAX, Point, Segment, Series, sweep_curve, thin, ticks},
+    record::Entry,
+    units::{Quantity, Scale, Unit, binary_size, number},
+};
+
+const HEIGHT: f32 = 148.0;
+
+/// The least span of the time axis in seconds, so that a run's start doesn't leap.
+const SPAN_MIN_S: f64 = 10.0;
+
+/// A chart's card: its name, its lines' names in their colours, its unit, and the plot.
+fn chart_card(ui: &mut Ui, title: &str, unit: &str, series: &[Series], add: impl FnOnce(&mut Ui)) {
+    card(ui, |ui| {
+        let tokens = Tokens::of(ui);
+        Sides::new().shrink_left().truncate().show(
+            ui,
+            |ui| {
+                ui.label(theme::section(title));
+                for series in series {
+                    ui.label(theme::label(series.label()).color(tokens.data(series.colour())));
+                }
+            },
+            |ui| ui.label(theme::label(unit).color(tokens.dim)),
+        );
+        add(ui);
+    });
+}
+
+/// A chart without a run.
+pub(super) fn empty_chart(ui: &mut Ui, title: &str, sentence: &str) {
+    chart_card(ui, title, "", &[], |ui| {
+        let tokens = Tokens::of(ui);
+        let (rect, _) = ui.allocate_exact_size(Vec2::new(ui.available_width(), HEIGHT), Sense::hover());
+        let label = eframe::egui::Label::new(theme::label(sentence).color(tokens.faint)).wrap();
+        ui.put(rect, label);
+    });
+}
+
+/// Rates of one unit over the time of the run.
+pub(super) fn timeline_chart(ui: &mut Ui, session: &Session, title: &'static str, unit: Unit) {
+    // An ended sweep has a chart of its own; its caches would only press the other lines down here.
+    let live = session.live.is_some();
+    let shown = |segment: &&Segment| live || !matches!(segment.series, Series::Sweep(_));
+    let segments: Vec<&Segment> = session.timeline.segments(unit).filter(shown).collect();
+    let max = segments.iter().flat_map(|segment| &segment.points).map(|[_, y]| *y).reduce(f64::max);
+    let scale = unit.scale_for(max.unwrap_or(1e9));
+    let mut series = session.timeline.series(unit);
+    series.retain(|series| !matches!(series, Series::Sweep(_)));
+    let words = match max {
+        Some(max) => format!("{title} over time, at most {}", Quantity::new(max, unit)),
+        None => format!("{title} over time, no values yet"),
+    };
+    chart_card(ui, title, scale.name, &series, |ui| {
+        let end =
+            session.timeline.end().max(session.live.as_ref().map_or(0.0, |live| live.began.elapsed().as_secs_f64()));
+        let tokens = Tokens::of(ui);
+        // The corner belongs to the other axis's zero.
+        let seconds = AxisHints::new_x()
+            .formatter(|mark, _| if mark.value > 0.0 { format!("{} s", short(mark.value)) } else { String::new() });
+        let plot = base_plot(ui, title, seconds)
+            .x_grid_spacer(|input| marks(input.bounds, 6))
+            .label_formatter(move |at| hover_text(at, scale.name));
+        let shown = plot.show(ui, |plot| {
+            plot.set_plot_bounds_x(0.0..=end.max(SPAN_MIN_S));
+            plot.set_plot_bounds_y(0.0..=max.map_or(1.0, |max| max / scale.factor * 1.1));
+            for segment in segments {
+                let points = scaled(&segment.points, scale);
+                let (first, last) = (points.first().map_or(0.0, |p| p[0]), points.last().map_or(0.0, |p| p[0]));
+                let colour = if segment.warm_up { tokens.faint } else { tokens.data(segment.series.colour()) };
+                if segment.warm_up {
+                    plot.span(Span::new("", first..=last).fill(tokens.hover).border_width(0.0));
+                }
+                let name = if segment.warm_up { "warm-up".to_owned() } else { segment.series.label() };
+                if points.len() == 1 {
+                    plot.points(Points::new(name, PlotPoints::from(points)).color(colour).radius(2.0));
+                } else {
+                    let drawn = Line::new(name, PlotPoints::from(points)).color(colour).width(1.75).allow_band(false);
+                    plot.line(if segment.warm_up { drawn } else { drawn.fill(0.0).fill_alpha(0.07) });
+                }
+            }
+        });
+        shown.response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &words));
+    });
+}
+
+/// Bandwidth over the size of the array.
+pub(super) fn sweep_chart(ui: &mut Ui, entry: &Entry) {
+    let curve = sweep_curve(entry);
+    let max = curve.iter().map(|[_, y]| *y).fold(0.0, f64::max);
+    let scale = Unit::BytePerSecond.scale_for(max);
+    let series = Series::of(&entry.workload);
+    let words = format!("{}, at most {}", entry.workload.title(), Quantity::new(max, Unit::BytePerSecond));
+    let (first, last) = (curve.first().map_or(16.0, |p| p[0]), curve.last().map_or(30.0, |p| p[0]));
+    let listed: Vec<Series> = series.into_iter().collect();
+    chart_card(ui, "Bandwidth by size", scale.name, &listed, |ui| {
+        let tokens = Tokens::of(ui);
+        let sizes = AxisHints::new_x().formatter(|mark, _| size_at(mark.value));
+        let plot = base_plot(ui, "sweep", sizes)
+            .x_grid_spacer(|input| octaves(input.bounds))
+            .label_formatter(move |at| size_text(at, scale.name));
+        let shown = plot.show(ui, |plot| {
+            plot.set_plot_bounds_x(first - 0.4..=last + 0.7);
+            plot.set_plot_bounds_y(0.0..=(max / scale.factor * 1.1).max(1e-9));
+            let (colour, points) = (tokens.data(series.map_or(0, Series::colour)), scaled(&curve, scale));
+            let line = Line::new("", PlotPoints::from(points.clone())).color(colour).width(1.75);
+            plot.line(line.fill(0.0).fill_alpha(0.07));
+            plot.points(Points::new("", PlotPoints::from(points)).color(colour).radius(2.5));
+        });
+        shown.response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &words));
+    });
+}
+
+fn base_plot<'a>(ui: &Ui, id: &str, x_axis: AxisHints<'a>) -> Plot<'a> {
+    let tokens = Tokens::of(ui);
+    let dress = |axis: AxisHints<'a>| axis.tick_label_color(tokens.faint).tick_label_font(theme::tick_font());
+    let y_axis = AxisHints::new_y().formatter(|mark, _| short(mark.value)).min_thickness(40.0);
+    Plot::new(id)
+        .height(HEIGHT)
+        .show_background(false)
+        .allow_drag(false)
+        .allow_zoom(false)
+        .allow_scroll(false)
+        .allow_boxed_zoom(false)
+        .allow_axis_zoom_drag(false)
+        .allow_double_click_reset(false)
+        .show_grid([false, true])
+        .grid_color(tokens.line)
+        .cursor_color(tokens.faint)
+        .sense(Sense::hover())
+        .y_grid_spacer(|input| marks(input.bounds, 4))
+        .custom_x_axes(vec![dress(x_axis).label_spacing(24.0..=36.0)])
+        .custom_y_axes(vec![dress(y_axis)])
+}
+
+fn scaled(points: &[Point], scale: Scale) -> Vec<Point> {
+    thin(points, POINTS_MAX).into_iter().map(|[x, y]| [x, y / scale.factor]).collect()
+}
+
+/// A tick's number without needless digits.
+fn short(value: f64) -> String {
+    let text = format!("{value:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+fn hover_text(at: &HoverPosition<'_>, unit: &str) -> Option<String> {
+    match at {
+        HoverPosition::NearDataPoint { plot_name, position, .. } => {
+            Some(format!("{plot_name}\n{} {unit} at {:.1} s", number(position.y), position.x))
+        }
+        HoverPosition::Elsewhere { .. } => None,
+    }
+}
+
+fn size_text(at: &HoverPosition<'_>, unit: &str) -> Option<String> {
+    match at {
+        HoverPosition::NearDataPoint { position, .. } => {
+            Some(format!("{} {unit} at {}", number(position.y), binary_size(position.x.exp2().round() as u64)))
+        }
+        HoverPosition::Elsewhere { .. } => None,
+    }
+}
+
+fn size_at(log2: f64) -> String {
+    if (log2 - log2.round()).abs() > 1e-6 { String::new() } else { binary_size(log2.exp2().round() as u64) }
+}
+
+/// Round marks, all of one rank.
+fn marks(bounds: (f64, f64), most: u32) -> Vec<GridMark> {
+    let list = ticks(bounds.0, bounds.1, most);
+    let step_size = list.get(1).zip(list.first()).map_or(1.0, |(second, first)| second - first);
+    list.into_iter().map(|value| GridMark { value, step_size }).collect()
+}
+
+/// A mark at every fourth power of two, as 256 KiB, 4 MiB, 64 MiB, 1 GiB: room for the words, none in the corner.
+fn octaves(bounds: (f64, f64)) -> Vec<GridMark> {
+    let (low, high) = (bounds.0.ceil() as i32, bounds.1.floor() as i32);
+    let marks = (low..=high).filter(|power| power % 4 == 2);
+    marks.map(|power| GridMark { value: f64::from(power), step_size: 4.0 }).collect()
+}

@@ -1,0 +1,183 @@
+//! The rows of the results table as text: the same for the screen and the clipboard.
+
+use super::session::Session;
+use crate::{
+    analysis,
+    measure::Phase,
+    record::{Entry, MarkKind, Outcome, Run},
+    units::{number, percent},
+};
+
+/// What stands for a value that isn't there.
+pub(super) const NONE: &str = "—";
+
+/// One row.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Row {
+    /// What was measured.
+    pub(super) title: String,
+    /// With which parameters.
+    pub(super) parameters: String,
+    /// The number without its unit, or "—".
+    pub(super) number: String,
+    /// The unit with its prefix.
+    pub(super) unit: &'static str,
+    /// "± 0.4 %": half the 95 % interval.
+    pub(super) interval: String,
+    /// The relative error of the result.
+    pub(super) error: String,
+    /// The share of this machine's ceiling.
+    pub(super) ceiling: String,
+    /// How it stands.
+    pub(super) state: RowState,
+    /// Doubts, each as a word and a reason.
+    pub(super) marks: Vec<(&'static str, String)>,
+}
+
+/// How an entry stands.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct RowState {
+    /// The words.
+    pub(super) text: String,
+    /// What they mean for the colour.
+    pub(super) tone: Tone,
+    /// How far it is, from 0 to 1.
+    pub(super) share: f32,
+    /// The reason in full, where there is one.
+    pub(super) reason: Option<String>,
+}
+
+/// What a text means; the words never depend on it alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tone {
+    /// Waits or doesn't apply.
+    Faint,
+    /// Explains.
+    Dim,
+    /// Goes on.
+    Active,
+    /// Is right.
+    Good,
+    /// Is doubtful.
+    Warn,
+    /// Is wrong.
+    Bad,
+}
+
+impl Row {
+    /// The row of the entry at `index`.
+    pub(super) fn of(session: &Session, index: usize) -> Option<Self> {
+        let entry = session.run.entries.get(index)?;
+        let mut row = Self::waiting(entry.workload.title(), entry.workload.parameters());
+        row.state = state(entry, session.phase_of(index));
+        row.marks = entry.marks.iter().map(|mark| (mark_word(mark.kind), mark.reason.clone())).collect();
+        if let Some(headline) = entry.headline() {
+            let summary = &headline.summary;
+            let scale = headline.unit.scale_for(summary.median);
+            row.number = scale.number(summary.median);
+            row.unit = scale.name;
+            row.interval = summary.relative_half_width().map_or(NONE.to_owned(), |half| format!("± {}", percent(half)));
+            row.ceiling = ceiling(&session.run, index);
+        }
+        let error = entry.check.as_ref().and_then(|check| check.relative_error);
+        row.error = error.map_or(NONE.to_owned(), error_text);
+        Some(row)
+    }
+
+    /// A row of which nothing is known yet.
+    pub(super) fn waiting(title: String, parameters: String) -> Self {
+        let none = || NONE.to_owned();
+        let state = RowState { text: "Ready".to_owned(), tone: Tone::Faint, share: 0.0, reason: None };
+        let (number, interval, error, ceiling) = (none(), none(), none(), none());
+        Self { title, parameters, number, unit: "", interval, error, ceiling, state, marks: Vec::new() }
+    }
+
+    /// The name of the whole row.
+    pub(super) fn name(&self) -> String {
+        format!("{}, {}", self.title, self.parameters)
+    }
+
+    /// The number padded so that, in a monospace face, the decimal points of a column stand under each other.
+    pub(super) fn aligned_number(&self) -> String {
+        let (whole, fraction) = self.number.split_once('.').unwrap_or((&self.number, ""));
+        let dot = if fraction.is_empty() { "" } else { "." };
+        let tail = format!("{dot}{fraction}");
+        format!("{whole:>6}{tail:<4}")
+    }
+}
+
+fn state(entry: &Entry, phase: Option<&Phase>) -> RowState {
+    let (text, tone, share) = match (&entry.outcome, phase) {
+        (Outcome::Pending, Some(phase)) => {
+            let share = match phase {
+                Phase::Sampling { done, target } => *done as f32 / (*done).max(*target).max(1) as f32,
+                Phase::Checking => 1.0,
+                Phase::Preparing | Phase::Tuning | Phase::WarmUp => 0.0,
+            };
+            (capitalised(&phase.to_string()), Tone::Active, share)
+        }
+        (Outcome::Pending, None) => (entry.outcome.word().to_owned(), Tone::Faint, 0.0),
+        (Outcome::Done, _) => (entry.outcome.word().to_owned(), Tone::Good, 1.0),
+        (Outcome::Failed(message), _) => (format!("Failed: {message}"), Tone::Bad, 0.0),
+        (Outcome::Unsupported(reason) | Outcome::Skipped(reason), _) => {
+            (format!("{}: {reason}", entry.outcome.word()), Tone::Dim, 0.0)
+        }
+        (Outcome::Cancelled, _) => (entry.outcome.word().to_owned(), Tone::Dim, 0.0),
+    };
+    RowState { text, tone, share, reason: entry.outcome.reason().map(str::to_owned) }
+}
+
+/// A relative error as "3.0e-7", or "0" for an exact result.
+pub(super) fn error_text(error: f64) -> String {
+    if error == 0.0 { "0".to_owned() } else { format!("{error:.1e}") }
+}
+
+fn ceiling(run: &Run, index: usize) -> String {
+    analysis::share_of_ceiling(run, index).map_or(NONE.to_owned(), |share| percent(share.fraction))
+}
+
+/// The word of a doubt.
+pub(super) const fn mark_word(kind: MarkKind) -> &'static str {
+    match kind {
+        MarkKind::Throttled => "throttled",
+        MarkKind::Implausible => "implausible",
+        MarkKind::Uncertain => "uncertain",
+    }
+}
+
+/// A sentence with a capital first letter, as it stands on the screen.
+pub(super) fn capitalised(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// All rows as tab-separated values with a header line, for a spreadsheet.
+pub(super) fn table_text(session: &Session) -> String {
+    let header = "Workload\tParameters\tValue\tUnit\t95 % interval\tRelative error\tOf ceiling\tState\tMarks";
+    let mut lines = vec![header.to_owned()];
+    let rows = (0..session.run.entries.len()).filter_map(|index| Row::of(session, index));
+    for row in rows {
+        let marks: Vec<String> = row.marks.iter().map(|(word, reason)| format!("{word}: {reason}")).collect();
+        let (unit, marks) = (row.unit.to_owned(), marks.join("; "));
+        let cells =
+            [row.title, row.parameters, row.number, unit, row.interval, row.error, row.ceiling, row.state.text, marks];
+        lines.push(cells.map(|cell| cell.replace(['\t', '\n', '\r'], " ")).join("\t"));
+    }
+    lines.join("\n") + "\n"
+}
+
+/// The median, the interval and the extremes of an entry's headline, for its details.
+pub(super) fn figures(entry: &Entry) -> Vec<(&'static str, String)> {
+    let Some(headline) = entry.headline() else { return Vec::new() };
+    let summary = &headline.summary;
+    let scale = headline.unit.scale_for(summary.median);
+    let range = |low: f64, high: f64| format!("{} to {} {}", scale.number(low), scale.number(high), scale.name);
+    let mut list = vec![("Median", format!("{} {}", number(summary.median / scale.factor), scale.name))];
+    if let Some(interval) = summary.interval {
+        list.push(("95 % interval", range(interval.low, interval.high)));
+    }
+    if summary.count > 1 {
+        list.push(("Lowest to highest", range(summary.min, summary.max)));
+    }
+    list
+}

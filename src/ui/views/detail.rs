@@ -1,0 +1,138 @@
+//! The details of one entry: how its figure was made, and what speaks against it.
+
+use eframe::egui::{Align, Button, Frame, Label, Layout, Margin, Panel, RichText, ScrollArea, Sides, Ui};
+
+use crate::{
+    analysis::share_of_ceiling,
+    measure::{Clock, StopReason},
+    record::Entry,
+    ui::{
+        action::Action,
+        rows::{Row, Tone, capitalised, error_text, figures},
+        state::State,
+        theme::{self, Tokens, space},
+        widgets::tone_colour,
+    },
+    units::{duration, percent},
+};
+
+type Fact = (&'static str, String);
+
+/// Draws the panel under the table while an entry is selected.
+pub(super) fn panel_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
+    let Some(session) = state.shown() else { return };
+    let Some((index, entry)) = session.selected.and_then(|index| Some((index, session.run.entries.get(index)?))) else {
+        return;
+    };
+    let Some(row) = Row::of(session, index) else { return };
+    let tokens = Tokens::of(ui);
+    let frame = Frame::new().fill(tokens.ground).inner_margin(Margin { left: 0, right: 0, top: 12, bottom: 12 });
+    Panel::bottom("detail").exact_size(196.0).resizable(false).frame(frame).show(ui, |ui| {
+        Sides::new().show(
+            ui,
+            |ui| {
+                ui.label(theme::section(&row.title));
+                ui.label(RichText::new(&row.parameters).color(tokens.dim));
+            },
+            |ui| {
+                if ui.add(Button::new("Close details")).clicked() {
+                    actions.push(Action::Select(None));
+                }
+            },
+        );
+        ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+            sentences_ui(ui, &row, entry);
+            let ceiling = share_of_ceiling(&session.run, index).map(|share| ("Of ceiling", share.explanation()));
+            let facts: Vec<Fact> = figures(entry).into_iter().chain(ceiling).chain(facts_of(entry)).collect();
+            columns_ui(ui, &facts);
+        });
+    });
+}
+
+/// Everything that is a sentence: the reason, the doubts, the notes.
+fn sentences_ui(ui: &mut Ui, row: &Row, entry: &Entry) {
+    let tokens = Tokens::of(ui);
+    ui.spacing_mut().item_spacing.y = space::XS;
+    let mut line = |tone: Tone, text: String| {
+        let text = RichText::new(text).color(tone_colour(tokens, tone));
+        ui.add(Label::new(text).wrap().selectable(true));
+    };
+    if let Some(reason) = &row.state.reason {
+        line(row.state.tone, capitalised(reason));
+    }
+    for (word, reason) in &row.marks {
+        line(Tone::Warn, format!("{}: {reason}", capitalised(word)));
+    }
+    for note in &entry.notes {
+        line(Tone::Dim, capitalised(note));
+    }
+}
+
+fn columns_ui(ui: &mut Ui, facts: &[Fact]) {
+    let tokens = Tokens::of(ui);
+    let columns = ((ui.available_width() / 230.0) as usize).clamp(2, 4);
+    for row in facts.chunks(columns) {
+        ui.columns(columns, |parts| {
+            for (part, (name, value)) in parts.iter_mut().zip(row) {
+                part.with_layout(Layout::top_down(Align::Min), |ui| {
+                    ui.spacing_mut().item_spacing.y = 1.0;
+                    ui.label(theme::label(*name).color(tokens.faint));
+                    ui.add(Label::new(RichText::new(value).color(tokens.text)).truncate());
+                });
+            }
+        });
+    }
+}
+
+fn facts_of(entry: &Entry) -> Vec<Fact> {
+    let mut list = Vec::new();
+    if let Some(headline) = entry.headline() {
+        let summary = &headline.summary;
+        let outliers = if summary.outliers > 0 { format!(", {} outliers", summary.outliers) } else { String::new() };
+        list.push(("Samples", format!("{}{outliers}, {}", summary.count, stop_words(headline.stop))));
+        list.push(("Clock", clock_words(headline.clock).to_owned()));
+        if let Some(warm_up) = headline.warm_up {
+            let steady = if warm_up.steady { "steady" } else { "not steady" };
+            list.push(("Warm-up", format!("{}, {steady}", duration(warm_up.seconds))));
+        }
+    }
+    let texts = [("Precision", &entry.precision), ("Kernel", &entry.variant)];
+    list.extend(texts.into_iter().filter_map(|(name, text)| Some((name, text.clone()?))));
+    if let Some(check) = &entry.check {
+        let error = check.relative_error.map_or("not a number".to_owned(), error_text);
+        list.push(("Relative error", format!("{error}, {:.1e} allowed", check.tolerance)));
+        list.push((
+            "Checked",
+            format!("{} {}, {}", check.compared, if check.compared == 1 { "output" } else { "outputs" }, check.method),
+        ));
+    }
+    if let Some(canary) = entry.canary {
+        let drift = canary.drift();
+        let words = if drift >= 0.0 { "slower" } else { "faster" };
+        list.push(("Canary after it", format!("{} {words}", percent(drift.abs()))));
+    }
+    if let Some(seconds) = entry.duration_s {
+        list.push(("Took", duration(seconds)));
+    }
+    let settings: Vec<String> = entry.settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    if !settings.is_empty() {
+        list.push(("Settings", settings.join(", ")));
+    }
+    list
+}
+
+const fn clock_words(clock: Clock) -> &'static str {
+    match clock {
+        Clock::DeviceTimestamps => "Device timestamps",
+        Clock::HostWall => "Wall time of the host",
+    }
+}
+
+const fn stop_words(stop: StopReason) -> &'static str {
+    match stop {
+        StopReason::Converged => "interval narrow enough",
+        StopReason::SampleLimit => "sample limit reached",
+        StopReason::TimeBudget => "time was up",
+        StopReason::Single => "found once",
+    }
+}

@@ -1,0 +1,8 @@
+//! One file a screen.
+
+mod detail;
+pub(super) mod history;
+pub(super) mod machine;
+pub(super) mod run;
+mod stats;
+mod table;

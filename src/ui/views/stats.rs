@@ -1,0 +1,114 @@
+//! The headline figures.
+
+use eframe::egui::{RichText, Ui};
+
+use super::run::NARROW;
+use crate::{
+    record::Entry,
+    ui::{
+        rows::{NONE, Row, Tone},
+        session::Session,
+        state::State,
+        theme::{self, Tokens},
+        widgets::{bar, card, tone_colour},
+    },
+    units::{duration, number, percent},
+    workload::Dtype,
+};
+
+/// One figure.
+struct Stat {
+    label: &'static str,
+    value: String,
+    unit: String,
+    note: String,
+    tone: Tone,
+    share: Option<f32>,
+}
+
+/// Draws four of them in a row, or two by two.
+pub(super) fn ui(ui: &mut Ui, state: &State) {
+    let figures = stats(state);
+    let columns = if ui.available_width() < NARROW { 2 } else { 4 };
+    for row in figures.chunks(columns) {
+        ui.columns(row.len(), |parts| {
+            for (part, stat) in parts.iter_mut().zip(row) {
+                card(part, |ui| stat_ui(ui, stat));
+            }
+        });
+    }
+}
+
+fn stat_ui(ui: &mut Ui, stat: &Stat) {
+    let tokens = Tokens::of(ui);
+    ui.spacing_mut().item_spacing.y = 3.0;
+    ui.spacing_mut().interact_size.y = 0.0;
+    ui.label(theme::label(stat.label).color(tokens.dim));
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = 6.0;
+        let colour = if stat.value == NONE { tokens.faint } else { tokens.text };
+        ui.label(theme::value(&stat.value).color(colour));
+        ui.label(RichText::new(&stat.unit).color(tokens.dim));
+    });
+    ui.horizontal(|ui| {
+        if let Some(share) = stat.share {
+            bar(ui, 56.0, share, Tone::Active);
+        }
+        let note = theme::label(&stat.note).color(tone_colour(tokens, stat.tone));
+        ui.add(eframe::egui::Label::new(note).truncate());
+    });
+}
+
+fn stats(state: &State) -> [Stat; 4] {
+    let Some(session) = state.shown() else {
+        let none = |label, note: &str| stat(label, NONE, "", note.to_owned());
+        return [
+            none("Best GEMM f32", "Not measured yet"),
+            none("Best GEMM f16", "Not measured yet"),
+            none("Best bandwidth", "Not measured yet"),
+            none("Ridge point", "Best f32 rate ÷ best bandwidth"),
+        ];
+    };
+    [
+        best("Best GEMM f32", session.best_gemm(Dtype::F32), session),
+        best("Best GEMM f16", session.best_gemm(Dtype::F16), session),
+        best("Best bandwidth", session.best_bandwidth(), session),
+        if session.live.is_some() { progress(session) } else { ridge(session) },
+    ]
+}
+
+fn stat(label: &'static str, value: &str, unit: &str, note: String) -> Stat {
+    Stat { label, value: value.to_owned(), unit: unit.to_owned(), note, tone: Tone::Dim, share: None }
+}
+
+fn best(label: &'static str, entry: Option<&Entry>, session: &Session) -> Stat {
+    let shown = entry.and_then(|entry| Some((entry, entry.headline()?)));
+    let Some((entry, headline)) = shown else {
+        let note = if session.live.is_some() { "Not measured yet" } else { "No result" };
+        return stat(label, NONE, "", note.to_owned());
+    };
+    let scale = headline.unit.scale_for(headline.summary.median);
+    let half = headline.summary.relative_half_width();
+    let interval = half.map(|half| format!(" · ± {}", percent(half))).unwrap_or_default();
+    let what = match &entry.workload {
+        crate::workload::Workload::Bandwidth(bandwidth) => bandwidth.op.to_string(),
+        other => other.parameters(),
+    };
+    stat(label, &scale.number(headline.summary.median), scale.name, format!("{what}{interval}"))
+}
+
+fn progress(session: &Session) -> Stat {
+    let (done, all) = session.progress();
+    let current = session.live.as_ref().and_then(|live| live.current.as_ref());
+    let share = current.and_then(|(index, _)| Row::of(session, *index)).map_or(0.0, |row| row.state.share);
+    let share = (done as f32 + share) / all.max(1) as f32;
+    let elapsed = session.elapsed_s().map(duration).unwrap_or_default();
+    Stat { share: Some(share), ..stat("Progress", &done.to_string(), &format!("of {all}"), elapsed) }
+}
+
+fn ridge(session: &Session) -> Stat {
+    match session.ridge() {
+        Some(ridge) => stat("Ridge point", &number(ridge), "FLOP/B", "Below it, memory is the limit".to_owned()),
+        None => stat("Ridge point", NONE, "", "Needs GEMM f32 and bandwidth".to_owned()),
+    }
+}

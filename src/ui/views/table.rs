@@ -1,0 +1,224 @@
+//! The queue that becomes the table of results.
+
+use eframe::egui::{Align, Button, Id, Key, Label, Layout, Modifiers, Popup, Pos2, Rect, RichText, Sense, Ui, Vec2};
+use egui_extras::{Column, TableBuilder, TableRow};
+
+use crate::ui::{
+    action::Action,
+    rows::{NONE, Row, Tone},
+    state::State,
+    theme::{self, Tokens},
+    widgets::{bar, card, tone_colour},
+};
+
+const ROW: f32 = 30.0;
+const HEADER: f32 = 26.0;
+
+/// Narrower than this, the error and the ceiling are only in the details.
+const WIDE: f32 = 820.0;
+
+/// How a row is drawn.
+#[derive(Clone, Copy)]
+struct Look {
+    /// Its details are shown.
+    selected: bool,
+    /// There is room for all columns.
+    wide: bool,
+    /// It has details.
+    selectable: bool,
+}
+
+/// Draws the table: the entries of the run that is shown, else what the chosen suite would measure.
+pub(super) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
+    let rows = rows(state);
+    let selected = state.shown().and_then(|session| session.selected);
+    card(ui, |ui| {
+        let title = if state.shown().is_some() { "Results" } else { "What will be measured" };
+        ui.label(theme::section(title));
+        let top = ui.cursor().top() + HEADER;
+        table_ui(ui, &rows, selected, actions, state.shown().is_some());
+        keep_in_sight(ui, top, selected);
+        if let Some(selected) = selected {
+            actions.extend(move_by_keys(ui, selected, rows.len()));
+        }
+    });
+}
+
+/// The details take room from the table: a row that was just chosen is scrolled to, drawn or not.
+fn keep_in_sight(ui: &Ui, top: f32, selected: Option<usize>) {
+    let id = Id::unique("row-in-sight");
+    let last = ui.data(|data| data.get_temp::<Option<usize>>(id)).flatten();
+    if last == selected {
+        return;
+    }
+    ui.data_mut(|data| data.insert_temp(id, selected));
+    if let Some(index) = selected {
+        let row = Vec2::new(1.0, ROW);
+        let rect = Rect::from_min_size(Pos2::new(ui.min_rect().left(), top + ROW * index as f32), row);
+        ui.scroll_to_rect(rect.expand2(Vec2::new(0.0, ROW)), None);
+    }
+}
+
+/// Up and down go from row to row while the details are open.
+fn move_by_keys(ui: &Ui, selected: usize, rows: usize) -> Option<Action> {
+    let elsewhere = ui.memory(|memory| memory.top_modal_layer().is_some()) || Popup::is_any_open(ui.ctx());
+    if elsewhere || ui.text_edit_focused() {
+        return None;
+    }
+    let pressed = |key| ui.input_mut(|input| input.consume_key(Modifiers::NONE, key));
+    let next = match (pressed(Key::ArrowUp), pressed(Key::ArrowDown)) {
+        (true, _) => selected.saturating_sub(1),
+        (_, true) => (selected + 1).min(rows.saturating_sub(1)),
+        _ => selected,
+    };
+    (next != selected).then_some(Action::Select(Some(next)))
+}
+
+fn rows(state: &State) -> Vec<Row> {
+    if let Some(session) = state.shown() {
+        return (0..session.run.entries.len()).filter_map(|index| Row::of(session, index)).collect();
+    }
+    let Some(device) = state.device() else { return Vec::new() };
+    let workloads = state.choices.suite().workloads(device);
+    workloads.iter().map(|workload| Row::waiting(workload.title(), workload.parameters())).collect()
+}
+
+fn table_ui(ui: &mut Ui, rows: &[Row], selected: Option<usize>, actions: &mut Vec<Action>, selectable: bool) {
+    let tokens = Tokens::of(ui);
+    let wide = ui.available_width() >= WIDE;
+    // No gaps, so that the hairlines of a row meet.
+    ui.spacing_mut().item_spacing = Vec2::ZERO;
+    // A chosen row is quiet: the solid accent belongs to the primary button.
+    ui.visuals_mut().selection.bg_fill = tokens.hover;
+    ui.visuals_mut().selection.stroke.color = tokens.text;
+    ui.visuals_mut().widgets.hovered.bg_fill = tokens.hover;
+    let mut table = TableBuilder::new(ui)
+        .id_salt("results")
+        .vscroll(false)
+        .cell_layout(Layout::left_to_right(Align::Center))
+        .column(Column::exact(if wide { 160.0 } else { 136.0 }).clip(true))
+        .column(Column::exact(if wide { 150.0 } else { 128.0 }).clip(true))
+        .column(Column::exact(154.0))
+        .column(Column::exact(76.0));
+    if selectable {
+        table = table.sense(Sense::CLICK);
+    }
+    if wide {
+        table = table.column(Column::exact(76.0)).column(Column::exact(84.0));
+    }
+    let names: &[&str] = if wide {
+        &["Workload", "Parameters", "       Value", "95 %", "Error", "Of ceiling", "State"]
+    } else {
+        &["Workload", "Parameters", "       Value", "95 %", "State"]
+    };
+    let table = table.column(Column::remainder().at_least(120.0).clip(true)).header(HEADER, |mut header| {
+        for name in names {
+            header.col(|ui| header_ui(ui, name));
+        }
+    });
+    table.body(|body| {
+        body.rows(ROW, rows.len(), |mut line| {
+            let index = line.index();
+            let Some(row) = rows.get(index) else { return };
+            line.set_selected(selected == Some(index));
+            line.set_overline(true);
+            let clicked = row_ui(&mut line, row, Look { selected: selected == Some(index), wide, selectable });
+            if clicked || (selectable && line.response().clicked()) {
+                actions.push(Action::Select(Some(index).filter(|_| selected != Some(index))));
+            }
+        });
+    });
+}
+
+fn header_ui(ui: &mut Ui, name: &str) {
+    let dim = Tokens::of(ui).dim;
+    let hint = match name.trim() {
+        "95 %" => "Half the 95 % interval of the median",
+        "Error" => "The relative error of the timed result against a reference",
+        "Of ceiling" => "The share of the best that this machine reached",
+        _ => "",
+    };
+    let text = theme::label(name.trim()).color(dim);
+    let response = if name.starts_with(' ') {
+        ui.add_space(24.0);
+        ui.label(text)
+    } else {
+        ui.label(text)
+    };
+    if !hint.is_empty() {
+        response.on_hover_text(hint);
+    }
+}
+
+fn row_ui(line: &mut TableRow<'_, '_>, row: &Row, look: Look) -> bool {
+    let mut clicked = false;
+    line.col(|ui| clicked = title_ui(ui, row, look));
+    line.col(|ui| cell(ui, RichText::new(&row.parameters).color(Tokens::of(ui).dim)));
+    line.col(|ui| value_ui(ui, row));
+    line.col(|ui| number_cell(ui, &row.interval));
+    if look.wide {
+        line.col(|ui| number_cell(ui, &row.error));
+        line.col(|ui| number_cell(ui, &row.ceiling));
+    }
+    line.col(|ui| state_ui(ui, row));
+    clicked
+}
+
+/// The name, which the keyboard can reach to show the details.
+fn title_ui(ui: &mut Ui, row: &Row, look: Look) -> bool {
+    let on = look.selected;
+    let words = RichText::new(&row.title).color(Tokens::of(ui).text);
+    if !look.selectable {
+        cell(ui, words);
+        return false;
+    }
+    ui.spacing_mut().button_padding.x = 0.0;
+    let response = ui.add(Button::selectable(on, words).frame(false));
+    let name = row.name();
+    response.widget_info(|| eframe::egui::WidgetInfo::selected(eframe::egui::Role::Button, true, on, &name));
+    if response.has_focus() {
+        let ring = (1.5, Tokens::of(ui).accent_line);
+        let rect = response.rect.expand2(eframe::egui::vec2(4.0, -1.0));
+        ui.painter().rect_stroke(rect, 4, ring, eframe::egui::StrokeKind::Outside);
+    }
+    response.clicked()
+}
+
+fn cell(ui: &mut Ui, text: RichText) {
+    ui.add(Label::new(text).truncate());
+}
+
+fn number_cell(ui: &mut Ui, text: &str) {
+    let tokens = Tokens::of(ui);
+    let colour = if text == NONE { tokens.faint } else { tokens.dim };
+    ui.label(RichText::new(text).monospace().size(11.5).color(colour));
+}
+
+fn value_ui(ui: &mut Ui, row: &Row) {
+    let tokens = Tokens::of(ui);
+    let colour = if row.number == NONE { tokens.faint } else { tokens.text };
+    ui.spacing_mut().item_spacing.x = theme::space::S;
+    ui.label(RichText::new(row.aligned_number()).monospace().color(colour));
+    ui.label(theme::label(row.unit).color(tokens.dim));
+}
+
+fn state_ui(ui: &mut Ui, row: &Row) {
+    let tokens = Tokens::of(ui);
+    ui.spacing_mut().item_spacing.x = theme::space::S;
+    // A reason takes the room of the bar.
+    if row.state.reason.is_none() {
+        bar(ui, 44.0, row.state.share, row.state.tone);
+    }
+    let colour = match row.state.tone {
+        Tone::Good => tokens.dim,
+        tone => tone_colour(tokens, tone),
+    };
+    let label = Label::new(theme::label(&row.state.text).color(colour));
+    let label = ui.add(if row.marks.is_empty() { label.truncate() } else { label.extend() });
+    if let Some(reason) = &row.state.reason {
+        label.on_hover_text(reason);
+    }
+    for (word, reason) in &row.marks {
+        ui.label(theme::label(*word).color(tokens.warn)).on_hover_text(reason);
+    }
+}

@@ -1,0 +1,123 @@
+//! The few pieces that all views are made of.
+
+use eframe::egui::{Align, Button, Color32, Frame, Layout, Margin, Response, Sense, Stroke, Ui, Vec2};
+
+use super::{
+    action::{Action, command_of},
+    notes::Note,
+    rows::Tone,
+    state::State,
+    theme::{self, Tokens, space},
+};
+
+/// The colour of a tone.
+pub(super) fn tone_colour(tokens: &Tokens, tone: Tone) -> Color32 {
+    match tone {
+        Tone::Faint => tokens.faint,
+        Tone::Dim => tokens.dim,
+        Tone::Active => tokens.text,
+        Tone::Good => tokens.good,
+        Tone::Warn => tokens.warn,
+        Tone::Bad => tokens.bad,
+    }
+}
+
+/// A framed part of a view, as wide as there is room.
+pub(super) fn card<R>(ui: &mut Ui, add: impl FnOnce(&mut Ui) -> R) -> R {
+    let tokens = Tokens::of(ui);
+    let frame = Frame::new().fill(tokens.panel).stroke(Stroke::new(1.0, tokens.line)).corner_radius(10);
+    frame
+        .inner_margin(Margin::same(space::L as i8))
+        .show(ui, |ui| {
+            ui.set_width(ui.available_width());
+            add(ui)
+        })
+        .inner
+}
+
+/// A button for an action of the table: its words, its tooltip with the keys, off when it makes no sense now.
+pub(super) fn action_button(
+    ui: &mut Ui,
+    state: &State,
+    action: &Action,
+    actions: &mut Vec<Action>,
+) -> Option<Response> {
+    let command = command_of(action)?;
+    let button = Button::new(command.label).min_size(Vec2::new(0.0, theme::CONTROL));
+    Some(press(ui, state, button, command.hint(ui.ctx()), action, actions))
+}
+
+/// The one button of a view that stands out.
+pub(super) fn primary_button(
+    ui: &mut Ui,
+    state: &State,
+    action: &Action,
+    actions: &mut Vec<Action>,
+) -> Option<Response> {
+    let (command, tokens) = (command_of(action)?, Tokens::of(ui));
+    let words = theme::medium(command.label).color(tokens.on_accent);
+    let button = Button::new(words).fill(tokens.accent).min_size(Vec2::new(104.0, theme::CONTROL));
+    Some(press(ui, state, button, command.hint(ui.ctx()), action, actions))
+}
+
+fn press(
+    ui: &mut Ui,
+    state: &State,
+    button: Button<'_>,
+    hint: String,
+    action: &Action,
+    actions: &mut Vec<Action>,
+) -> Response {
+    let response = ui.add_enabled(state.allows(action), button).on_hover_text(&hint).on_disabled_hover_text(hint);
+    if response.clicked() {
+        actions.push(action.clone());
+    }
+    response
+}
+
+/// A line that warns or explains.
+pub(super) fn note(ui: &mut Ui, note: &Note) {
+    let tokens = Tokens::of(ui);
+    ui.add(eframe::egui::Label::new(theme::label(&note.text).color(tone_colour(tokens, note.tone))).wrap());
+}
+
+/// How far something is, as a thin bar.
+pub(super) fn bar(ui: &mut Ui, width: f32, share: f32, tone: Tone) {
+    let tokens = Tokens::of(ui);
+    let (rect, _) = ui.allocate_exact_size(Vec2::new(width, 4.0), Sense::hover());
+    ui.painter().rect_filled(rect, 2, tokens.hover);
+    if share > 0.0 {
+        let colour = if tone == Tone::Active { tokens.accent_line } else { tone_colour(tokens, tone) };
+        let mut filled = rect;
+        filled.set_width(rect.width() * share.clamp(0.0, 1.0));
+        ui.painter().rect_filled(filled, 2, colour);
+    }
+}
+
+/// Facts as name and value, one a line.
+pub(super) fn facts(ui: &mut Ui, facts: &[(&'static str, String)]) {
+    let tokens = Tokens::of(ui);
+    let names = 132.0;
+    for (name, value) in facts {
+        ui.horizontal_top(|ui| {
+            ui.allocate_ui_with_layout(Vec2::new(names, 18.0), Layout::left_to_right(Align::Min), |ui| {
+                ui.set_width(names);
+                ui.label(eframe::egui::RichText::new(*name).color(tokens.dim));
+            });
+            let value = eframe::egui::RichText::new(value).color(tokens.text);
+            ui.add(eframe::egui::Label::new(value).wrap().selectable(true));
+        });
+    }
+}
+
+/// A view that has nothing to show: one sentence, and room for one action under it.
+pub(super) fn empty(ui: &mut Ui, sentence: &str, add: impl FnOnce(&mut Ui)) {
+    let tokens = Tokens::of(ui);
+    ui.vertical_centered(|ui| {
+        ui.add_space(space::XL);
+        ui.label(eframe::egui::RichText::new(sentence).color(tokens.dim));
+        ui.add_space(space::S);
+        add(ui);
+        ui.add_space(space::XL);
+    });
+}
