@@ -146,7 +146,8 @@ pub(super) fn runs(gpu: &Gpu, variant: &GemmVariant, dtype: Dtype) -> bool {
 /// Results are comparable within a class: small products leave cores idle with large tiles.
 fn key(gpu: &Gpu, gemm: &Gemm) -> String {
     let class = match gemm.m.max(gemm.n) {
-        0..=1024 => "small",
+        0..=512 => "tiny",
+        513..=1024 => "small",
         1025..=2048 => "medium",
         _ => "large",
     };
