@@ -2,7 +2,8 @@
 
 use std::{
     error::Error,
-    fmt, fs,
+    fmt::{self, Write as _},
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -16,7 +17,7 @@ use naga::{
 #[expect(dead_code, reason = "the engine reads the rest of the table")]
 mod gemm_variants;
 
-use gemm_variants::{GEMM_VARIANTS, GemmVariant};
+use gemm_variants::{GEMM_VARIANTS, GemmVariant, Unit};
 
 /// What went wrong, printed as it is: main's error goes through Debug, which would escape the lines of a shader's message.
 struct Message(String);
@@ -75,7 +76,7 @@ fn shaders() -> Result<(), Box<dyn Error>> {
             prove(&source).map_err(|message| format!("shader {name} (see shaders/):\n{message}"))?;
             fs::write(&file, &source)?;
         }
-        table += &format!("    Source {{ name: {name:?}, wgsl: include_str!({:?}) }},\n", file.display().to_string());
+        writeln!(table, "    Source {{ name: {name:?}, wgsl: include_str!({:?}) }},", file.display().to_string())?;
     }
     table += "]\n";
     fs::write(out.join("shaders.rs"), table)?;
@@ -84,21 +85,26 @@ fn shaders() -> Result<(), Box<dyn Error>> {
 
 /// Every shader's name and text: plain files as they are, the GEMM template once a variant and dtype.
 fn rendered() -> Result<Vec<(String, String)>, Box<dyn Error>> {
-    const TEMPLATE: &str = "gemm.wgsl";
     let mut list = Vec::new();
     let mut paths: Vec<PathBuf> =
         fs::read_dir("shaders")?.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "wgsl"));
     paths.sort();
-    for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "wgsl")) {
-        let text = fs::read_to_string(path)?;
-        if path.ends_with(TEMPLATE) {
-            for variant in GEMM_VARIANTS {
-                for dtype in ["f32", "f16"] {
-                    list.push((format!("gemm-{dtype}-{}", variant.name), gemm(&text, variant, dtype)?));
-                }
+    for path in paths {
+        let text = fs::read_to_string(&path)?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let simt = match name.as_str() {
+            "gemm" => true,
+            "gemm_coop" => false,
+            _ => {
+                list.push((name, text));
+                continue;
             }
-        } else {
-            list.push((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), text));
+        };
+        for variant in GEMM_VARIANTS.iter().filter(|variant| (variant.unit == Unit::Simt) == simt) {
+            for dtype in ["f32", "f16"].into_iter().filter(|dtype| variant.has_f32() || *dtype == "f16") {
+                list.push((format!("gemm-{dtype}-{}", variant.name), gemm(&text, variant, dtype)?));
+            }
         }
     }
     Ok(list)
@@ -106,30 +112,36 @@ fn rendered() -> Result<Vec<(String, String)>, Box<dyn Error>> {
 
 fn gemm(template: &str, variant: &GemmVariant, dtype: &str) -> Result<String, Box<dyn Error>> {
     fits(variant)?;
-    let &GemmVariant { name, bm, bn, bk, tm, tn, wm, wn, stages, group, .. } = variant;
-    let pad = variant.pad();
-    let context = minijinja::context! { name, bm, bn, bk, tm, tn, wm, wn, stages, group, pad, dtype };
+    let &GemmVariant { name, bm, bn, bk, tm, tn, wm, wn, stages, group, wide, .. } = variant;
+    let (pad, frag) = (variant.pad(), variant.fragment());
+    let context = minijinja::context! { name, bm, bn, bk, tm, tn, wm, wn, stages, group, pad, frag, wide, dtype };
     let mut environment = minijinja::Environment::new();
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
     let text = environment
         .render_str(template, context)
-        .map_err(|error| format!("shaders/gemm.wgsl for {name}: {error:#}"))?;
+        .map_err(|error| format!("the GEMM template for {name} {dtype} (see shaders/): {error:#}"))?;
     Ok(text)
 }
 
 /// The divisions in the template must come out even.
 fn fits(v: &GemmVariant) -> Result<(), String> {
     let threads = v.threads();
-    let whole = |a: u32, b: u32| b > 0 && a % b == 0;
+    let whole = |a: u32, b: u32| b > 0 && a.is_multiple_of(b);
+    let load = if v.wide { 8 } else { 4 };
     let staged = v.stages == 0
-        || (whole(v.bm * v.bk / 4, threads)
-            && whole(v.bk * v.bn / 4, threads)
-            && whole(threads, v.bk / 4)
-            && whole(threads, v.bn / 4));
-    let tiled = whole(v.bm, v.wm) && whole(v.bn, v.wn) && whole(v.wm, v.tm) && whole(v.wn, v.tn);
-    let vectors = whole(v.tm, 4) && whole(v.tn, 4) && whole(v.bk, 4);
-    let padded = whole(256, v.bm) && whole(256, v.bn) && whole(32, v.bk);
-    if staged && tiled && vectors && padded && v.group > 0 {
+        || (whole(v.bm * v.bk / load, threads)
+            && whole(v.bk * v.bn / load, threads)
+            && whole(threads, v.bk / load)
+            && whole(threads, v.bn / load));
+    let loads = !v.wide || v.unit == Unit::Coop16;
+    let tiled = whole(v.bm, v.wm) && whole(v.bn, v.wn);
+    let vectors = if v.unit == Unit::Simt {
+        whole(v.wm, v.tm) && whole(v.wn, v.tn) && whole(v.tm, 4) && whole(v.tn, 4) && whole(v.bk, 4)
+    } else {
+        [v.wm, v.wn, v.bk].into_iter().all(|side| whole(side, v.fragment())) && v.stages > 0
+    };
+    let padded = whole(256, v.bm) && whole(256, v.bn) && whole(64, v.bk);
+    if staged && loads && tiled && vectors && padded && v.group > 0 {
         return Ok(());
     }
     Err(format!("shaders/gemm_variants.rs: the tiles of {} don't divide evenly", v.name))
@@ -137,7 +149,10 @@ fn fits(v: &GemmVariant) -> Result<(), String> {
 
 /// Parses, validates and translates a shader as wgpu would, for Vulkan and for Metal.
 fn prove(source: &str) -> Result<(), String> {
-    let capabilities = Capabilities::SHADER_FLOAT16 | Capabilities::SHADER_FLOAT16_IN_FLOAT32 | Capabilities::SUBGROUP;
+    let capabilities = Capabilities::SHADER_FLOAT16
+        | Capabilities::SHADER_FLOAT16_IN_FLOAT32
+        | Capabilities::SUBGROUP
+        | Capabilities::COOPERATIVE_MATRIX;
     let mut front = naga::front::wgsl::Frontend::new_with_options(naga::front::wgsl::Options {
         parse_doc_comments: false,
         capabilities,
@@ -148,9 +163,13 @@ fn prove(source: &str) -> Result<(), String> {
         .map_err(|error| error.emit_to_string(source))?;
     for entry in &module.entry_points {
         let point = Some((naga::ShaderStage::Compute, entry.name.as_str()));
-        let (module, info) =
-            naga::back::pipeline_constants::process_overrides(&module, &info, point, &Default::default())
-                .map_err(|error| error.to_string())?;
+        let (module, info) = naga::back::pipeline_constants::process_overrides(
+            &module,
+            &info,
+            point,
+            &naga::back::PipelineConstants::default(),
+        )
+        .map_err(|error| error.to_string())?;
         let options = msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
         msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
             .map_err(|error| format!("Metal: {error}"))?;

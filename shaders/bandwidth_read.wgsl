@@ -28,9 +28,10 @@ var<workgroup> partial: array<f32, 256>;
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) t: u32,
 ) {
-    let group = p.first_group + wg.x;
+    let group = p.first_group + wg.y * grid.x + wg.x;
     var s0 = vec4<f32>(0.0);
     var s1 = vec4<f32>(0.0);
     var s2 = vec4<f32>(0.0);

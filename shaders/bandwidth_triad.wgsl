@@ -27,9 +27,10 @@ struct Params {
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) t: u32,
 ) {
-    let group = p.first_group + wg.x;
+    let group = p.first_group + wg.y * grid.x + wg.x;
     let scale = vec4<f32>(p.scale);
     for (var pass_ = 0u; pass_ < p.passes; pass_++) {
         let chunk = (group + pass_ * p.shift) % p.chunks;

@@ -28,9 +28,10 @@ fn bad_half(bits: u32) -> u32 {
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) wg: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) t: u32,
 ) {
-    let base = (p.first_group + wg.x) * 4096u + t;
+    let base = (p.first_group + wg.y * grid.x + wg.x) * 4096u + t;
     var found = 0u;
     for (var i = 0u; i < 16u; i++) {
         let index = base + i * 256u;

@@ -39,9 +39,10 @@ fn element(row: u32, column: u32) -> f32 {
 @compute @workgroup_size(256)
 fn fill(
     @builtin(workgroup_id) wg: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) t: u32,
 ) {
-    let base = (p.first_group + wg.x) * 4096u + t;
+    let base = (p.first_group + wg.y * grid.x + wg.x) * 4096u + t;
     for (var i = 0u; i < 16u; i++) {
         let index = base + i * 256u;
         if index >= p.words { return; }
@@ -58,9 +59,10 @@ fn fill(
 @compute @workgroup_size(256)
 fn poison(
     @builtin(workgroup_id) wg: vec3<u32>,
+    @builtin(num_workgroups) grid: vec3<u32>,
     @builtin(local_invocation_index) t: u32,
 ) {
-    let base = (p.first_group + wg.x) * 4096u + t;
+    let base = (p.first_group + wg.y * grid.x + wg.x) * 4096u + t;
     for (var i = 0u; i < 16u; i++) {
         let index = base + i * 256u;
         if index >= p.words { return; }

@@ -86,9 +86,9 @@ var<workgroup> sb: array<vec4<f32>, {{ stages * sb_size }}>;
 {%- endfor %}
 {%- endmacro %}
 @compute @workgroup_size({{ threads }})
-fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(local_invocation_index) t: u32) {
+fn main(@builtin(workgroup_id) wg: vec3<u32>, @builtin(num_workgroups) grid: vec3<u32>, @builtin(local_invocation_index) t: u32) {
     // Tiles are taken in bands of {{ group }} rows, so that tiles at work together share operands in the cache.
-    let tile = p.first_tile + wg.x;
+    let tile = p.first_tile + wg.y * grid.x + wg.x;
     let band = tile / ({{ group }}u * p.tiles_n);
     let in_band = tile - band * {{ group }}u * p.tiles_n;
     let band_rows = min(p.tiles_m - band * {{ group }}u, {{ group }}u);

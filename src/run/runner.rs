@@ -207,6 +207,8 @@ impl Lane {
             self.save(&run).await;
             self.teller.tell(Event::Finished { index, entry: Box::new(entry) });
         }
+        // Devices are closed before the end is told: the program may end right after, and drivers don't bear both at once.
+        tokio::task::spawn_blocking(move || drop(bench)).await.ok();
         drop(hush);
         self.end(run).await;
     }

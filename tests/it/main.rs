@@ -3,6 +3,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::print_stderr,
     clippy::unwrap_used,
     reason = "a test fails by panicking, and so do its helpers, which clippy doesn't know for tests"
 )]
@@ -10,6 +11,7 @@
 mod bundle;
 mod cli;
 mod fake;
+mod kernels;
 mod machine;
 mod runner;
 mod sample;

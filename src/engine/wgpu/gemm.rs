@@ -16,7 +16,7 @@ use crate::{
 
 /// What operands are padded to: every variant's tiles divide it (build.rs proves that).
 const PAD: u32 = 256;
-const PAD_K: u32 = 32;
+const PAD_K: u32 = 64;
 
 /// The operands of one product on the device, and what is known of its result.
 pub(super) struct Problem {

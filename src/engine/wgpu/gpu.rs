@@ -12,6 +12,7 @@ use super::{kernels, timer::Timer};
 use crate::{
     measure::{Context, Stop},
     units::binary_size,
+    workload::Dtype,
 };
 
 /// How long one submission may take before the device counts as lost. Submissions are made to take a tenth of a second;
@@ -29,6 +30,7 @@ pub(super) struct Gpu {
     pub(super) limits: wgpu::Limits,
     pub(super) timer: Timer,
     features: wgpu::Features,
+    matrix_units: Vec<wgpu::CooperativeMatrixProperties>,
     faults: Arc<Faults>,
     kernels: RefCell<BTreeMap<String, Kernel>>,
 }
@@ -66,8 +68,12 @@ fn set(slot: &Mutex<Option<String>>, text: String) {
 
 impl Gpu {
     /// Opens the adapter with all its limits and those features that matter here.
+    #[expect(unsafe_code, reason = "wgpu wants a promise for its experimental features")]
     pub(super) fn open(adapter: &wgpu::Adapter) -> Result<Self, Stop> {
-        let wanted = wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP;
+        let wanted = wgpu::Features::TIMESTAMP_QUERY
+            | wgpu::Features::SHADER_F16
+            | wgpu::Features::SUBGROUP
+            | wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
         let features = adapter.features() & wanted;
         let limits = adapter.limits();
         let info = adapter.get_info();
@@ -75,6 +81,9 @@ impl Gpu {
             label: Some("roofline"),
             required_features: features,
             required_limits: limits.clone(),
+            // SAFETY: the one experimental feature used is cooperative matrices, within the rules that the head of
+            // gemm_coop.wgsl gives; a kernel whose result is wrong is never chosen.
+            experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
             ..Default::default()
         };
         let opened = pollster::block_on(adapter.request_device(&descriptor));
@@ -90,7 +99,9 @@ impl Gpu {
             }
         });
         let timer = Timer::new(&device, &queue, features.contains(wgpu::Features::TIMESTAMP_QUERY));
-        let mut gpu = Self { device, queue, info, limits, timer, features, faults, kernels: RefCell::default() };
+        let matrix_units = adapter.cooperative_matrix_properties();
+        let mut gpu =
+            Self { matrix_units, device, queue, info, limits, timer, features, faults, kernels: RefCell::default() };
         gpu.timer.empty_s = gpu.empty_submission()?;
         Ok(gpu)
     }
@@ -108,6 +119,25 @@ impl Gpu {
     /// Shaders may hold f16 values.
     pub(super) fn has_f16(&self) -> bool {
         self.features.contains(wgpu::Features::SHADER_F16)
+    }
+
+    /// Cooperative matrices of `side` × `side` × `side` with operands of `dtype` and f32 sums, in subgroups of 32.
+    pub(super) fn has_matrix_unit(&self, side: u32, dtype: Dtype) -> bool {
+        let operand = match dtype {
+            Dtype::F32 => wgpu::CooperativeScalarType::F32,
+            Dtype::F16 => wgpu::CooperativeScalarType::F16,
+        };
+        let fits = |unit: &wgpu::CooperativeMatrixProperties| {
+            [unit.m_size, unit.n_size, unit.k_size] == [side; 3]
+                && unit.ab_type == operand
+                && unit.cr_type == wgpu::CooperativeScalarType::F32
+        };
+        // Apple GPUs have subgroups of 32, though wgpu reports 4 to 64 for all of Metal.
+        let info = &self.info;
+        let of_32 =
+            info.backend == wgpu::Backend::Metal || (info.subgroup_min_size, info.subgroup_max_size) == (32, 32);
+        let feature = self.features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
+        feature && of_32 && self.matrix_units.iter().any(fits)
     }
 
     /// What submitting nothing and waiting for it takes: the median of several.
@@ -239,14 +269,14 @@ impl Gpu {
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         record(&mut encoder);
         let index = self.queue.submit([encoder.finish()]);
-        self.wait(Some(context), Some(index))
+        self.wait(Some(context), Some(&index))
     }
 
     /// Waits for a submission, or for all of them; looks for Cancel meanwhile, and gives a hung device up.
-    pub(super) fn wait(&self, context: Option<&Context>, index: Option<wgpu::SubmissionIndex>) -> Result<(), Stop> {
+    pub(super) fn wait(&self, context: Option<&Context>, index: Option<&wgpu::SubmissionIndex>) -> Result<(), Stop> {
         let start = Instant::now();
         loop {
-            let wait = wgpu::PollType::Wait { submission_index: index.clone(), timeout: Some(TICK) };
+            let wait = wgpu::PollType::Wait { submission_index: index.cloned(), timeout: Some(TICK) };
             match self.device.poll(wait) {
                 Ok(_) => return self.fault(),
                 Err(wgpu::PollError::Timeout) => {}

@@ -1,9 +1,10 @@
 //! The shaders of this build: their names and texts, as build.rs rendered and proved them.
 
 #[path = "../../../shaders/gemm_variants.rs"]
+#[expect(dead_code, reason = "build.rs reads the rest of the table")]
 mod gemm_variants;
 
-pub(super) use self::gemm_variants::{GEMM_VARIANTS, GemmVariant};
+pub(super) use self::gemm_variants::{GEMM_VARIANTS, GemmVariant, Unit as MultiplyUnit};
 use crate::workload::Dtype;
 
 /// One rendered shader.

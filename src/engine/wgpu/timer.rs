@@ -27,7 +27,8 @@ pub(super) struct Step<'a> {
     pub(super) bind: &'a wgpu::BindGroup,
     /// Which [`super::gpu::Params`] it takes: a byte offset.
     pub(super) params_at: u32,
-    pub(super) groups: u32,
+    /// Workgroups as (columns, rows): one dimension alone holds too few of them.
+    pub(super) grid: (u32, u32),
 }
 
 impl Timer {
@@ -79,14 +80,14 @@ impl<'g> Batch<'g> {
             for step in steps {
                 pass.set_pipeline(&step.kernel.pipeline);
                 pass.set_bind_group(0, step.bind, &[step.params_at]);
-                pass.dispatch_workgroups(step.groups, 1, 1);
+                pass.dispatch_workgroups(step.grid.0, step.grid.1, 1);
             }
         }
         drop(pass);
         let commands = encoder.finish();
         let start = Instant::now();
         let index = self.gpu.queue.submit([commands]);
-        self.gpu.wait(Some(context), Some(index))?;
+        self.gpu.wait(Some(context), Some(&index))?;
         self.host_s += (start.elapsed().as_secs_f64() - self.gpu.timer.empty_s).max(0.0);
         self.pending += 1;
         Ok(())

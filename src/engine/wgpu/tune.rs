@@ -12,13 +12,13 @@ use serde::{Deserialize, Serialize};
 use super::{
     gemm::Problem,
     gpu::Gpu,
-    kernels::{GEMM_VARIANTS, GemmVariant, gemm_fingerprint},
+    kernels::{GEMM_VARIANTS, GemmVariant, MultiplyUnit, gemm_fingerprint},
     work::Work,
 };
 use crate::{
     measure::{Context, Stop, afford},
     units::{Quantity, Unit},
-    workload::Gemm,
+    workload::{Dtype, Gemm},
 };
 
 /// FLOP/s by variant; 0 for one that can't be built or gives wrong results.
@@ -89,7 +89,11 @@ pub(super) fn choose(
 ) -> Result<Choice, Stop> {
     let key = key(gpu, &problem.gemm);
     let mut rates = cache.rates(&key);
-    let candidates: Vec<&'static GemmVariant> = GEMM_VARIANTS.iter().filter(|variant| runs(gpu, variant)).collect();
+    let candidates: Vec<&'static GemmVariant> = GEMM_VARIANTS
+        .iter()
+        .filter(|variant| runs(gpu, variant, problem.gemm.dtype))
+        .filter(|variant| variant.software || !gpu.software())
+        .collect();
     let mut missing: Vec<_> = candidates.iter().filter(|variant| !rates.contains_key(variant.name)).copied().collect();
     let mut notes = Vec::new();
     let budget = context.remaining() / 5;
@@ -116,21 +120,27 @@ pub(super) fn choose(
     let rate = |variant: &&GemmVariant| rates.get(variant.name).copied().unwrap_or(0.0);
     let best = candidates.into_iter().max_by(|a, b| rate(a).total_cmp(&rate(b))).filter(|best| rate(best) > 0.0);
     let variant = best.ok_or_else(|| Stop::Failed("no kernel gives a right result on this device".to_owned()))?;
-    let text = |rate: f64| match rate > 0.0 {
-        true => Quantity::new(rate, Unit::FlopPerSecond).to_string(),
-        false => "not usable: not built, or a wrong result".to_owned(),
+    let text = |rate: f64| {
+        let unusable = || "not usable: not built, or a wrong result".to_owned();
+        if rate > 0.0 { Quantity::new(rate, Unit::FlopPerSecond).to_string() } else { unusable() }
     };
     let settings = rates.iter().map(|(name, rate)| (format!("tuned {name}"), text(*rate))).collect();
     Ok(Choice { variant, settings, notes })
 }
 
-/// Whether the device's limits allow this variant.
-fn runs(gpu: &Gpu, variant: &GemmVariant) -> bool {
+/// Whether the device has what this variant needs.
+pub(super) fn runs(gpu: &Gpu, variant: &GemmVariant, dtype: Dtype) -> bool {
     let limits = &gpu.limits;
-    variant.workgroup_bytes() <= limits.max_compute_workgroup_storage_size
+    let unit = match variant.unit {
+        MultiplyUnit::Simt => true,
+        MultiplyUnit::Coop8 => gpu.has_matrix_unit(8, dtype),
+        // Its shaders are SPIR-V's alone.
+        MultiplyUnit::Coop16 => gpu.info.backend == wgpu::Backend::Vulkan && gpu.has_matrix_unit(16, dtype),
+    };
+    unit && (dtype == Dtype::F16 || variant.has_f32())
+        && variant.workgroup_bytes(dtype == Dtype::F16) <= limits.max_compute_workgroup_storage_size
         && variant.threads() <= limits.max_compute_invocations_per_workgroup
         && variant.threads() <= limits.max_compute_workgroup_size_x
-        && (variant.software || !gpu.software())
 }
 
 /// Results are comparable within a class: small products leave cores idle with large tiles.

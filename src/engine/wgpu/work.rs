@@ -44,23 +44,27 @@ impl Work {
         Ok(Self { kernel, bind, params, values, groups, seconds: f64::INFINITY })
     }
 
+    /// Shares the same work out anew; how long it takes stays as probed.
+    pub(super) fn reshape(&mut self, values: Params, groups: u32) {
+        self.values = values;
+        self.groups = groups;
+    }
+
     /// How many workgroups one iteration has.
     pub(super) const fn groups(&self) -> u32 {
         self.groups
     }
 
-    /// How long one iteration takes, as [`Work::probe`] found.
-    pub(super) const fn seconds(&self) -> f64 {
-        self.seconds
-    }
-
     /// Splits workgroups into dispatches that the device allows, writes their parameters, and gives the steps.
     fn steps(&self, gpu: &Gpu, first: u32, count: u32) -> Vec<Step<'_>> {
-        let most = gpu.limits.max_compute_workgroups_per_dimension.max(1);
         let mut steps = Vec::new();
         let mut bytes = Vec::new();
-        for slot in 0..count.div_ceil(most).min(SLOTS) {
-            let done = slot * most;
+        let mut done = 0;
+        for slot in 0..SLOTS {
+            let (columns, rows) = grid(count - done, gpu.limits.max_compute_workgroups_per_dimension.max(1));
+            if columns * rows == 0 {
+                break;
+            }
             let mut values = self.values;
             if let Some(value) = values.get_mut(FIRST) {
                 *value = first + done;
@@ -68,8 +72,8 @@ impl Work {
             bytes.extend_from_slice(bytemuck::bytes_of(&values));
             bytes.resize(((slot + 1) as u64 * STRIDE) as usize, 0);
             let params_at = slot * STRIDE as u32;
-            let groups = most.min(count - done);
-            steps.push(Step { kernel: &self.kernel, bind: &self.bind, params_at, groups });
+            steps.push(Step { kernel: &self.kernel, bind: &self.bind, params_at, grid: (columns, rows) });
+            done += columns * rows;
         }
         gpu.queue.write_buffer(&self.params, 0, &bytes);
         steps
@@ -142,5 +146,31 @@ impl Work {
     /// Runs one iteration untimed, `most` workgroups a submission.
     pub(super) fn once(&self, gpu: &Gpu, context: &Context, most: u32) -> Result<(), Stop> {
         self.in_parts(gpu, context, &mut Batch::new(gpu), most)
+    }
+}
+
+/// The columns and rows of a grid of at most `count` workgroups with at most `most` a side: all of them where a few more
+/// rows divide them evenly, else nearly all, and the rest is another dispatch. Each dispatch waits for the one before.
+fn grid(count: u32, most: u32) -> (u32, u32) {
+    let least = count.div_ceil(most).clamp(1, most);
+    let even = (least..least.saturating_add(64).min(most)).find(|rows| count.is_multiple_of(*rows));
+    let rows = even.unwrap_or(least);
+    ((count / rows).min(most), rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grid;
+
+    #[test]
+    fn grids_hold_all_workgroups_or_leave_few() {
+        assert_eq!(grid(0, 65535), (0, 1));
+        assert_eq!(grid(7, 65535), (7, 1));
+        assert_eq!(grid(131_072, 65535), (32768, 4));
+        for count in [65_535, 65_536, 65_537, 131_071, 1_000_003] {
+            let (columns, rows) = grid(count, 65535);
+            assert!(columns <= 65535 && rows <= 65535 && columns * rows <= count);
+            assert!(count - columns * rows < rows, "{count}");
+        }
     }
 }
