@@ -18,8 +18,9 @@ fn or_none(text: Option<String>) -> String {
 
 /// What the hardware and the system are.
 pub(super) fn machine_facts(machine: &Machine) -> Vec<Fact> {
+    let kind = |kind: &str| if kind == "Core" { "cores".to_owned() } else { kind.to_lowercase() };
     let cores: Vec<String> =
-        machine.cpu_cores.iter().map(|group| format!("{} {}", group.count, group.kind.to_lowercase())).collect();
+        machine.cpu_cores.iter().map(|group| format!("{} {}", group.count, kind(&group.kind))).collect();
     let os = &machine.os;
     let memory = Some(machine.memory_bytes).filter(|bytes| *bytes > 0);
     vec![
@@ -29,7 +30,7 @@ pub(super) fn machine_facts(machine: &Machine) -> Vec<Fact> {
         ("Processor cores", or_none(Some(cores.join(", ")))),
         ("Logical processors", or_none(Some(machine.logical_cpus).filter(|count| *count > 0).map(|n| n.to_string()))),
         ("GPU cores", or_none(machine.gpu_cores.map(|count| count.to_string()))),
-        ("Memory", or_none(memory.map(binary_size))),
+        ("Memory", or_none(memory.map(|bytes| Quantity::new(bytes as f64, Unit::Byte).to_string()))),
         ("Last-level cache", or_none(machine.last_level_cache_bytes.map(binary_size))),
         ("Operating system", or_none(Some(format!("{} {}", os.name, os.version)))),
         ("Build", or_none(os.build.clone())),

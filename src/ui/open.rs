@@ -14,8 +14,8 @@ use crate::{engine::Engine, record::Store};
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// There is no screen to open it on.
-    #[error("no window could be opened ({0}); on a machine without a screen, use `roofline run`")]
-    NoScreen(String),
+    #[error("no window could be opened: there is no screen that can be reached; use `roofline run` without one")]
+    NoScreen,
     /// Nothing can draw it.
     #[error(
         "no window could be drawn ({0}); install a Vulkan driver, such as mesa-vulkan-drivers, or use `roofline run`"
@@ -47,7 +47,7 @@ pub fn open(data_folder: &Path, engines: Vec<Box<dyn Engine>>) -> Result<(), Ope
 fn explain(error: &eframe::Error) -> OpenError {
     match error {
         eframe::Error::Wgpu(error) => OpenError::NoGraphics(error.to_string()),
-        eframe::Error::Winit(_) | eframe::Error::WinitEventLoop(_) => OpenError::NoScreen(error.to_string()),
+        eframe::Error::Winit(_) | eframe::Error::WinitEventLoop(_) => OpenError::NoScreen,
         eframe::Error::AppCreation(error) => OpenError::Start(error.to_string()),
     }
 }

@@ -54,13 +54,13 @@ pub(super) fn timeline_chart(ui: &mut Ui, session: &Session, title: &'static str
     let shown = |segment: &&Segment| live || !matches!(segment.series, Series::Sweep(_));
     let segments: Vec<&Segment> = session.timeline.segments(unit).filter(shown).collect();
     let max = segments.iter().flat_map(|segment| &segment.points).map(|[_, y]| *y).reduce(f64::max);
-    let scale = unit.scale_for(max.unwrap_or(1e9));
+    let Some(max) = max else {
+        return empty_chart(ui, title, if live { "Not measured yet" } else { "No values" });
+    };
+    let scale = unit.scale_for(max);
     let mut series = session.timeline.series(unit);
     series.retain(|series| !matches!(series, Series::Sweep(_)));
-    let words = match max {
-        Some(max) => format!("{title} over time, at most {}", Quantity::new(max, unit)),
-        None => format!("{title} over time, no values yet"),
-    };
+    let words = format!("{title} over time, at most {}", Quantity::new(max, unit));
     chart_card(ui, title, scale.name, &series, |ui| {
         let end =
             session.timeline.end().max(session.live.as_ref().map_or(0.0, |live| live.began.elapsed().as_secs_f64()));
@@ -73,7 +73,7 @@ pub(super) fn timeline_chart(ui: &mut Ui, session: &Session, title: &'static str
             .label_formatter(move |at| hover_text(at, scale.name));
         let shown = plot.show(ui, |plot| {
             plot.set_plot_bounds_x(0.0..=end.max(SPAN_MIN_S));
-            plot.set_plot_bounds_y(0.0..=max.map_or(1.0, |max| max / scale.factor * 1.1));
+            plot.set_plot_bounds_y(0.0..=max / scale.factor * 1.1);
             for segment in segments {
                 let points = scaled(&segment.points, scale);
                 let (first, last) = (points.first().map_or(0.0, |p| p[0]), points.last().map_or(0.0, |p| p[0]));
@@ -136,7 +136,7 @@ fn base_plot<'a>(ui: &Ui, id: &str, x_axis: AxisHints<'a>) -> Plot<'a> {
         .allow_double_click_reset(false)
         .show_grid([false, true])
         .grid_color(tokens.line)
-        .cursor_color(tokens.faint)
+        .cursor_color(tokens.line)
         .sense(Sense::hover())
         .y_grid_spacer(|input| marks(input.bounds, 4))
         .custom_x_axes(vec![dress(x_axis).label_spacing(24.0..=36.0)])

@@ -208,6 +208,8 @@ fn set_spacing(style: &mut Style) {
     spacing.button_padding = Vec2::new(space::M, 5.0);
     spacing.interact_size.y = CONTROL;
     spacing.scroll.bar_width = 6.0;
+    // In the margin beside the cards, not over them.
+    spacing.scroll.bar_outer_margin = -10.0;
     spacing.tooltip_width = 420.0;
     spacing.menu_margin = eframe::egui::Margin::same(6);
 }

@@ -15,6 +15,7 @@ mod kernels;
 mod machine;
 mod runner;
 mod sample;
+mod scenes;
 mod schema;
 mod store;
 mod tidy;

@@ -143,6 +143,7 @@ fn unreadable_row(line: &mut TableRow<'_, '_>, name: &str, reason: &str, rest: u
 
 fn text_cell(line: &mut TableRow<'_, '_>, text: &str, number: bool) {
     line.col(|ui| {
+        ui.set_max_width(ui.available_width() - space::S);
         let tokens = Tokens::of(ui);
         let words = RichText::new(text).color(if number { tokens.text } else { tokens.dim });
         ui.add(Label::new(if number { words.monospace().size(12.0) } else { words }).truncate());

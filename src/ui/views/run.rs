@@ -86,11 +86,11 @@ fn titles(state: &State) -> (String, String) {
     };
     let device = session.run.devices.first().map(crate::machine::Device::label).unwrap_or_default();
     let when = if state.opened.is_some() {
-        format!(" · {}", super::history::when(session.run.started_at))
+        format!("{} · ", super::history::when(session.run.started_at))
     } else {
         String::new()
     };
-    (format!("{} suite", capitalised(&session.run.suite.name)), format!("{device}{when}"))
+    (format!("{} suite", capitalised(&session.run.suite.name)), format!("{when}{device}"))
 }
 
 /// Suite and device for the next run, and how long it takes; while one goes on, how it goes.

@@ -205,8 +205,8 @@ fn value_ui(ui: &mut Ui, row: &Row) {
 fn state_ui(ui: &mut Ui, row: &Row) {
     let tokens = Tokens::of(ui);
     ui.spacing_mut().item_spacing.x = theme::space::S;
-    // A reason takes the room of the bar.
-    if row.state.reason.is_none() {
+    // A reason, or several doubts, take the room of the bar.
+    if row.state.reason.is_none() && row.marks.len() < 2 {
         bar(ui, 44.0, row.state.share, row.state.tone);
     }
     let colour = match row.state.tone {
