@@ -147,7 +147,7 @@ pub fn perform(command: &Command, data_dir: PathBuf) -> Exit {
         Command::Run(arguments) => run::run(arguments, data_dir),
         Command::List(format) => list::list(format.json, data_dir),
         Command::System(format) => system::system(format.json, data_dir),
-        Command::Open { .. } => Err(output::Error::usage("the window opens a run file, this command does not")),
+        Command::Open { .. } => Err(output::Error::usage("a run file is opened by the window, not without one")),
     };
     output::finish(result)
 }

@@ -190,6 +190,8 @@ pub enum Progress {
         value: f64,
         /// It belongs to the warm-up and is not a sample.
         warm_up: bool,
+        /// When the batch ended: it may be read later.
+        at: Instant,
     },
 }
 
@@ -249,7 +251,7 @@ impl Context {
 
     /// Tells a timed batch's value.
     pub fn value(&mut self, metric: &str, unit: Unit, value: f64, warm_up: bool) {
-        (self.report)(Progress::Value { metric: metric.to_owned(), unit, value, warm_up });
+        (self.report)(Progress::Value { metric: metric.to_owned(), unit, value, warm_up, at: Instant::now() });
     }
 
     /// Between two batches: lets the window paint, at most four times a second.

@@ -14,7 +14,6 @@ use super::{
     machine_text,
     palette::Palette,
     rows::table_text,
-    session::Session,
     shell,
     state::{Choices, State},
     theme,
@@ -40,8 +39,6 @@ pub struct App {
     runner: Runner,
     paints: Paints,
     active: Option<ActiveRun>,
-    /// When news was last taken, in seconds of the run.
-    drained_s: f64,
     background: Background,
     palette: Option<Palette>,
     actions: Vec<Action>,
@@ -78,7 +75,6 @@ impl App {
             runner,
             paints,
             active: None,
-            drained_s: 0.0,
             background,
             palette: None,
             actions: Vec::new(),
@@ -155,7 +151,6 @@ impl App {
 
     fn start(&mut self, plan: Plan) {
         self.state.starting = false;
-        self.drained_s = 0.0;
         match self.runner.start(plan, self.paints.clone()) {
             Ok(active) => self.active = Some(active),
             Err(error) => self.state.warn(&error.to_string()),
@@ -171,7 +166,7 @@ impl App {
         }
     }
 
-    /// Takes the news of the run. It came since the last paint, so its times are spread over that while.
+    /// Takes the news of the run.
     fn drain(&mut self) {
         let Some(active) = &self.active else { return };
         let mut events: Vec<Event> = Vec::new();
@@ -185,12 +180,9 @@ impl App {
                 }
             }
         }
-        let now_s = self.state.current.as_ref().and_then(Session::elapsed_s).unwrap_or(0.0);
-        let step = (now_s - self.drained_s).max(0.0) / events.len().max(1) as f64;
-        for (place, event) in events.into_iter().enumerate() {
-            self.state.apply_at(event, step.mul_add((place + 1) as f64, self.drained_s));
+        for event in events {
+            self.state.apply(event);
         }
-        self.drained_s = now_s;
         if lost {
             self.active = None;
             self.state.end_lost_run();

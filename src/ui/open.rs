@@ -1,13 +1,13 @@
 //! Opening the window.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use eframe::{
     NativeOptions, Renderer,
     egui::{IconData, ViewportBuilder},
 };
 
-use super::{app::App, state::Choices};
+use super::{action::Action, app::App, state::Choices};
 use crate::{engine::Engine, record::Store};
 
 /// Why there is no window.
@@ -26,8 +26,9 @@ pub enum OpenError {
     Start(String),
 }
 
-/// Opens the window and returns when it was closed. Choices and saved runs are kept in `data_folder`.
-pub fn open(data_folder: &Path, engines: Vec<Box<dyn Engine>>) -> Result<(), OpenError> {
+/// Opens the window, on a saved run if one is named, and returns when it was closed. Choices and saved runs are kept in
+/// `data_folder`.
+pub fn open(data_folder: &Path, engines: Vec<Box<dyn Engine>>, run: Option<PathBuf>) -> Result<(), OpenError> {
     let options = NativeOptions {
         viewport: viewport(),
         renderer: Renderer::Wgpu,
@@ -38,7 +39,10 @@ pub fn open(data_folder: &Path, engines: Vec<Box<dyn Engine>>) -> Result<(), Ope
     let store = Store::at(data_folder);
     let create = move |creation: &eframe::CreationContext<'_>| {
         let choices = creation.storage.and_then(|storage| eframe::get_value::<Choices>(storage, eframe::APP_KEY));
-        let app = App::new(&creation.egui_ctx, engines, store, choices.unwrap_or_default())?;
+        let mut app = App::new(&creation.egui_ctx, engines, store, choices.unwrap_or_default())?;
+        if let Some(run) = run {
+            app.perform(&creation.egui_ctx, Action::OpenRun(run));
+        }
         Ok(Box::new(app) as Box<dyn eframe::App>)
     };
     eframe::run_native("Roofline", options, Box::new(create)).map_err(|error| explain(&error))

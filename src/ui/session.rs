@@ -48,15 +48,17 @@ impl Session {
         Self { timeline: Timeline::of(&run), run, live: None, selected: None, file: Some(file) }
     }
 
-    /// Takes over what the runner told, `at_s` seconds after the run began. Indices that are not in the run are ignored.
-    pub fn apply(&mut self, event: Event, at_s: f64) {
+    /// Takes over what the runner told. Indices that are not in the run are ignored.
+    pub fn apply(&mut self, event: Event) {
         match event {
             Event::Begun(run) => *self = Self::begin(*run),
             Event::Started { index } => self.set_phase(index, Phase::Preparing),
             Event::Progress { index, progress: Progress::Phase(phase) } => self.set_phase(index, phase),
-            Event::Progress { index, progress: Progress::Value { unit, value, warm_up, .. } } => {
+            Event::Progress { index, progress: Progress::Value { unit, value, warm_up, at, .. } } => {
                 let series = self.run.entries.get(index).and_then(|entry| Series::of(&entry.workload));
                 if let Some(series) = series.filter(|series| series.unit() == unit) {
+                    let began = self.live.as_ref().map_or(at, |live| live.began);
+                    let at_s = at.saturating_duration_since(began).as_secs_f64();
                     self.timeline.push(index, series, [at_s, value], warm_up);
                 }
             }

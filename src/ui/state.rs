@@ -168,14 +168,8 @@ impl State {
         }
     }
 
-    /// Takes over what the runner told, now.
+    /// Takes over what the runner told.
     pub fn apply(&mut self, event: Event) {
-        let at_s = self.current.as_ref().and_then(Session::elapsed_s).unwrap_or(0.0);
-        self.apply_at(event, at_s);
-    }
-
-    /// Takes over what the runner told `at_s` seconds after the run began.
-    pub fn apply_at(&mut self, event: Event, at_s: f64) {
         match &event {
             Event::Begun(run) => {
                 self.opened = None;
@@ -188,7 +182,7 @@ impl State {
             Event::Started { .. } | Event::Progress { .. } | Event::Finished { .. } | Event::Saved(_) => {}
         }
         if let Some(current) = &mut self.current {
-            current.apply(event, at_s);
+            current.apply(event);
         }
     }
 

@@ -219,13 +219,15 @@ pub(crate) fn set_running(app: &mut App) {
     let state = app.state_mut();
     let run = pending_run();
     state.apply(Event::Begun(Box::new(run.clone())));
+    let began = Instant::now();
     for (index, rate) in VALUES.into_iter().enumerate().take(5) {
         state.apply(Event::Started { index });
         let unit = run.entries[index].workload.unit();
         for batch in 0..16 {
             let value = rate * if batch < 4 { 0.8 + 0.05 * f64::from(batch) } else { 1.0 };
-            let progress = Progress::Value { metric: "rate".to_owned(), unit, value, warm_up: batch < 4 };
-            state.apply_at(Event::Progress { index, progress }, 3.0 * index as f64 + 0.5 + 0.15 * f64::from(batch));
+            let at = began + Duration::from_secs_f64(3.0 * index as f64 + 0.5 + 0.15 * f64::from(batch));
+            let progress = Progress::Value { metric: "rate".to_owned(), unit, value, warm_up: batch < 4, at };
+            state.apply(Event::Progress { index, progress });
         }
         state.apply(Event::Finished { index, entry: Box::new(done(&run, index)) });
     }

@@ -107,9 +107,9 @@ fn table_ui(ui: &mut Ui, rows: &[Row], selected: Option<usize>, actions: &mut Ve
         table = table.column(Column::exact(76.0)).column(Column::exact(84.0));
     }
     let names: &[&str] = if wide {
-        &["Workload", "Parameters", "       Value", "95 %", "Error", "Of ceiling", "State"]
+        &["Workload", "Parameters", "       Value", "± 95 %", "Rel. error", "Of ceiling", "State"]
     } else {
-        &["Workload", "Parameters", "       Value", "95 %", "State"]
+        &["Workload", "Parameters", "       Value", "± 95 %", "State"]
     };
     let table = table.column(Column::remainder().at_least(120.0).clip(true)).header(HEADER, |mut header| {
         for name in names {
