@@ -157,9 +157,14 @@ pub fn binary_size(bytes: u64) -> String {
     }
 }
 
-/// A share as a percentage with one digit, as "92.4 %".
+/// A share as a percentage with one digit, as "92.4 %"; with two below one percent, as "0.04 %".
 pub fn percent(share: f64) -> String {
-    if share.is_finite() { format!("{:.1} %", share * 100.0) } else { "—".to_owned() }
+    let percent = share * 100.0;
+    match percent {
+        p if !p.is_finite() => "—".to_owned(),
+        p if p.abs() < 0.995 => format!("{p:.2} %"),
+        p => format!("{p:.1} %"),
+    }
 }
 
 /// A duration for people: "0.8 s", "42 s", "3 min 05 s".
@@ -208,5 +213,6 @@ mod tests {
         assert_eq!(duration(0.84), "0.8 s");
         assert_eq!(duration(185.0), "3 min 05 s");
         assert_eq!(duration(7500.0), "2 h 05 min");
+        assert_eq!([0.924, 0.0004, 0.00996, f64::NAN].map(percent), ["92.4 %", "0.04 %", "1.0 %", "—"]);
     }
 }

@@ -149,11 +149,6 @@ impl Timeline {
         list.dedup();
         list
     }
-
-    /// The time of the last value, in seconds.
-    pub fn end(&self) -> f64 {
-        self.segments.iter().filter_map(|segment| segment.points.last()).map(|[x, _]| *x).fold(0.0, f64::max)
-    }
 }
 
 /// The round numbers (1, 2 or 5 times a power of ten) from `low` to `high` that make at most `most` steps.
@@ -169,10 +164,30 @@ pub fn ticks(low: f64, high: f64, most: u32) -> Vec<f64> {
     places.map(|place| place as f64 * step).collect()
 }
 
-/// The curve of a finished sweep: (log₂ of the array's bytes, median).
+/// The curve of a finished sweep from the smallest array to the largest: (log₂ of the array's bytes, median).
 pub fn sweep_curve(entry: &Entry) -> Vec<Point> {
     let at = |measurement: &Measurement| Some([(measurement.at_bytes? as f64).log2(), measurement.summary.median]);
-    entry.measurements.iter().filter_map(at).collect()
+    let mut curve: Vec<Point> = entry.measurements.iter().filter_map(at).collect();
+    curve.sort_by(|a, b| a[0].total_cmp(&b[0]));
+    curve
+}
+
+/// The pieces with the pauses between jobs cut to `pause_s`. The x of the result is time spent measuring, in seconds.
+///
+/// Preparing and tuning show no rate, and on a fast device they take longer than what is measured.
+pub fn without_pauses(segments: &[&Segment], pause_s: f64) -> Vec<Segment> {
+    let mut kept: Vec<Segment> = Vec::with_capacity(segments.len());
+    let mut offset = 0.0;
+    for segment in segments {
+        let (Some(first), previous) = (segment.points.first(), kept.last()) else { continue };
+        if previous.is_none_or(|previous| previous.entry != segment.entry) {
+            let end = previous.and_then(|previous| previous.points.last()).map_or(0.0, |last| last[0] + pause_s);
+            offset = first[0] - end;
+        }
+        let points = segment.points.iter().map(|[x, y]| [x - offset, *y]).collect();
+        kept.push(Segment { points, ..(*segment).clone() });
+    }
+    kept
 }
 
 /// At most `most` points that keep every visible peak: the lowest and the highest of each stretch, in order.
@@ -225,7 +240,19 @@ mod tests {
         let pieces: Vec<_> = timeline.segments(Unit::FlopPerSecond).map(|piece| piece.points.clone()).collect();
         assert_eq!(pieces, [vec![[1.0, 1.0]], vec![[1.0, 1.0], [2.0, 2.0]], vec![[4.0, 4.0]]]);
         assert_eq!(timeline.series(Unit::BytePerSecond), [read]);
-        assert_eq!(timeline.end(), 4.0);
+    }
+
+    #[test]
+    fn pauses_between_jobs_are_cut_and_jobs_keep_their_length() {
+        let mut timeline = Timeline::default();
+        let gemm = Series::Gemm(Dtype::F32);
+        for (entry, x, warm_up) in [(0, 5.0, true), (0, 6.0, false), (3, 90.0, false), (3, 92.0, false)] {
+            timeline.push(entry, gemm, [x, 1.0], warm_up);
+        }
+        let pieces: Vec<&Segment> = timeline.segments(Unit::FlopPerSecond).collect();
+        let xs: Vec<Vec<f64>> =
+            without_pauses(&pieces, 0.5).iter().map(|piece| piece.points.iter().map(|p| p[0]).collect()).collect();
+        assert_eq!(xs, [vec![0.0], vec![0.0, 1.0], vec![1.5, 3.5]]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::{
     widgets::card,
 };
 use crate::{
-    chart::{POINTS_MAX, Point, Segment, Series, sweep_curve, thin, ticks},
+    chart::{POINTS_MAX, Point, Segment, Series, sweep_curve, thin, ticks, without_pauses},
     record::Entry,
     units::{Quantity, Scale, Unit, binary_size, number},
 };
@@ -17,7 +17,10 @@ use crate::{
 const HEIGHT: f32 = 148.0;
 
 /// The least span of the time axis in seconds, so that a run's start doesn't leap.
-const SPAN_MIN_S: f64 = 10.0;
+const SPAN_MIN_S: f64 = 6.0;
+
+/// What is left of the pauses between jobs, in seconds.
+const PAUSE_S: f64 = 0.4;
 
 /// A chart's card: its name, its lines' names in their colours, its unit, and the plot.
 fn chart_card(ui: &mut Ui, title: &str, unit: &str, series: &[Series], add: impl FnOnce(&mut Ui)) {
@@ -47,12 +50,13 @@ pub(super) fn empty_chart(ui: &mut Ui, title: &str, sentence: &str) {
     });
 }
 
-/// Rates of one unit over the time of the run.
+/// Rates of one unit over the time spent measuring.
 pub(super) fn timeline_chart(ui: &mut Ui, session: &Session, title: &'static str, unit: Unit) {
     // An ended sweep has a chart of its own; its caches would only press the other lines down here.
     let live = session.live.is_some();
     let shown = |segment: &&Segment| live || !matches!(segment.series, Series::Sweep(_));
     let segments: Vec<&Segment> = session.timeline.segments(unit).filter(shown).collect();
+    let segments = without_pauses(&segments, PAUSE_S);
     let max = segments.iter().flat_map(|segment| &segment.points).map(|[_, y]| *y).reduce(f64::max);
     let Some(max) = max else {
         return empty_chart(ui, title, if live { "Not measured yet" } else { "No values" });
@@ -60,10 +64,9 @@ pub(super) fn timeline_chart(ui: &mut Ui, session: &Session, title: &'static str
     let scale = unit.scale_for(max);
     let mut series = session.timeline.series(unit);
     series.retain(|series| !matches!(series, Series::Sweep(_)));
-    let words = format!("{title} over time, at most {}", Quantity::new(max, unit));
+    let words = format!("{title} over the time measured, at most {}", Quantity::new(max, unit));
     chart_card(ui, title, scale.name, &series, |ui| {
-        let end =
-            session.timeline.end().max(session.live.as_ref().map_or(0.0, |live| live.began.elapsed().as_secs_f64()));
+        let end = segments.iter().filter_map(|segment| segment.points.last()).map(|last| last[0]).fold(0.0, f64::max);
         let tokens = Tokens::of(ui);
         // The corner belongs to the other axis's zero.
         let seconds = AxisHints::new_x()
@@ -74,7 +77,7 @@ pub(super) fn timeline_chart(ui: &mut Ui, session: &Session, title: &'static str
         let shown = plot.show(ui, |plot| {
             plot.set_plot_bounds_x(0.0..=end.max(SPAN_MIN_S));
             plot.set_plot_bounds_y(0.0..=max / scale.factor * 1.1);
-            for segment in segments {
+            for segment in &segments {
                 let points = scaled(&segment.points, scale);
                 let (first, last) = (points.first().map_or(0.0, |p| p[0]), points.last().map_or(0.0, |p| p[0]));
                 let colour = if segment.warm_up { tokens.faint } else { tokens.data(segment.series.colour()) };
@@ -156,7 +159,7 @@ fn short(value: f64) -> String {
 fn hover_text(at: &HoverPosition<'_>, unit: &str) -> Option<String> {
     match at {
         HoverPosition::NearDataPoint { plot_name, position, .. } => {
-            Some(format!("{plot_name}\n{} {unit} at {:.1} s", number(position.y), position.x))
+            Some(format!("{plot_name}\n{} {unit} after {:.1} s of measuring", number(position.y), position.x))
         }
         HoverPosition::Elsewhere { .. } => None,
     }
