@@ -19,7 +19,7 @@ const SEEDS: [u32; 2] = [0x2c1b_3c6d, 0x8f14_45fb];
 const ROW_BYTES: u64 = 4096;
 
 /// Rows in a workgroup's chunk: what is tried, and what is taken where nothing is.
-const CHUNK_ROWS: [u32; 6] = [2, 4, 8, 16, 32, 128];
+const CHUNK_ROWS: [u32; 7] = [1, 2, 4, 8, 16, 32, 128];
 const CHUNK_ROWS_DEFAULT: u32 = 16;
 
 /// The most walks through the arrays in one dispatch.
