@@ -12,7 +12,7 @@ use super::{
 use crate::{
     measure::{Context, Measurement, Phase, Report, Stop},
     units::{Unit, binary_size},
-    workload::{TensorLimit, random},
+    workload::{Dtype, TensorLimit, random},
 };
 
 /// The search for the largest size ends at this precision.
@@ -150,7 +150,8 @@ impl Search<'_> {
             work.only(gpu, context, first, 1)?;
         }
         let read = gpu.read(context, &buffer, &[(0, 4), (bytes - 4, 4)])?;
-        let expected = [0, words - 1].map(|index| random::unit(SEED, index) as f32).map(f32::to_le_bytes).concat();
+        let expected =
+            [0, words - 1].map(|index| random::unit(Dtype::F32, SEED, index) as f32).map(f32::to_le_bytes).concat();
         Ok(read == expected)
     }
 
