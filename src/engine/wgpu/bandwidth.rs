@@ -186,16 +186,18 @@ impl Stream {
         self.work.reshape(shape.params(), shape.groups);
     }
 
-    /// Poisons what the timed work writes, then samples it.
+    /// Samples the work, with what it writes poisoned before every batch, so that the check sees what the last one wrote.
     fn sample(&mut self, gpu: &Gpu, context: &mut Context, policy: &Policy) -> Result<Measurement, Stop> {
         if self.op == MemoryOp::Read {
             self.output.0 = Layout::array(u64::from(self.shape.groups) * 4)?;
         }
-        self.output.0.poison(gpu, context, &self.output.1)?;
         afford(context, self.work.probe(gpu, context)?)?;
         let amount = (self.op.arrays() * self.shape.moved()) as f64;
         let rate = Rate { metric: "bandwidth", unit: Unit::BytePerSecond, amount };
-        sample(context, policy, rate, |context, iterations| self.work.batch(gpu, context, iterations))
+        sample(context, policy, rate, |context, iterations| {
+            self.output.0.poison(gpu, context, &self.output.1)?;
+            self.work.batch(gpu, context, iterations)
+        })
     }
 
     /// Compares what was written with what the host computes, and looks through all of it for poison.
