@@ -89,11 +89,15 @@ impl Shape {
         (0..self.passes).map(move |pass| group.wrapping_add(pass.wrapping_mul(shape.shift)) % shape.chunks())
     }
 
-    /// Bytes of one array that an iteration moves.
+    /// How often a dispatch walks through the arrays, where it does so in order.
+    fn in_order(&self) -> u32 {
+        self.groups / self.chunks().max(1)
+    }
+
+    /// Bytes of one array that a dispatch moves.
     fn moved(&self) -> u64 {
         if self.shift == 0 {
-            let walks = u64::from(self.groups / self.chunks().max(1));
-            return u64::from(self.rows) * ROW_BYTES * walks;
+            return u64::from(self.rows) * ROW_BYTES * u64::from(self.in_order());
         }
         let taken = (0..self.groups).flat_map(|group| self.chunks_of(group));
         taken.map(|chunk| self.chunk(chunk).len() as u64 * ROW_BYTES).sum()
@@ -248,13 +252,17 @@ pub(super) fn run(gpu: &Gpu, bandwidth: Bandwidth, context: &mut Context) -> Res
     let array_bytes = whole_rows(array_bytes)?;
     let mut stream = Stream::new(gpu, context, op, array_bytes, Shape::walks(array_bytes, CHUNK_ROWS_DEFAULT, 1))?;
     stream.tune(gpu, context)?;
-    let measurement = stream.sample(gpu, context, &Policy::default())?;
+    let mut measurement = stream.sample(gpu, context, &Policy::default())?;
+    // The workload's iteration is one walk through the arrays, whatever a dispatch holds.
+    let walks = stream.shape.in_order();
+    for sample in &mut measurement.samples {
+        sample.iterations *= walks;
+    }
     context.phase(Phase::Checking)?;
     let check = stream.check(gpu, context)?;
     check.require()?;
     let mut report = report(vec![measurement], check, op);
     let chunk = binary_size(u64::from(stream.shape.chunk_rows) * ROW_BYTES);
-    let walks = stream.shape.groups / stream.shape.chunks().max(1);
     report.settings.insert("read or written by a workgroup".to_owned(), chunk);
     report.settings.insert("walks through the arrays in a dispatch".to_owned(), walks.to_string());
     let binding = gpu.limits.max_storage_buffer_binding_size;
