@@ -34,6 +34,7 @@ pub fn judge(entry: &mut Entry, device: &Device, machine: &Machine) {
     entry.marks.extend(marks.into_iter().flatten());
     if let Workload::BandwidthSweep(_) = entry.workload {
         entry.notes.extend(plateau_note(&entry.measurements));
+        entry.notes.extend(doubtful_points(&entry.measurements));
     }
 }
 
@@ -75,13 +76,32 @@ fn implausible(entry: &Entry, device: &Device, machine: &Machine) -> Option<Mark
 }
 
 fn uncertain(entry: &Entry) -> Option<Mark> {
-    let headline = entry.headline()?;
-    let reasons: Vec<String> =
-        [few_samples(headline), wide_interval(&headline.summary), unsteady(headline), painted_over(headline)]
-            .into_iter()
-            .flatten()
-            .collect();
+    let reasons = doubts(entry.headline()?);
     (!reasons.is_empty()).then(|| Mark { kind: MarkKind::Uncertain, reason: reasons.join("; ") })
+}
+
+fn doubts(measurement: &Measurement) -> Vec<String> {
+    let all = [
+        few_samples(measurement),
+        wide_interval(&measurement.summary),
+        unsteady(measurement),
+        painted_over(measurement),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+/// The sizes of a sweep beside its headline, whose doubts are a mark.
+fn doubtful_points(measurements: &[Measurement]) -> Option<String> {
+    let points = measurements.get(1..).unwrap_or_default();
+    let doubtful: Vec<String> = points
+        .iter()
+        .filter(|point| !doubts(point).is_empty())
+        .filter_map(|point| point.at_bytes.map(binary_size))
+        .collect();
+    (!doubtful.is_empty()).then(|| {
+        let few = "few samples, a wide interval or a rate that was not steady";
+        format!("uncertain at {} of {} sizes ({few}): {}", doubtful.len(), measurements.len(), doubtful.join(", "))
+    })
 }
 
 fn few_samples(headline: &Measurement) -> Option<String> {
@@ -125,7 +145,7 @@ mod tests {
         machine::{DeviceKind, DeviceLimits},
         measure::{Clock, Sample, WarmUp},
         record::{Canary, Outcome},
-        workload::{Bandwidth, MemoryOp},
+        workload::{Bandwidth, BandwidthSweep, MemoryOp},
     };
 
     fn device(name: &str) -> Device {
@@ -193,6 +213,18 @@ mod tests {
         assert_eq!(with(0.0104, None), [MarkKind::Throttled]);
         assert!(with(0.0090, Some(0.0090)).is_empty());
         assert_eq!(with(0.0102, Some(0.0095)), [MarkKind::Throttled], "heated up over several entries");
+    }
+
+    #[test]
+    fn doubtful_sizes_of_a_sweep_are_named() {
+        let mut sweep = entry(&[1e11; 10], StopReason::Converged);
+        let sizes = BandwidthSweep { op: MemoryOp::Read, min_bytes: 64 << 10, max_bytes: 1 << 30 };
+        sweep.workload = Workload::BandwidthSweep(sizes);
+        let few = entry(&[1e11; 4], StopReason::TimeBudget).measurements.remove(0);
+        sweep.measurements.push(Measurement { at_bytes: Some(64 << 10), ..few });
+        judge(&mut sweep, &device("unknown"), &Machine::default());
+        assert!(sweep.marks.is_empty());
+        assert!(sweep.notes.iter().any(|note| note.contains("1 of 2 sizes") && note.ends_with("64 KiB")), "{sweep:?}");
     }
 
     #[test]
