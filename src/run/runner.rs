@@ -71,11 +71,6 @@ impl Runner {
         Ok(Self { runtime: Some(runtime), engines, store, wake, measuring: Arc::default(), background })
     }
 
-    /// The engines it runs.
-    pub fn engines(&self) -> &Arc<[Box<dyn Engine>]> {
-        &self.engines
-    }
-
     /// Starts a run. [`SaveError::Busy`] if one goes on, here or in another copy of the program. A folder that can't be
     /// written is no reason not to measure: the run is kept in memory, and [`Event::SaveFailed`] says so.
     pub fn start(&self, plan: Plan, paints: Paints) -> Result<ActiveRun, SaveError> {
