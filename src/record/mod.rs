@@ -280,3 +280,14 @@ pub enum MarkKind {
     /// Too few samples, too wide an interval, or painted over.
     Uncertain,
 }
+
+impl MarkKind {
+    /// The word beside a figure.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Implausible => "implausible",
+            Self::Uncertain => "uncertain",
+        }
+    }
+}
