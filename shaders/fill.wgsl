@@ -28,8 +28,13 @@ fn pcg(input: u32) -> u32 {
     return (word >> 22u) ^ word;
 }
 
+// In [−1, 1): a multiple of 2⁻¹⁰ for f16 and of 2⁻²³ for f32, and so exact.
 fn unit(index: u32) -> f32 {
-    return f32(pcg(index ^ p.seed) >> 21u) * (1.0 / 1024.0) - 1.0;
+    let bits = pcg(index ^ p.seed);
+    if p.half == 1u {
+        return f32(bits >> 21u) * (1.0 / 1024.0) - 1.0;
+    }
+    return f32(bits >> 8u) * (1.0 / 8388608.0) - 1.0;
 }
 
 fn element(row: u32, column: u32) -> f32 {

@@ -1,4 +1,4 @@
-{#- The template that build.rs renders once for each row of gemm_variants.json and each dtype. -#}
+{#- The template that build.rs renders once for each row of gemm_variants.rs and each dtype. -#}
 {%- set direct = stages == 0 -%}
 {%- set lanes_x = wn // tn -%}{%- set lanes_y = wm // tm -%}{%- set lanes = lanes_x * lanes_y -%}
 {%- set threads = (bm // tm) * (bn // tn) -%}

@@ -1,6 +1,9 @@
 //! Roofline measures how fast a machine runs machine learning, and says why.
-#![doc = ""]
-//! The rooms, from the pure to the visible; arrows point one way (see `ARCHITECTURE.md`).
+//!
+//! A face, [`ui`] or [`cli`], makes a request; [`run`] plans it into jobs, measures them one at a time and saves after each.
+//! A job is a [`workload`] on a device of an [`engine`], timed by [`measure`], judged by [`analysis`] and kept by [`record`].
+//! [`machine`], [`stats`], [`units`] and [`chart`] are facts and pure functions that all others share.
+//! Arrows between these rooms point one way; `ARCHITECTURE.md` is the map.
 
 pub mod analysis;
 pub mod chart;

@@ -28,24 +28,7 @@ pub enum Unit {
     Second,
 }
 
-/// Which direction of a unit is the good one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Better {
-    /// Rates and capacities.
-    Higher,
-    /// Times.
-    Lower,
-}
-
 impl Unit {
-    /// Which direction is better.
-    pub const fn better(self) -> Better {
-        match self {
-            Self::Second => Better::Lower,
-            Self::FlopPerSecond | Self::BytePerSecond | Self::TokenPerSecond | Self::Byte => Better::Higher,
-        }
-    }
-
     /// The steps of this unit from largest to smallest: the factor and the name people know.
     const fn steps(self) -> &'static [(f64, &'static str)] {
         match self {

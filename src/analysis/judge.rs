@@ -12,8 +12,14 @@ use crate::{
 
 /// The canary's drift beyond which an entry counts as throttled.
 const DRIFT_MAX: f64 = 0.03;
-/// Room above the data sheet before a figure counts as impossible: clocks boost a little above the nominal.
-const PEAK_ROOM: f64 = 1.03;
+/// Room above the data sheet before a figure counts as impossible. Memory runs at its published rate; arithmetic peaks hold at
+/// the published boost clock, which gaming cards exceed by up to a tenth.
+const fn peak_room(unit: Unit) -> f64 {
+    match unit {
+        Unit::FlopPerSecond => 1.12,
+        Unit::BytePerSecond | Unit::TokenPerSecond | Unit::Byte | Unit::Second => 1.03,
+    }
+}
 /// Half the 95 % interval beyond which a figure counts as uncertain.
 const HALF_WIDTH_MAX: f64 = 0.05;
 /// Fewer samples than this are said.
@@ -28,16 +34,19 @@ pub fn judge(entry: &mut Entry, device: &Device, machine: &Machine) {
     entry.marks.extend(marks.into_iter().flatten());
     if let Workload::BandwidthSweep(_) = entry.workload {
         entry.notes.extend(plateau_note(&entry.measurements));
+        entry.notes.extend(doubtful_points(&entry.measurements));
     }
 }
 
 fn throttled(entry: &Entry) -> Option<Mark> {
-    let drift = entry.canary?.drift();
-    (drift > DRIFT_MAX).then(|| Mark {
+    let canary = entry.canary?;
+    let (drift, slowdown) = (canary.drift(), canary.slowdown());
+    let (slower, than) = if drift > DRIFT_MAX { (drift, "before") } else { (slowdown, "at its fastest in this run") };
+    (slower > DRIFT_MAX).then(|| Mark {
         kind: MarkKind::Throttled,
         reason: format!(
-            "a fixed kernel ran {} slower after this than before: heat, a power limit or another program slowed the device",
-            percent(drift)
+            "a fixed kernel ran {} slower after this than {than}: heat, a power limit or another program slowed the device",
+            percent(slower)
         ),
     })
 }
@@ -53,7 +62,7 @@ fn implausible(entry: &Entry, device: &Device, machine: &Machine) -> Option<Mark
     let peak = theoretical(&entry.workload, device, machine);
     let shown = |value| Quantity::new(value, headline.unit);
     let reason = match peak {
-        Some(peak) if value > peak * PEAK_ROOM => {
+        Some(peak) if value > peak * peak_room(headline.unit) => {
             format!(
                 "{} is above the {} of the data sheet: caches or a wrong clock flatter it",
                 shown(value),
@@ -67,13 +76,32 @@ fn implausible(entry: &Entry, device: &Device, machine: &Machine) -> Option<Mark
 }
 
 fn uncertain(entry: &Entry) -> Option<Mark> {
-    let headline = entry.headline()?;
-    let reasons: Vec<String> =
-        [few_samples(headline), wide_interval(&headline.summary), unsteady(headline), painted_over(headline)]
-            .into_iter()
-            .flatten()
-            .collect();
+    let reasons = doubts(entry.headline()?);
     (!reasons.is_empty()).then(|| Mark { kind: MarkKind::Uncertain, reason: reasons.join("; ") })
+}
+
+fn doubts(measurement: &Measurement) -> Vec<String> {
+    let all = [
+        few_samples(measurement),
+        wide_interval(&measurement.summary),
+        unsteady(measurement),
+        painted_over(measurement),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+/// The sizes of a sweep beside its headline, whose doubts are a mark.
+fn doubtful_points(measurements: &[Measurement]) -> Option<String> {
+    let points = measurements.get(1..).unwrap_or_default();
+    let doubtful: Vec<String> = points
+        .iter()
+        .filter(|point| !doubts(point).is_empty())
+        .filter_map(|point| point.at_bytes.map(binary_size))
+        .collect();
+    (!doubtful.is_empty()).then(|| {
+        let few = "few samples, a wide interval or a rate that was not steady";
+        format!("uncertain at {} of {} sizes ({few}): {}", doubtful.len(), measurements.len(), doubtful.join(", "))
+    })
 }
 
 fn few_samples(headline: &Measurement) -> Option<String> {
@@ -117,7 +145,7 @@ mod tests {
         machine::{DeviceKind, DeviceLimits},
         measure::{Clock, Sample, WarmUp},
         record::{Canary, Outcome},
-        workload::{Bandwidth, MemoryOp},
+        workload::{Bandwidth, BandwidthSweep, MemoryOp},
     };
 
     fn device(name: &str) -> Device {
@@ -163,7 +191,7 @@ mod tests {
     #[test]
     fn a_good_figure_has_no_mark() {
         let mut good = entry(&[3.0e12; 10], StopReason::Converged);
-        good.canary = Some(Canary { before_s: 0.0100, after_s: 0.0102 });
+        good.canary = Some(Canary { before_s: 0.0100, after_s: 0.0102, least_s: Some(0.0100) });
         assert!(marks(good, "NVIDIA H100 80GB HBM3").is_empty());
     }
 
@@ -177,13 +205,26 @@ mod tests {
 
     #[test]
     fn a_slower_canary_marks_the_entry_and_a_faster_one_does_not() {
-        let with = |after_s| {
+        let with = |after_s, least_s| {
             let mut entry = entry(&[1e11; 10], StopReason::Converged);
-            entry.canary = Some(Canary { before_s: 0.01, after_s });
+            entry.canary = Some(Canary { before_s: 0.01, after_s, least_s });
             marks(entry, "unknown")
         };
-        assert_eq!(with(0.0104), [MarkKind::Throttled]);
-        assert!(with(0.0090).is_empty());
+        assert_eq!(with(0.0104, None), [MarkKind::Throttled]);
+        assert!(with(0.0090, Some(0.0090)).is_empty());
+        assert_eq!(with(0.0102, Some(0.0095)), [MarkKind::Throttled], "heated up over several entries");
+    }
+
+    #[test]
+    fn doubtful_sizes_of_a_sweep_are_named() {
+        let mut sweep = entry(&[1e11; 10], StopReason::Converged);
+        let sizes = BandwidthSweep { op: MemoryOp::Read, min_bytes: 64 << 10, max_bytes: 1 << 30 };
+        sweep.workload = Workload::BandwidthSweep(sizes);
+        let few = entry(&[1e11; 4], StopReason::TimeBudget).measurements.remove(0);
+        sweep.measurements.push(Measurement { at_bytes: Some(64 << 10), ..few });
+        judge(&mut sweep, &device("unknown"), &Machine::default());
+        assert!(sweep.marks.is_empty());
+        assert!(sweep.notes.iter().any(|note| note.contains("1 of 2 sizes") && note.ends_with("64 KiB")), "{sweep:?}");
     }
 
     #[test]

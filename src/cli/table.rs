@@ -61,7 +61,7 @@ fn row(run: &Run, index: usize, entry: &Entry) -> [String; 7] {
 
 /// The outcome and the doubts in a few words.
 fn state(entry: &Entry) -> String {
-    let marks = entry.marks.iter().map(|mark| format!("{:?}", mark.kind).to_lowercase());
+    let marks = entry.marks.iter().map(|mark| mark.kind.word().to_owned());
     std::iter::once(entry.outcome.word().to_owned()).chain(marks).collect::<Vec<_>>().join(", ")
 }
 
@@ -71,7 +71,7 @@ fn footnotes(run: &Run) -> Vec<String> {
     for entry in &run.entries {
         let title = format!("{} {}", entry.workload.title(), entry.workload.parameters());
         let reason = entry.outcome.reason().map(|reason| format!("{}: {reason}", entry.outcome.word().to_lowercase()));
-        let marks = entry.marks.iter().map(|mark| format!("{:?}: {}", mark.kind, mark.reason).to_lowercase());
+        let marks = entry.marks.iter().map(|mark| format!("{}: {}", mark.kind.word(), mark.reason));
         let all = reason.into_iter().chain(marks).chain(entry.notes.iter().cloned());
         lines.extend(all.map(|text| format!("{title}: {text}")));
     }

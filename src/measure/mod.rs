@@ -94,6 +94,17 @@ pub struct WarmUp {
     pub steady: bool,
 }
 
+impl WarmUp {
+    /// Both, one after a pause in the sampling.
+    fn and(self, again: Self) -> Self {
+        Self {
+            seconds: self.seconds + again.seconds,
+            batches: self.batches + again.batches,
+            steady: self.steady && again.steady,
+        }
+    }
+}
+
 /// All samples of one metric.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Measurement {

@@ -242,12 +242,21 @@ pub struct Canary {
     pub before_s: f64,
     /// Its time after, in seconds.
     pub after_s: f64,
+    /// Its least time in this run until then, in seconds: a device that heats up slowly drifts little in one entry and much
+    /// in all. Absent in older files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least_s: Option<f64>,
 }
 
 impl Canary {
     /// How much slower it became: 0.05 is 5 %. Negative when it became faster.
     pub fn drift(self) -> f64 {
         self.after_s / self.before_s - 1.0
+    }
+
+    /// How much slower it was after the entry than at its fastest in this run.
+    pub fn slowdown(self) -> f64 {
+        self.after_s / self.least_s.map_or(self.before_s, |least| least.min(self.before_s)) - 1.0
     }
 }
 
@@ -270,4 +279,15 @@ pub enum MarkKind {
     Implausible,
     /// Too few samples, too wide an interval, or painted over.
     Uncertain,
+}
+
+impl MarkKind {
+    /// The word beside a figure.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Throttled => "throttled",
+            Self::Implausible => "implausible",
+            Self::Uncertain => "uncertain",
+        }
+    }
 }

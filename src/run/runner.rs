@@ -71,11 +71,6 @@ impl Runner {
         Ok(Self { runtime: Some(runtime), engines, store, wake, measuring: Arc::default(), background })
     }
 
-    /// The engines it runs.
-    pub fn engines(&self) -> &Arc<[Box<dyn Engine>]> {
-        &self.engines
-    }
-
     /// Starts a run. [`SaveError::Busy`] if one goes on, here or in another copy of the program. A folder that can't be
     /// written is no reason not to measure: the run is kept in memory, and [`Event::SaveFailed`] says so.
     pub fn start(&self, plan: Plan, paints: Paints) -> Result<ActiveRun, SaveError> {
@@ -265,7 +260,12 @@ impl Lane {
         loop {
             if let Ok(joined) = tokio::time::timeout(POLL, &mut handle).await {
                 return match joined {
-                    Ok(Some((entry, bench))) => Returned::Entry(entry, bench),
+                    Ok(Some((mut entry, bench))) => {
+                        if entry.outcome == Outcome::Cancelled {
+                            entry.outcome = stopped(self.cancel.requested(), start.elapsed());
+                        }
+                        Returned::Entry(entry, bench)
+                    }
                     Ok(None) => Returned::Nothing(Outcome::Failed("the engine is gone".to_owned())),
                     Err(error) => Returned::Nothing(Outcome::Failed(panic_message(error))),
                 };
@@ -273,7 +273,7 @@ impl Lane {
             if cancel.requested() {
                 let since = *cancelled_at.get_or_insert_with(Instant::now);
                 if since.elapsed() >= CANCEL_GRACE {
-                    return Returned::Nothing(abandoned(self.cancel.requested(), start.elapsed()));
+                    return Returned::Nothing(stopped(self.cancel.requested(), start.elapsed()));
                 }
             } else if start.elapsed() > limit {
                 cancel.request();
@@ -293,11 +293,12 @@ impl Lane {
     }
 }
 
-fn abandoned(by_person: bool, after: Duration) -> Outcome {
+/// The outcome of a job that was asked to stop: by the person, or because it overran its time.
+fn stopped(by_person: bool, after: Duration) -> Outcome {
     if by_person {
         Outcome::Cancelled
     } else {
-        Outcome::Failed(format!("hung: it did not end within {:.0} s and was abandoned", after.as_secs_f64()))
+        Outcome::Failed(format!("hung: it did not end within {:.0} s and was stopped", after.as_secs_f64()))
     }
 }
 
@@ -342,4 +343,15 @@ pub fn collect(active: &ActiveRun, mut seen: impl FnMut(&Event)) -> Option<Box<R
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_person_cancels() {
+        assert_eq!(stopped(true, Duration::ZERO), Outcome::Cancelled);
+        assert!(matches!(stopped(false, Duration::from_secs(23)), Outcome::Failed(why) if why.contains("23 s")));
+    }
 }

@@ -4,7 +4,7 @@ use super::session::Session;
 use crate::{
     analysis,
     measure::Phase,
-    record::{Entry, MarkKind, Outcome, Run},
+    record::{Entry, Outcome, Run},
     units::{number, percent},
 };
 
@@ -70,7 +70,7 @@ impl Row {
         let entry = session.run.entries.get(index)?;
         let mut row = Self::waiting(entry.workload.title(), entry.workload.parameters());
         row.state = state(entry, session.phase_of(index));
-        row.marks = entry.marks.iter().map(|mark| (mark_word(mark.kind), mark.reason.clone())).collect();
+        row.marks = entry.marks.iter().map(|mark| (mark.kind.word(), mark.reason.clone())).collect();
         if let Some(headline) = entry.headline() {
             let summary = &headline.summary;
             let scale = headline.unit.scale_for(summary.median);
@@ -134,15 +134,6 @@ pub(super) fn error_text(error: f64) -> String {
 
 fn ceiling(run: &Run, index: usize) -> String {
     analysis::share_of_ceiling(run, index).map_or(NONE.to_owned(), |share| percent(share.fraction))
-}
-
-/// The word of a doubt.
-pub(super) const fn mark_word(kind: MarkKind) -> &'static str {
-    match kind {
-        MarkKind::Throttled => "throttled",
-        MarkKind::Implausible => "implausible",
-        MarkKind::Uncertain => "uncertain",
-    }
 }
 
 /// A sentence with a capital first letter, as it stands on the screen.

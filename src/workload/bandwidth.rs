@@ -90,11 +90,6 @@ impl Bandwidth {
         }
     }
 
-    /// Memory that all arrays take.
-    pub const fn footprint_bytes(&self) -> u64 {
-        self.op.arrays() * self.array_bytes
-    }
-
     /// "1 GiB an array".
     pub fn parameters(&self) -> String {
         format!("{} an array", binary_size(self.array_bytes))

@@ -51,12 +51,12 @@ impl Gemm {
 
     /// The exact element of A at (`row`, `column`), as it is stored in `dtype`.
     pub fn a(&self, row: u32, column: u32) -> f64 {
-        random::unit(Self::SEED_A, row.wrapping_mul(self.k).wrapping_add(column))
+        random::unit(self.dtype, Self::SEED_A, row.wrapping_mul(self.k).wrapping_add(column))
     }
 
     /// The exact element of B at (`row`, `column`), as it is stored in `dtype`.
     pub fn b(&self, row: u32, column: u32) -> f64 {
-        random::unit(Self::SEED_B, row.wrapping_mul(self.n).wrapping_add(column))
+        random::unit(self.dtype, Self::SEED_B, row.wrapping_mul(self.n).wrapping_add(column))
     }
 
     /// The element of C at (`row`, `column`), computed in f64.
@@ -67,8 +67,8 @@ impl Gemm {
     /// The relative error ‖out − ref‖ ÷ ‖ref‖ that a right result stays below.
     ///
     /// Rounding errors of a k-term f32 sum grow like ε·√k for random signs (Higham, *Accuracy and Stability of Numerical
-    /// Algorithms*, § 4.2), 8× that leaves room for any order of summation; storing C adds half an ε of its type. TF32 (ε = 2⁻¹⁰)
-    /// fails this for f32, as it should.
+    /// Algorithms*, § 4.2), 8× that leaves room for any order of summation; storing C adds half an ε of its type. Operands
+    /// rounded to TF32 (ε = 2⁻¹⁰) fail this for f32, as they should.
     pub fn tolerance(&self) -> f64 {
         8.0 * f64::from(f32::EPSILON) * f64::from(self.k).sqrt() + self.dtype.epsilon()
     }
@@ -96,7 +96,19 @@ mod tests {
 
     #[test]
     fn tolerance_tells_f32_from_tf32() {
-        let tf32_error = 3e-4;
-        assert!(Gemm::square(4096, Dtype::F32).tolerance() < tf32_error);
+        // Rounded to ten bits of fraction.
+        let tf32 = |value: f64| f64::from(f32::from_bits(((value as f32).to_bits() + 0x1000) & !0x1fff));
+        for k in [33, 512, 8192] {
+            let gemm = Gemm { m: 8, n: 8, k, dtype: Dtype::F32 };
+            let (mut error, mut size) = (0.0, 0.0);
+            for (row, column) in (0..8).flat_map(|row| (0..8).map(move |column| (row, column))) {
+                let rounded: f64 = (0..k).map(|term| tf32(gemm.a(row, term)) * tf32(gemm.b(term, column))).sum();
+                let expected = gemm.expected(row, column);
+                error += (rounded - expected).powi(2);
+                size += expected.powi(2);
+            }
+            let relative = (error / size).sqrt();
+            assert!(relative > gemm.tolerance(), "k = {k}: {relative:.1e} against {:.1e}", gemm.tolerance());
+        }
     }
 }

@@ -58,16 +58,6 @@ impl WorkloadKind {
         }
     }
 
-    /// The name people read.
-    pub const fn title(self) -> &'static str {
-        match self {
-            Self::Gemm => "Matrix multiplication",
-            Self::Bandwidth => "Memory bandwidth",
-            Self::BandwidthSweep => "Bandwidth by size",
-            Self::TensorLimit => "Tensor limit",
-        }
-    }
-
     /// What the figure means, in one plain sentence.
     pub const fn description(self) -> &'static str {
         match self {
@@ -159,16 +149,6 @@ impl Workload {
             Self::Gemm(gemm) => Some(gemm.bytes()),
             Self::Bandwidth(bandwidth) => Some(bandwidth.moved_bytes()),
             Self::BandwidthSweep(_) | Self::TensorLimit(_) => None,
-        }
-    }
-
-    /// Device memory that the operands take, without an implementation's padding.
-    pub fn footprint_bytes(&self) -> u64 {
-        match self {
-            Self::Gemm(gemm) => gemm.bytes() as u64,
-            Self::Bandwidth(bandwidth) => bandwidth.footprint_bytes(),
-            Self::BandwidthSweep(sweep) => sweep.max_bytes,
-            Self::TensorLimit(_) => 0,
         }
     }
 }

@@ -14,7 +14,7 @@ use roofline::{
         Engine as _, Session,
         wgpu::{WgpuEngine, gemm_variants, sources},
     },
-    measure::{Cancel, Context, Paints, Phase, Progress, Report, Stop, StopReason},
+    measure::{Cancel, Clock, Context, Paints, Phase, Progress, Report, Sample, Stop, StopReason},
     workload::{Bandwidth, BandwidthSweep, Dtype, Gemm, MemoryOp, TensorLimit, Workload},
 };
 
@@ -113,8 +113,18 @@ fn bandwidth_is_measured_and_checked() {
     for op in MemoryOp::ALL {
         // Not a multiple of a workgroup's share.
         let array_bytes = (4 << 20) + 3 * 4096;
-        let report = run(session.as_mut(), &Workload::Bandwidth(Bandwidth { op, array_bytes }), 60.0).unwrap();
+        let workload = Workload::Bandwidth(Bandwidth { op, array_bytes });
+        let report = run(session.as_mut(), &workload, 3.0).unwrap();
         assert!(report.check.unwrap().passed());
+        let headline = &report.measurements[0];
+        let seconds = |sample: &Sample| match headline.clock {
+            Clock::DeviceTimestamps => sample.device_s.unwrap(),
+            Clock::HostWall => sample.host_s,
+        };
+        for sample in &headline.samples {
+            let again = workload.bytes().unwrap() * f64::from(sample.iterations) / seconds(sample);
+            assert!((again / sample.value - 1.0).abs() < 1e-9, "the file's bytes and iterations give its value");
+        }
         assert!(report.notes.iter().any(|note| note.contains("the array is")), "{:?}", report.notes);
         assert!(report.measurements[0].summary.median > 0.0);
     }

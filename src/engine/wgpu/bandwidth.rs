@@ -9,7 +9,7 @@ use super::{
 use crate::{
     measure::{Check, Context, Measurement, Phase, Policy, Rate, Report, Stop, afford, sample},
     units::{Unit, binary_size},
-    workload::{Bandwidth, BandwidthSweep, MemoryOp, random},
+    workload::{Bandwidth, BandwidthSweep, Dtype, MemoryOp, random},
 };
 
 /// Seeds of the arrays that are read.
@@ -89,11 +89,15 @@ impl Shape {
         (0..self.passes).map(move |pass| group.wrapping_add(pass.wrapping_mul(shape.shift)) % shape.chunks())
     }
 
-    /// Bytes of one array that an iteration moves.
+    /// How often a dispatch walks through the arrays, where it does so in order.
+    fn in_order(&self) -> u32 {
+        self.groups / self.chunks().max(1)
+    }
+
+    /// Bytes of one array that a dispatch moves.
     fn moved(&self) -> u64 {
         if self.shift == 0 {
-            let walks = u64::from(self.groups / self.chunks().max(1));
-            return u64::from(self.rows) * ROW_BYTES * walks;
+            return u64::from(self.rows) * ROW_BYTES * u64::from(self.in_order());
         }
         let taken = (0..self.groups).flat_map(|group| self.chunks_of(group));
         taken.map(|chunk| self.chunk(chunk).len() as u64 * ROW_BYTES).sum()
@@ -186,16 +190,18 @@ impl Stream {
         self.work.reshape(shape.params(), shape.groups);
     }
 
-    /// Poisons what the timed work writes, then samples it.
+    /// Samples the work, with what it writes poisoned before every batch, so that the check sees what the last one wrote.
     fn sample(&mut self, gpu: &Gpu, context: &mut Context, policy: &Policy) -> Result<Measurement, Stop> {
         if self.op == MemoryOp::Read {
             self.output.0 = Layout::array(u64::from(self.shape.groups) * 4)?;
         }
-        self.output.0.poison(gpu, context, &self.output.1)?;
         afford(context, self.work.probe(gpu, context)?)?;
         let amount = (self.op.arrays() * self.shape.moved()) as f64;
         let rate = Rate { metric: "bandwidth", unit: Unit::BytePerSecond, amount };
-        sample(context, policy, rate, |context, iterations| self.work.batch(gpu, context, iterations))
+        sample(context, policy, rate, |context, iterations| {
+            self.output.0.poison(gpu, context, &self.output.1)?;
+            self.work.batch(gpu, context, iterations)
+        })
     }
 
     /// Compares what was written with what the host computes, and looks through all of it for poison.
@@ -215,7 +221,7 @@ impl Stream {
         }
         let bad = layout.count_bad(gpu, context, buffer)?;
         let method = if self.op == MemoryOp::Read { "f64 sums on the host" } else { "elements computed on the host" };
-        // Sums are of multiples of 2⁻¹⁰ and nearly exact; one rounding of a fused multiply-add is all else that may differ.
+        // Sums in f32 of this many random values are off by some 10⁻⁷, a multiply-add by a rounding or two.
         Ok(Check::of(method, &pairs, 1e-5, bad == 0))
     }
 
@@ -224,15 +230,16 @@ impl Stream {
         let [first, second] = SEEDS;
         match self.op {
             MemoryOp::Write => f64::from(index % 2048) / 1024.0 - 1.0,
-            MemoryOp::Copy => random::unit(first, index),
+            MemoryOp::Copy => random::unit(Dtype::F32, first, index),
             MemoryOp::Triad => {
-                random::unit(first, index) + f64::from(Bandwidth::TRIAD_SCALE) * random::unit(second, index)
+                random::unit(Dtype::F32, first, index)
+                    + f64::from(Bandwidth::TRIAD_SCALE) * random::unit(Dtype::F32, second, index)
             }
             MemoryOp::Read => {
                 let row = (ROW_BYTES / 4) as u32;
                 let rows = self.shape.chunks_of(index).flat_map(|chunk| self.shape.chunk(chunk));
                 let elements = rows.flat_map(|at| at * row..(at + 1) * row);
-                elements.map(|index| random::unit(first, index)).sum()
+                elements.map(|index| random::unit(Dtype::F32, first, index)).sum()
             }
         }
     }
@@ -245,13 +252,17 @@ pub(super) fn run(gpu: &Gpu, bandwidth: Bandwidth, context: &mut Context) -> Res
     let array_bytes = whole_rows(array_bytes)?;
     let mut stream = Stream::new(gpu, context, op, array_bytes, Shape::walks(array_bytes, CHUNK_ROWS_DEFAULT, 1))?;
     stream.tune(gpu, context)?;
-    let measurement = stream.sample(gpu, context, &Policy::default())?;
+    let mut measurement = stream.sample(gpu, context, &Policy::default())?;
+    // The workload's iteration is one walk through the arrays, whatever a dispatch holds.
+    let walks = stream.shape.in_order();
+    for sample in &mut measurement.samples {
+        sample.iterations *= walks;
+    }
     context.phase(Phase::Checking)?;
     let check = stream.check(gpu, context)?;
     check.require()?;
     let mut report = report(vec![measurement], check, op);
     let chunk = binary_size(u64::from(stream.shape.chunk_rows) * ROW_BYTES);
-    let walks = stream.shape.groups / stream.shape.chunks().max(1);
     report.settings.insert("read or written by a workgroup".to_owned(), chunk);
     report.settings.insert("walks through the arrays in a dispatch".to_owned(), walks.to_string());
     let binding = gpu.limits.max_storage_buffer_binding_size;

@@ -106,12 +106,17 @@ pub(super) fn run(gpu: &Gpu, cache: &mut TuningCache, gemm: Gemm, context: &mut 
     let choice = tune::choose(gpu, cache, context, &problem)?;
     let mut work = problem.work(gpu, choice.variant)?;
     afford(context, work.probe(gpu, context)?)?;
-    problem.poison(gpu, context)?;
     let rate = Rate { metric: "throughput", unit: Unit::FlopPerSecond, amount: gemm.flops() };
-    let measurement =
-        sample(context, &Policy::default(), rate, |context, iterations| work.batch(gpu, context, iterations))?;
+    let measurement = sample(context, &Policy::default(), rate, |context, iterations| {
+        // Untimed, and before every batch, so that the check sees what the last one wrote.
+        problem.poison(gpu, context)?;
+        work.batch(gpu, context, iterations)
+    })?;
     context.phase(Phase::Checking)?;
     let check = problem.check(gpu, context)?;
+    if !check.passed() {
+        tune::reject(gpu, cache, &gemm, choice.variant);
+    }
     check.require()?;
     let precision = match gemm.dtype {
         Dtype::F32 => "f32 operands, f32 accumulation, f32 result",

@@ -74,7 +74,7 @@ impl Layout {
         Work::new(gpu, gpu.kernel(source, entry, &uses)?, &buffers, values, groups)
     }
 
-    /// Writes the values of [`crate::workload::random::unit`] and zeros around them.
+    /// Writes the values of [`random::unit`](crate::workload::random::unit) and zeros around them.
     pub(super) fn fill(&self, gpu: &Gpu, context: &Context, buffer: &wgpu::Buffer, seed: u32) -> Result<(), Stop> {
         self.work(gpu, "fill", "fill", &[(buffer, Use::Write)], seed)?.once(gpu, context, GROUPS_AT_ONCE)
     }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     measure::{Context, Measurement, Phase, Report, Stop},
     units::{Unit, binary_size},
-    workload::{TensorLimit, random},
+    workload::{Dtype, TensorLimit, random},
 };
 
 /// The search for the largest size ends at this precision.
@@ -20,6 +20,9 @@ const STEP: u64 = 1 << 20;
 
 /// The smallest size worth trying.
 const LEAST: u64 = 16 << 20;
+
+/// What the kernels can address, counting words in 32 bits.
+const ADDRESSABLE: u64 = u32::MAX as u64 * 4;
 
 /// Part of the time left that each of the two searches and the filling may take.
 const SHARE: u32 = 3;
@@ -53,10 +56,13 @@ pub(super) fn run(device_id: &str, limit: TensorLimit, context: &mut Context) ->
         report.notes.push(format!("{metric}: {}", found.why));
     }
     let (most_binding, most_buffer) = (gpu.limits.max_storage_buffer_binding_size, gpu.limits.max_buffer_size);
+    report.settings.insert("share of free memory taken at most".to_owned(), format!("{percent} %"));
     report.settings.insert("reported binding limit".to_owned(), binary_size(most_binding));
     report.settings.insert("reported buffer limit".to_owned(), binary_size(most_buffer));
     Ok(report)
 }
+
+const TOO_MUCH: &str = "more would exceed the share of free memory that may be taken";
 
 /// What a search came to.
 struct Found {
@@ -87,16 +93,19 @@ impl Search<'_> {
             Probe::Buffer => limits.max_buffer_size,
         } / 4
             * 4;
-        let asked = reported.min(self.allowed / 4 * 4);
+        let (allowed, reason) = match probe {
+            Probe::Binding if ADDRESSABLE < self.allowed => {
+                (ADDRESSABLE, "the kernels of this program can't address more")
+            }
+            Probe::Binding | Probe::Buffer => (self.allowed / 4 * 4, TOO_MUCH),
+        };
+        let asked = reported.min(allowed);
         let found = |bytes, why| Ok(Found { bytes, seconds: start.elapsed().as_secs_f64(), why });
         if self.works(context, probe, asked)? {
             return if asked == reported {
                 found(asked, "what the device reports as its limit works".to_owned())
             } else {
-                found(
-                    asked,
-                    "at least this much; more would exceed the share of free memory that may be taken".to_owned(),
-                )
+                found(asked, format!("at least this much; {reason}"))
             };
         }
         let deadline = start + context.remaining() / SHARE;
@@ -140,9 +149,7 @@ impl Search<'_> {
         const GROUP_BYTES: u64 = 16 << 10;
         let gpu = self.gpu;
         let buffer = gpu.storage("largest", bytes)?;
-        let Ok(words) = u32::try_from(bytes / 4) else {
-            return Err(Stop::Failed("above 16 GiB, which the kernels can't address".to_owned()));
-        };
+        let words = (bytes / 4) as u32;
         let last_group = (bytes.div_ceil(GROUP_BYTES) - 1) as u32;
         for first in [0, last_group] {
             let values = [SEED, 1, words, words, words, 0, 0, 0];
@@ -150,7 +157,8 @@ impl Search<'_> {
             work.only(gpu, context, first, 1)?;
         }
         let read = gpu.read(context, &buffer, &[(0, 4), (bytes - 4, 4)])?;
-        let expected = [0, words - 1].map(|index| random::unit(SEED, index) as f32).map(f32::to_le_bytes).concat();
+        let expected =
+            [0, words - 1].map(|index| random::unit(Dtype::F32, SEED, index) as f32).map(f32::to_le_bytes).concat();
         Ok(read == expected)
     }
 
@@ -176,11 +184,11 @@ impl Search<'_> {
             if total + chunk > self.allowed {
                 chunk = (self.allowed - total) / STEP * STEP;
                 if chunk == 0 {
-                    break "at least this much; more would exceed the share of free memory that may be taken";
+                    break format!("at least this much; {TOO_MUCH}");
                 }
             }
             if Instant::now() > deadline {
-                break "at least this much; time allowed no more";
+                break "at least this much; time allowed no more".to_owned();
             }
             match self.fill_chunk(context, chunk) {
                 Ok(buffer) => {
@@ -189,7 +197,7 @@ impl Search<'_> {
                 }
                 // Smaller pieces may still fit.
                 Err(Stop::Failed(_)) if chunk > LEAST => chunk = chunk / 2 / 4096 * 4096,
-                Err(Stop::Failed(_)) => break "the next buffer was refused",
+                Err(Stop::Failed(_)) => break "the next buffer was refused".to_owned(),
                 Err(other) => return Err(other),
             }
         };

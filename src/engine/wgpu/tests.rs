@@ -36,7 +36,7 @@ fn filled_values_are_those_of_the_host_and_padding_is_zero() {
         let values = layout.read(&gpu, &context, &buffer, &spots).unwrap();
         for ((row, column), value) in spots.into_iter().zip(values) {
             let inside = row < 70 && column < 33;
-            let expected = if inside { random::unit(99, row * 33 + column) } else { 0.0 };
+            let expected = if inside { random::unit(dtype, 99, row * 33 + column) } else { 0.0 };
             assert_eq!(value, expected, "{dtype} {row} {column}");
         }
     }

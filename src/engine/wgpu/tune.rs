@@ -128,6 +128,15 @@ pub(super) fn choose(
     Ok(Choice { variant, settings, notes })
 }
 
+/// Remembers that a variant gave a wrong result, so that the next time another one is chosen.
+pub(super) fn reject(gpu: &Gpu, cache: &mut TuningCache, gemm: &Gemm, variant: &GemmVariant) {
+    let key = key(gpu, gemm);
+    let mut rates = cache.rates(&key);
+    rates.insert(variant.name.to_owned(), 0.0);
+    // Where it can't be written, the session remembers it; the failure itself is told.
+    cache.keep(&key, rates).ok();
+}
+
 /// Whether the device has what this variant needs.
 pub(super) fn runs(gpu: &Gpu, variant: &GemmVariant, dtype: Dtype) -> bool {
     let limits = &gpu.limits;
@@ -166,6 +175,8 @@ fn measure(
     budget: Duration,
 ) -> Result<f64, Stop> {
     const RUN_S: f64 = 0.03;
+    /// Longer products are checked only after sampling.
+    const CHECK_S: f64 = 0.25;
     let mut work = match problem.work(gpu, variant) {
         Ok(work) => work,
         // A driver that can't build one kernel may well build another.
@@ -178,7 +189,7 @@ fn measure(
         afford(context, seconds)?;
     }
     let whole = seconds <= RUN_S;
-    if whole && !is_right(gpu, context, problem, &work)? {
+    if seconds <= CHECK_S && !is_right(gpu, context, problem, &work)? {
         return Ok(0.0);
     }
     let mut best = seconds;
@@ -195,7 +206,7 @@ fn measure(
     Ok(problem.gemm.flops() / best)
 }
 
-/// Whether a product by this kernel is right. Larger products are checked only after sampling.
+/// Whether a product by this kernel is right.
 fn is_right(gpu: &Gpu, context: &Context, problem: &Problem, work: &Work) -> Result<bool, Stop> {
     problem.poison(gpu, context)?;
     work.batch(gpu, context, 1)?;
