@@ -63,6 +63,25 @@ fn what_goes_wrong_is_that_entrys_outcome_and_the_suite_goes_on() {
 }
 
 #[test]
+fn a_reader_that_takes_nothing_holds_no_run_up() {
+    let bench = bench(FakeEngine::new((0..4).map(|_| Act::Flood(2000)).collect()));
+    let active = bench.runner.start(plan(4), Paints::default()).unwrap();
+    let start = Instant::now();
+    let ended = || match bench.store.list().first() {
+        Some(roofline::record::Listed::Run(header)) => header.state == RunState::Finished,
+        _ => false,
+    };
+    while !ended() && start.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(ended(), "the run ended and is saved, though nobody listened");
+    let mut progress = 0;
+    let run = collect(&active, |event| progress += usize::from(matches!(event, Event::Progress { .. })));
+    assert_eq!(outcomes(&run.expect("the end is told")), ["Unsupported"; 4]);
+    assert!((1000..=1024).contains(&progress), "{progress}");
+}
+
+#[test]
 fn the_file_is_complete_after_every_entry() {
     let bench = bench(FakeEngine::new(vec![Act::Value(1e12), Act::Panic("x"), Act::Value(1e12)]));
     let active = bench.runner.start(plan(3), Paints::default()).unwrap();
