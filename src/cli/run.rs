@@ -69,7 +69,7 @@ impl Interrupt {
                 cancel.request();
             }
             _ => {
-                #[expect(clippy::exit, reason = "nothing is measured yet, or all that is finished is saved")]
+                // Nothing is measured yet, or all that is finished is saved.
                 std::process::exit(i32::from(Exit::Interrupted.code()));
             }
         })

@@ -40,6 +40,9 @@ pub enum SaveError {
         "another copy of Roofline is measuring; wait until it has ended, since two at once would disturb each other"
     )]
     Busy,
+    /// This copy is measuring, or an entry that it gave up has not returned.
+    #[error("the measurement before has not let go of the device; wait a moment, or start Roofline anew")]
+    Occupied,
 }
 
 /// Why a run file could not be read.

@@ -79,17 +79,17 @@ impl Runner {
         &self.engines
     }
 
-    /// Starts a run. [`SaveError::Busy`] if one goes on, here or in another copy of the program. A folder that can't be
+    /// Starts a run. [`SaveError::Occupied`] if one goes on here, [`SaveError::Busy`] in another copy of the program. A folder that can't be
     /// written is no reason not to measure: the run is kept in memory, and [`Event::SaveFailed`] says so.
     pub fn start(&self, plan: Plan, paints: Paints) -> Result<ActiveRun, SaveError> {
-        let Some(runtime) = &self.runtime else { return Err(SaveError::Busy) };
+        let Some(runtime) = &self.runtime else { return Err(SaveError::Occupied) };
         if self.measuring.swap(true, Ordering::AcqRel) {
-            return Err(SaveError::Busy);
+            return Err(SaveError::Occupied);
         }
         let lock = match self.store.lock() {
             Ok(lock) => Some(lock),
             Err(SaveError::Io { .. }) => None,
-            Err(busy @ SaveError::Busy) => {
+            Err(busy @ (SaveError::Busy | SaveError::Occupied)) => {
                 self.measuring.store(false, Ordering::Release);
                 return Err(busy);
             }

@@ -197,6 +197,12 @@ impl App {
             self.state.apply_at(event, step.mul_add((place + 1) as f64, self.drained_s));
         }
         self.drained_s = now_s;
+        // Cancelled while it started, it shows so as soon as it has begun.
+        if active.cancel.requested()
+            && let Some(live) = self.state.current.as_mut().and_then(|session| session.live.as_mut())
+        {
+            live.cancelling = true;
+        }
         if lost {
             self.active = None;
             self.state.end_lost_run();

@@ -177,7 +177,8 @@ fn an_output_that_is_no_plain_file_is_written_to_and_not_replaced() {
     symlink(&target, &link).unwrap();
     let run = |path: &Path| [&SMALL[..], &["--no-save", "--output", path.to_str().unwrap()]].concat().join(" ");
     let at = pipe.clone();
-    let reader = std::thread::spawn(move || std::fs::read_to_string(at).unwrap());
+    let reader = std::thread::Builder::new().name("reader".into());
+    let reader = reader.spawn(move || std::fs::read_to_string(at).unwrap()).unwrap();
     for path in [&pipe, &link] {
         let out = output(folder.path(), &run(path).split(' ').collect::<Vec<_>>());
         assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));

@@ -130,7 +130,7 @@ fn a_job_that_ignores_cancel_is_abandoned_and_nothing_is_measured_beside_it() {
     })
     .unwrap();
     assert_eq!(outcomes(&run), ["Cancelled", "Cancelled"]);
-    assert!(matches!(bench.runner.start(plan(1), Paints::default()), Err(SaveError::Busy)));
+    assert!(matches!(bench.runner.start(plan(1), Paints::default()), Err(SaveError::Occupied)));
     release.send(()).unwrap();
     let again = start_when_free(&bench.runner);
     assert_eq!(outcomes(&finish(&again)), ["Done"]);
@@ -152,7 +152,7 @@ fn start_when_free(runner: &Runner) -> ActiveRun {
 fn two_runs_at_once_are_refused_here_and_across_programs() {
     let bench = bench(FakeEngine::new(vec![Act::Endless]));
     let first = bench.runner.start(plan(1), Paints::default()).unwrap();
-    assert!(matches!(bench.runner.start(plan(1), Paints::default()), Err(SaveError::Busy)));
+    assert!(matches!(bench.runner.start(plan(1), Paints::default()), Err(SaveError::Occupied)));
     assert!(matches!(bench.store.lock(), Err(SaveError::Busy)), "the lock file is held");
     first.cancel.request();
     finish(&first);
