@@ -70,7 +70,7 @@ pub struct RunArguments {
     #[arg(long, value_delimiter = ',')]
     pub engine: Vec<EngineId>,
     /// Instead of the suite's sizes: N or MxNxK for gemm, 256MiB or 1GiB an array for bandwidth
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',', allow_negative_numbers = true)]
     pub size: Vec<String>,
     /// Only these element types: f32, f16
     #[arg(long, value_delimiter = ',')]
@@ -187,6 +187,8 @@ mod tests {
             ("--size 12x", "MxNxK"),
             ("--size 99999999999", "no size"),
             ("--size 1KiB", "4KiB"),
+            ("--size 2TiB", "1TiB"),
+            ("--size -5", "no size"),
             ("--size xMiB", "no size"),
             ("--dtype f64", "f32, f16"),
             ("--engine cuda", "wgpu"),

@@ -3,7 +3,7 @@
 use std::{
     fmt, fs,
     io::{self, Write as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 /// The exit status of the program.
@@ -76,23 +76,51 @@ pub(super) fn check_writable(output: &str) -> Result<(), Error> {
     if output == "-" {
         return Ok(());
     }
+    if output.is_empty() {
+        return Err(Error::usage("--output has no name; give a file, or \"-\" for standard output"));
+    }
     let path = Path::new(output);
+    if is_special(path) {
+        return Ok(());
+    }
     if path.is_dir() {
         return Err(Error::failure(format!("the results can't be written over a folder; name a file: {output}")));
     }
-    tempfile::NamedTempFile::new_in(folder_of(path)).map_err(|error| cannot_write(output, &error))?;
+    temporary_beside(&target_of(path)).map_err(|error| cannot_write(output, &error))?;
     Ok(())
 }
 
-fn write_file(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = tempfile::NamedTempFile::new_in(folder_of(path))?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    // A temporary file is private; a result is for everyone that the folder lets in.
+/// A device or a pipe: it is written to as it stands. A file in its place would take it away from everyone.
+fn is_special(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
+}
+
+/// What a link points at is replaced, not the link.
+fn target_of(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// A new file with the rights that any new file gets here. Its errors don't tell its name, which nobody chose.
+fn temporary_beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder_of(path)).map_err(|error| io::Error::from(error.kind()))
+}
+
+fn write_file(path: &Path, text: &str) -> io::Result<()> {
+    if is_special(path) {
+        return fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes());
+    }
+    let path = target_of(path);
+    let file = temporary_beside(&path)?;
+    file.as_file().write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    if let Ok(old) = fs::metadata(&path) {
+        file.as_file().set_permissions(old.permissions())?;
     }
     file.persist(path)?;
     Ok(())

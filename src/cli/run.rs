@@ -1,6 +1,10 @@
 //! `roofline run`.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use super::{
     Format, RunArguments,
@@ -18,9 +22,14 @@ use crate::{
 /// Plans, runs, prints.
 pub(super) fn run(arguments: &RunArguments, data_dir: PathBuf) -> Result<Exit, Error> {
     let request = arguments.request().map_err(Error::usage)?;
+    let interrupt = Interrupt::listen()?;
     output::check_writable(&arguments.output)?;
     // Without a copy in the data folder the run is still saved as it goes, in a folder that is dropped at the end.
-    let scratch = arguments.no_save.then(tempfile::tempdir).transpose().map_err(Error::failure)?;
+    let scratch = arguments.no_save.then(tempfile::tempdir).transpose().map_err(|error| {
+        let folder = std::env::temp_dir();
+        let kind = error.kind();
+        Error::failure(format!("no temporary folder could be made ({kind}); drop --no-save: {}", folder.display()))
+    })?;
     let store_folder = scratch.as_ref().map_or(data_dir.as_path(), |folder| folder.path());
     let store = Store::at(store_folder);
     store.check_writable().map_err(|error| Error::failure(format!("{error}; or keep no copy with --no-save")))?;
@@ -31,47 +40,63 @@ pub(super) fn run(arguments: &RunArguments, data_dir: PathBuf) -> Result<Exit, E
     })?;
     let runner = Runner::new(engines, store, Arc::new(|| {})).map_err(Error::failure)?;
     let active = runner.start(plan, Paints::default()).map_err(Error::failure)?;
-    let interrupt = listen_for_interrupt(active.cancel.clone())?;
+    interrupt.run(&active.cancel);
 
     let mut follower = Follower::new(arguments);
     let run = collect(&active, |event| follower.see(event))
         .ok_or_else(|| Error::failure("the run ended without a result"))?;
     follower.bar.finish();
-    print(arguments, &run)?;
+    let printed = print(arguments, &run);
     follower.say_where(arguments.no_save);
-    Ok(exit_of(&run, &follower, &interrupt))
+    printed?;
+    let exit = exit_of(&run, &follower, &interrupt.heard);
+    follower.stream_error.map_or(Ok(exit), Err)
 }
 
-/// Ctrl-C asks for the end; the run saves what is done. A second one ends at once.
-fn listen_for_interrupt(cancel: Cancel) -> Result<Cancel, Error> {
-    let interrupted = Cancel::default();
-    let heard = interrupted.clone();
-    ctrlc::set_handler(move || {
-        if heard.requested() {
-            #[expect(clippy::exit, reason = "the person asked twice, and every finished entry is saved")]
-            std::process::exit(i32::from(Exit::Interrupted.code()));
-        }
-        heard.request();
-        cancel.request();
-    })
-    .map_err(Error::failure)?;
-    Ok(interrupted)
+/// Ctrl-C asks for the end; the run saves what is done. A second one, or one before anything is measured, ends at once.
+struct Interrupt {
+    heard: Cancel,
+    run: Arc<OnceLock<Cancel>>,
 }
 
-fn print(arguments: &RunArguments, run: &Run) -> Result<(), Error> {
-    match arguments.format() {
-        Format::Table => output::write(&arguments.output, &table::results(run)),
-        Format::Json => {
-            let text = serde_json::to_string_pretty(run).map_err(Error::failure)?;
-            output::write(&arguments.output, &format!("{text}\n"))
-        }
-        // On standard output the lines went out as the entries ended.
-        Format::Jsonl if arguments.output == "-" => Ok(()),
-        Format::Jsonl => {
-            let lines: Vec<String> = run.entries.iter().map(|entry| json_line(&run.id, entry)).collect();
-            output::write(&arguments.output, &lines.concat())
-        }
+impl Interrupt {
+    fn listen() -> Result<Self, Error> {
+        let this = Self { heard: Cancel::default(), run: Arc::default() };
+        let (heard, run) = (this.heard.clone(), Arc::clone(&this.run));
+        ctrlc::set_handler(move || match run.get() {
+            Some(cancel) if !heard.requested() => {
+                heard.request();
+                cancel.request();
+            }
+            _ => {
+                // Nothing is measured yet, or all that is finished is saved.
+                std::process::exit(i32::from(Exit::Interrupted.code()));
+            }
+        })
+        .map_err(Error::failure)?;
+        Ok(this)
     }
+
+    /// From now on Ctrl-C asks this run to end.
+    fn run(&self, cancel: &Cancel) {
+        self.run.set(cancel.clone()).ok();
+    }
+}
+
+/// Writes the results. What can't be written to its file goes to standard output: it may be kept nowhere else.
+fn print(arguments: &RunArguments, run: &Run) -> Result<(), Error> {
+    let text = match arguments.format() {
+        Format::Table => table::results(run),
+        Format::Json => serde_json::to_string_pretty(run).map_err(Error::failure)? + "\n",
+        // On standard output the lines went out as the entries ended.
+        Format::Jsonl if arguments.output == "-" => return Ok(()),
+        Format::Jsonl => run.entries.iter().map(|entry| json_line(&run.id, entry)).collect(),
+    };
+    let written = output::write(&arguments.output, &text);
+    if written.is_err() && arguments.output != "-" {
+        output::write("-", &text).ok();
+    }
+    written
 }
 
 /// One entry with its run's id.
@@ -105,12 +130,14 @@ struct Follower {
     run_id: String,
     saved: Option<PathBuf>,
     save_error: Option<String>,
+    /// Why a line could not be written; those after it are not tried.
+    stream_error: Option<Error>,
 }
 
 impl Follower {
     fn new(arguments: &RunArguments) -> Self {
         let stream = arguments.format() == Format::Jsonl && arguments.output == "-";
-        Self { bar: Bar::new(), stream, run_id: String::new(), saved: None, save_error: None }
+        Self { bar: Bar::new(), stream, run_id: String::new(), saved: None, save_error: None, stream_error: None }
     }
 
     fn see(&mut self, event: &Event) {
@@ -123,9 +150,8 @@ impl Follower {
             Event::Progress { progress, .. } => self.bar.progress(progress),
             Event::Finished { entry, .. } => {
                 self.bar.entry(entry);
-                if self.stream {
-                    // An unwritable standard output is noticed by whoever reads it.
-                    output::write("-", &json_line(&self.run_id, entry)).ok();
+                if self.stream && self.stream_error.is_none() {
+                    self.stream_error = output::write("-", &json_line(&self.run_id, entry)).err();
                 }
             }
             Event::Saved(path) => {

@@ -40,6 +40,9 @@ pub enum SaveError {
         "another copy of Roofline is measuring; wait until it has ended, since two at once would disturb each other"
     )]
     Busy,
+    /// This copy is measuring, or an entry that it gave up has not returned.
+    #[error("the measurement before has not let go of the device; wait a moment, or start Roofline anew")]
+    Occupied,
 }
 
 /// Why a run file could not be read.
@@ -145,7 +148,7 @@ impl Store {
     pub fn check_writable(&self) -> Result<(), SaveError> {
         let error = |source| SaveError::Io { path: self.folder.clone(), source };
         fs::create_dir_all(&self.folder).map_err(error)?;
-        tempfile::NamedTempFile::new_in(&self.folder).map_err(error)?;
+        temporary_in(&self.folder).map_err(error)?;
         Ok(())
     }
 
@@ -188,11 +191,15 @@ impl Store {
     pub fn load(path: &Path) -> Result<Run, LoadError> {
         let io_error = |source| LoadError::Io { path: path.to_owned(), source };
         let malformed = |reason: String| LoadError::Malformed { path: path.to_owned(), reason };
-        let file = File::open(path).map_err(io_error)?;
-        let metadata = file.metadata().map_err(io_error)?;
+        // Before it is opened: opening a pipe would wait for its writer.
+        let metadata = fs::metadata(path).map_err(io_error)?;
         if metadata.is_dir() {
             return Err(malformed("it is a folder".to_owned()));
         }
+        if !metadata.is_file() {
+            return Err(malformed("it is a device or a pipe".to_owned()));
+        }
+        let file = File::open(path).map_err(io_error)?;
         let bytes = metadata.len();
         if bytes > FILE_BYTES_MAX {
             return Err(LoadError::TooLarge { path: path.to_owned(), bytes });
@@ -218,13 +225,19 @@ impl Store {
 pub(super) fn write_whole(path: &Path, run: &Run) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
-    let mut file = tempfile::Builder::new().prefix(".saving-").suffix(".tmp").tempfile_in(folder)?;
-    let text = serde_json::to_vec_pretty(run)?;
-    file.write_all(&text)?;
-    file.write_all(b"\n")?;
+    let mut text = serde_json::to_vec_pretty(run)?;
+    text.push(b'\n');
+    let file = temporary_in(folder)?;
+    file.as_file().write_all(&text)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
+}
+
+/// A temporary file, whose errors don't tell its name: the sentence around them names the file that matters.
+fn temporary_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".saving-").suffix(".tmp").tempfile_in(folder).map_err(|error| io::Error::from(error.kind()))
 }
 
 fn list_one(path: &Path) -> Listed {

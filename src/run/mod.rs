@@ -5,14 +5,11 @@ mod plan;
 mod runner;
 mod suite;
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, mpsc::Receiver},
-};
+use std::{path::PathBuf, sync::Arc};
 
 pub use self::{
     plan::{Plan, PlanError, PlannedJob, Request, Sizes},
-    runner::{Runner, collect},
+    runner::{Events, Runner, collect},
     suite::SuiteName,
 };
 use crate::{
@@ -59,7 +56,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct ActiveRun {
     /// What it tells; closed after [`Event::Ended`].
-    pub events: Receiver<Event>,
+    pub events: Events,
     /// Asks it to stop; felt within half a second.
     pub cancel: Cancel,
 }

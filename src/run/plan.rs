@@ -115,7 +115,7 @@ impl Sizes {
 /// The bytes of "64KiB".
 fn array_size(text: &str) -> Option<u64> {
     let lower = text.to_ascii_lowercase();
-    let steps = [("kib", 10), ("mib", 20), ("gib", 30)];
+    let steps = [("kib", 10), ("mib", 20), ("gib", 30), ("tib", 40)];
     let (digits, shift) = steps.iter().find_map(|(suffix, shift)| Some((lower.strip_suffix(suffix)?, shift)))?;
     digits.trim().parse::<u64>().ok()?.checked_mul(1 << shift)
 }

@@ -4,8 +4,8 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+        mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel},
     },
     time::{Duration, Instant},
 };
@@ -24,8 +24,11 @@ use crate::{
     record::{AppInfo, Entry, FORMAT_VERSION, Outcome, Run, RunLock, RunState, SaveError, Store},
 };
 
-/// The most events that wait to be read; progress beyond it is dropped.
-const EVENTS_MAX: usize = 1024;
+/// The most progress that waits to be read; what comes beyond it is dropped.
+const PROGRESS_MAX: usize = 1024;
+/// What else is told: of each job that it began, ended and was saved (or not), and of the run four things more.
+const EVENTS_A_JOB: usize = 3;
+const EVENTS_A_RUN: usize = 4;
 /// How long a job has to notice Cancel before it is abandoned.
 const CANCEL_GRACE: Duration = Duration::from_millis(400);
 /// How much longer than its budget a job may take before it counts as hanging: kernels are built and checked beside it.
@@ -71,27 +74,32 @@ impl Runner {
         Ok(Self { runtime: Some(runtime), engines, store, wake, measuring: Arc::default(), background })
     }
 
-    /// Starts a run. [`SaveError::Busy`] if one goes on, here or in another copy of the program. A folder that can't be
-    /// written is no reason not to measure: the run is kept in memory, and [`Event::SaveFailed`] says so.
+    /// Starts a run. [`SaveError::Occupied`] if one goes on here, [`SaveError::Busy`] if one does in another copy of the
+    /// program. A folder that can't be written is no reason not to measure: the run is kept in memory, and
+    /// [`Event::SaveFailed`] says so.
     pub fn start(&self, plan: Plan, paints: Paints) -> Result<ActiveRun, SaveError> {
-        let Some(runtime) = &self.runtime else { return Err(SaveError::Busy) };
+        let Some(runtime) = &self.runtime else { return Err(SaveError::Occupied) };
         if self.measuring.swap(true, Ordering::AcqRel) {
-            return Err(SaveError::Busy);
+            return Err(SaveError::Occupied);
         }
         let lock = match self.store.lock() {
             Ok(lock) => Some(lock),
             Err(SaveError::Io { .. }) => None,
-            Err(busy @ SaveError::Busy) => {
+            Err(busy @ (SaveError::Busy | SaveError::Occupied)) => {
                 self.measuring.store(false, Ordering::Release);
                 return Err(busy);
             }
         };
-        let (sender, events) = sync_channel(EVENTS_MAX);
+        // Room for everything: a window that is hidden and takes no news never holds the lane up.
+        let room = PROGRESS_MAX + EVENTS_A_JOB * plan.jobs.len() + EVENTS_A_RUN;
+        let (sender, receiver) = sync_channel(room);
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let events = Events { receiver, progress: Arc::clone(&waiting) };
         let cancel = Cancel::default();
         let lane = Lane {
             engines: Arc::clone(&self.engines),
             store: self.store.clone(),
-            teller: Teller { sender, wake: Arc::clone(&self.wake) },
+            teller: Teller { sender, progress: waiting, wake: Arc::clone(&self.wake) },
             cancel: cancel.clone(),
             paints,
             plan,
@@ -132,10 +140,37 @@ impl Drop for Busy {
     }
 }
 
+/// What a run tells, to be read in order.
+#[derive(Debug)]
+pub struct Events {
+    receiver: Receiver<Event>,
+    progress: Arc<AtomicUsize>,
+}
+
+impl Events {
+    /// Waits for the next event; an error when the run has told all.
+    pub fn recv(&self) -> Result<Event, RecvError> {
+        self.receiver.recv().inspect(|event| self.took(event))
+    }
+
+    /// The next event, if there is one.
+    pub fn try_recv(&self) -> Result<Event, TryRecvError> {
+        self.receiver.try_recv().inspect(|event| self.took(event))
+    }
+
+    fn took(&self, event: &Event) {
+        if matches!(event, Event::Progress { .. }) {
+            self.progress.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
 /// Sends events and wakes the one who reads them.
 #[derive(Clone)]
 struct Teller {
     sender: SyncSender<Event>,
+    /// How much progress waits to be read.
+    progress: Arc<AtomicUsize>,
     wake: Wake,
 }
 
@@ -242,9 +277,13 @@ impl Lane {
 
     /// What a job reports goes out while there is room; it never makes the job wait.
     fn progress_of(&self, index: usize) -> Box<dyn FnMut(crate::measure::Progress) + Send> {
-        let sender = self.teller.sender.clone();
+        let (sender, waiting) = (self.teller.sender.clone(), Arc::clone(&self.teller.progress));
         Box::new(move |progress| {
-            sender.try_send(Event::Progress { index, progress }).ok();
+            // Counted before it is sent, so that the reader never takes off what was not added yet.
+            let full = waiting.fetch_add(1, Ordering::AcqRel) >= PROGRESS_MAX;
+            if full || sender.try_send(Event::Progress { index, progress }).is_err() {
+                waiting.fetch_sub(1, Ordering::AcqRel);
+            }
         })
     }
 

@@ -150,16 +150,22 @@ impl App {
     }
 
     fn start(&mut self, plan: Plan) {
-        self.state.starting = false;
+        // It starts until it tells that it has begun: the machine is looked at before.
         match self.runner.start(plan, self.paints.clone()) {
             Ok(active) => self.active = Some(active),
-            Err(error) => self.state.warn(&error.to_string()),
+            Err(error) => {
+                self.state.starting = false;
+                self.state.warn(&error.to_string());
+            }
         }
     }
 
     fn cancel(&mut self) {
         if let Some(active) = &self.active {
             active.cancel.request();
+        } else if self.state.starting {
+            self.background.drop_plan();
+            self.state.starting = false;
         }
         if let Some(live) = self.state.current.as_mut().and_then(|session| session.live.as_mut()) {
             live.cancelling = true;
@@ -182,6 +188,12 @@ impl App {
         }
         for event in events {
             self.state.apply(event);
+        }
+        // Cancelled while it started, it shows so as soon as it has begun.
+        if active.cancel.requested()
+            && let Some(live) = self.state.current.as_mut().and_then(|session| session.live.as_mut())
+        {
+            live.cancelling = true;
         }
         if lost {
             self.active = None;

@@ -82,6 +82,11 @@ impl Background {
         self.plan = Some(runner.background(move || Plan::make(&request, &engines)));
     }
 
+    /// Forgets the plan that is being made.
+    pub(super) fn drop_plan(&mut self) {
+        self.plan = None;
+    }
+
     /// Whether anything is under way.
     pub(super) fn waits(&self) -> bool {
         let listing = self.history.is_some() || self.writable.is_some() || self.opening.is_some();

@@ -153,7 +153,7 @@ impl State {
         let busy = self.running() || self.starting;
         match action {
             Action::RunSuite => self.device().is_some() && !busy,
-            Action::Cancel => self.running() && !self.cancelling(),
+            Action::Cancel => self.starting || self.running() && !self.cancelling(),
             Action::Suite(_) | Action::Device(_) | Action::LookAgain => !busy,
             Action::CopyResults => self.shown().is_some(),
             Action::CopyMachine => self.machine.is_some(),
@@ -188,6 +188,7 @@ impl State {
 
     /// The runner told its last. Usually the run ended before; if not, it went away in its middle.
     pub fn end_lost_run(&mut self) {
+        self.starting = false;
         if let Some(current) = self.current.as_mut().filter(|current| current.live.is_some()) {
             current.live = None;
             self.stale = true;

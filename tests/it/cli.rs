@@ -120,6 +120,7 @@ fn wrong_flags_exit_with_2_and_say_what_to_write() {
         (&["run", "--dtype", "int3"], "f16"),
         (&["dance"], "dance"),
         (&["run", "--budget", "soon"], "seconds"),
+        (&["run", "--output", ""], "standard output"),
     ] {
         let out = output(folder.path(), arguments);
         assert_eq!(out.status.code(), Some(2), "{arguments:?}");
@@ -159,6 +160,51 @@ fn an_output_that_can_not_be_written_stops_before_measuring() {
         let out = output(folder.path(), &[&SMALL[..], &["--output", path.to_str().unwrap()]].concat());
         assert_eq!(out.status.code(), Some(1));
         assert!(stderr(&out).contains(path.to_str().unwrap()), "{}", stderr(&out));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn an_output_that_is_no_plain_file_is_written_to_and_not_replaced() {
+    use std::os::unix::fs::{FileTypeExt as _, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    if !has_adapter(folder.path()) {
+        return;
+    }
+    let (pipe, target, link) = (folder.path().join("pipe"), folder.path().join("t.txt"), folder.path().join("link"));
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    std::fs::write(&target, "old").unwrap();
+    symlink(&target, &link).unwrap();
+    let run = |path: &Path| [&SMALL[..], &["--no-save", "--output", path.to_str().unwrap()]].concat().join(" ");
+    let at = pipe.clone();
+    let reader = std::thread::Builder::new().name("reader".into());
+    let reader = reader.spawn(move || std::fs::read_to_string(at).unwrap()).unwrap();
+    for path in [&pipe, &link] {
+        let out = output(folder.path(), &run(path).split(' ').collect::<Vec<_>>());
+        assert_eq!(out.status.code(), Some(0), "{}", stderr(&out));
+    }
+    assert!(reader.join().unwrap().contains("GEMM f32"));
+    assert!(std::fs::metadata(&pipe).unwrap().file_type().is_fifo());
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert!(std::fs::read_to_string(&target).unwrap().contains("GEMM f32"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn results_that_do_not_fit_their_place_are_not_lost_and_the_status_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    if !has_adapter(folder.path()) {
+        return;
+    }
+    let out = output(folder.path(), &[&SMALL[..], &["--no-save", "--output", "/dev/full"]].concat());
+    assert_eq!(out.status.code(), Some(1));
+    assert!(stdout(&out).contains("GEMM f32") && stderr(&out).contains("--output: /dev/full"), "{}", stderr(&out));
+    for format in ["table", "json", "jsonl"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let arguments = [&SMALL[..], &["--format", format]].concat();
+        let out = roofline(folder.path(), &arguments).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        assert_eq!(out.status.code(), Some(1), "{format}");
+        assert!(stderr(&out).contains("saved: ") && stderr(&out).contains("could not be written"), "{}", stderr(&out));
     }
 }
 

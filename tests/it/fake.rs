@@ -24,6 +24,8 @@ pub(crate) enum Act {
     Stop(Stop),
     /// Panics with this message.
     Panic(&'static str),
+    /// Tells so much progress, then is unsupported.
+    Flood(u32),
     /// Samples until it is cancelled.
     Endless,
     /// Ignores Cancel until the test lets it go.
@@ -103,6 +105,10 @@ impl Session for FakeSession {
             Act::Value(rate) => measured(workload, context, rate),
             Act::Stop(stop) => Err(stop),
             Act::Panic(message) => panic!("{message}"),
+            Act::Flood(count) => {
+                (0..count).for_each(|_| context.value("throughput", Unit::FlopPerSecond, 1e12, false));
+                Err(Stop::Unsupported("flooded".into()))
+            }
             Act::Endless => loop {
                 std::thread::sleep(std::time::Duration::from_millis(2));
                 context.value("throughput", Unit::FlopPerSecond, 1e12, false);

@@ -63,6 +63,25 @@ fn what_goes_wrong_is_that_entrys_outcome_and_the_suite_goes_on() {
 }
 
 #[test]
+fn a_reader_that_takes_nothing_holds_no_run_up() {
+    let bench = bench(FakeEngine::new((0..4).map(|_| Act::Flood(2000)).collect()));
+    let active = bench.runner.start(plan(4), Paints::default()).unwrap();
+    let start = Instant::now();
+    let ended = || match bench.store.list().first() {
+        Some(roofline::record::Listed::Run(header)) => header.state == RunState::Finished,
+        _ => false,
+    };
+    while !ended() && start.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(ended(), "the run ended and is saved, though nobody listened");
+    let mut progress = 0;
+    let run = collect(&active, |event| progress += usize::from(matches!(event, Event::Progress { .. })));
+    assert_eq!(outcomes(&run.expect("the end is told")), ["Unsupported"; 4]);
+    assert!((1000..=1024).contains(&progress), "{progress}");
+}
+
+#[test]
 fn the_file_is_complete_after_every_entry() {
     let bench = bench(FakeEngine::new(vec![Act::Value(1e12), Act::Panic("x"), Act::Value(1e12)]));
     let active = bench.runner.start(plan(3), Paints::default()).unwrap();
@@ -111,7 +130,7 @@ fn a_job_that_ignores_cancel_is_abandoned_and_nothing_is_measured_beside_it() {
     })
     .unwrap();
     assert_eq!(outcomes(&run), ["Cancelled", "Cancelled"]);
-    assert!(matches!(bench.runner.start(plan(1), Paints::default()), Err(SaveError::Busy)));
+    assert!(matches!(bench.runner.start(plan(1), Paints::default()), Err(SaveError::Occupied)));
     release.send(()).unwrap();
     let again = start_when_free(&bench.runner);
     assert_eq!(outcomes(&finish(&again)), ["Done"]);
@@ -133,7 +152,7 @@ fn start_when_free(runner: &Runner) -> ActiveRun {
 fn two_runs_at_once_are_refused_here_and_across_programs() {
     let bench = bench(FakeEngine::new(vec![Act::Endless]));
     let first = bench.runner.start(plan(1), Paints::default()).unwrap();
-    assert!(matches!(bench.runner.start(plan(1), Paints::default()), Err(SaveError::Busy)));
+    assert!(matches!(bench.runner.start(plan(1), Paints::default()), Err(SaveError::Occupied)));
     assert!(matches!(bench.store.lock(), Err(SaveError::Busy)), "the lock file is held");
     first.cancel.request();
     finish(&first);

@@ -122,6 +122,15 @@ fn a_folder_named_like_a_run_is_malformed() {
     assert!(sentence.contains("it is a folder"), "{sentence}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_pipe_named_like_a_run_is_not_waited_for() {
+    let (_folder, store) = store();
+    let path = store.path_of("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    assert!(matches!(store.list().as_slice(), [Listed::Unreadable { reason, .. }] if reason.contains("a pipe")));
+}
+
 #[test]
 fn a_folder_that_cannot_be_made_is_an_error_before_anything_is_measured() {
     let folder = tempfile::tempdir().unwrap();

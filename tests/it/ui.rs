@@ -81,6 +81,34 @@ fn a_click_runs_the_suite_saves_it_and_lists_it() {
 }
 
 #[test]
+fn a_run_that_starts_can_be_cancelled_and_not_started_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = ready(USUAL, folder.path());
+    let context = harness.ctx.clone();
+    let press = |app: &mut App, action: &Action| app.perform(&context, action.clone());
+    // Every frame until the run is listed asks for it again: only one is ever started.
+    let listed = |app: &App| app.state().history.as_ref().is_some_and(|list| !list.is_empty());
+    let start = Instant::now();
+    while !listed(harness.state()) && start.elapsed() < Duration::from_secs(30) {
+        let app = harness.state_mut();
+        if app.state().current.is_none() {
+            press(app, &Action::RunSuite);
+        }
+        harness.step();
+    }
+    assert!(harness.state().state().banners.is_empty(), "{:?}", harness.state().state().banners);
+    // Cancelled before it is planned, it never begins.
+    settle(&mut harness);
+    let app = harness.state_mut();
+    press(app, &Action::RunSuite);
+    assert!(app.state().starting);
+    press(app, &Action::Cancel);
+    assert!(!app.state().starting);
+    settle(&mut harness);
+    assert_eq!(std::fs::read_dir(Store::at(folder.path()).folder()).unwrap().count(), 2, "one run and the lock");
+}
+
+#[test]
 fn running_shows_progress_and_cancel_takes_the_place_of_run() {
     let folder = tempfile::tempdir().unwrap();
     let mut harness = ready(USUAL, folder.path());
