@@ -150,6 +150,11 @@ pub fn percent(share: f64) -> String {
     }
 }
 
+/// A relative error as "3.0e-7", or "0" for an exact result.
+pub fn relative_error(error: f64) -> String {
+    if error == 0.0 { "0".to_owned() } else { format!("{error:.1e}") }
+}
+
 /// A duration for people: "0.8 s", "42 s", "3 min 05 s".
 pub fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {

@@ -93,7 +93,6 @@ pub fn share_of_ceiling(run: &Run, index: usize) -> Option<Share> {
 }
 
 fn best_measured(run: &Run, like: &Entry, wanted: Family) -> Option<f64> {
-    let same = |entry: &&Entry| family(&entry.workload) == Some(wanted) && entry.device == like.device;
-    let plausible = run.entries.iter().filter(same).filter(|entry| !entry.is_implausible());
-    plausible.filter_map(|entry| Some(entry.headline()?.summary.median)).reduce(f64::max)
+    let best = run.best(|entry| family(&entry.workload) == Some(wanted) && entry.device == like.device)?;
+    Some(best.headline()?.summary.median)
 }

@@ -19,6 +19,15 @@ struct Listing {
     workloads: Vec<ListedWorkload>,
     engines: Vec<ListedEngine>,
     devices: Vec<Device>,
+    /// What a device can't run, and why.
+    unavailable: Vec<Unavailable>,
+}
+
+#[derive(Serialize)]
+struct Unavailable {
+    device: String,
+    workload: String,
+    reason: String,
 }
 
 #[derive(Serialize)]
@@ -65,6 +74,7 @@ fn gather(data_dir: PathBuf) -> Listing {
         let id = engine.id();
         engines.push(ListedEngine { id: id.id(), description: id.description(), available: reason.is_none(), reason });
     }
+    let unavailable = devices.iter().flat_map(unavailable_on).collect();
     let suite = |suite: SuiteName| ListedSuite {
         id: suite.id(),
         description: suite.description(),
@@ -76,8 +86,32 @@ fn gather(data_dir: PathBuf) -> Listing {
         suites: SuiteName::ALL.map(suite).into(),
         workloads: WorkloadKind::ALL.map(workload).into(),
         engines,
+        unavailable,
         devices,
     }
+}
+
+/// The GEMMs of the full suite that a device lacks the type or the room for. The device itself has the last word when they run.
+fn unavailable_on(device: &Device) -> Vec<Unavailable> {
+    let mut list = Vec::new();
+    let mut say =
+        |workload: String, reason: String| list.push(Unavailable { device: device.id.clone(), workload, reason });
+    if !device.features.iter().any(|feature| feature == "f16") {
+        say("gemm f16".to_owned(), "the driver offers no f16 arithmetic in shaders".to_owned());
+    }
+    let binding = device.limits.max_binding_bytes;
+    for workload in SuiteName::Full.workloads(device) {
+        if let Workload::Gemm(gemm) = workload
+            && gemm.largest_operand_bytes() > binding
+        {
+            let (needed, given) = (binary_size(gemm.largest_operand_bytes()), binary_size(binding));
+            say(
+                format!("gemm {} {}", gemm.dtype, gemm.shape()),
+                format!("needs a binding of {needed}, the device gives {given}"),
+            );
+        }
+    }
+    list
 }
 
 fn text(listing: &Listing) -> String {
@@ -106,6 +140,12 @@ fn text(listing: &Listing) -> String {
     }
     if listing.devices.is_empty() {
         out.push_str("  none\n");
+    }
+    if !listing.unavailable.is_empty() {
+        out.push_str("\nUnavailable\n");
+    }
+    for Unavailable { device, workload, reason } in &listing.unavailable {
+        writeln!(out, "  {workload} on {device}: {reason}").ok();
     }
     out
 }

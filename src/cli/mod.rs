@@ -28,8 +28,8 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Option<Command>,
 
-    /// The folder for saved runs and tuning results
-    #[arg(long, global = true, value_name = "FOLDER", env = "ROOFLINE_DATA_DIR")]
+    /// The folder for saved runs and tuning results; the variable ROOFLINE_DATA_DIR does the same
+    #[arg(long, global = true, value_name = "FOLDER")]
     pub data_dir: Option<PathBuf>,
 }
 
@@ -152,8 +152,12 @@ pub fn perform(command: &Command, data_dir: PathBuf) -> Exit {
     output::finish(result)
 }
 
-/// The platform's folder for this program's data.
+/// The folder for this program's data where no flag names one: the variable's, if it is set and not empty, else the platform's.
 pub fn default_data_dir() -> Option<PathBuf> {
+    let variable = std::env::var_os("ROOFLINE_DATA_DIR").filter(|folder| !folder.is_empty());
+    if let Some(folder) = variable {
+        return Some(folder.into());
+    }
     directories::ProjectDirs::from("", "", "Roofline").map(|folders| folders.data_dir().to_owned())
 }
 

@@ -47,7 +47,7 @@ pub(super) fn run(arguments: &RunArguments, data_dir: PathBuf) -> Result<Exit, E
         .ok_or_else(|| Error::failure("the run ended without a result"))?;
     follower.bar.finish();
     let printed = print(arguments, &run);
-    follower.say_where(arguments.no_save);
+    follower.say_where(&run, arguments.no_save);
     printed?;
     let exit = exit_of(&run, &follower, &interrupt.heard);
     follower.stream_error.map_or(Ok(exit), Err)
@@ -173,13 +173,23 @@ impl Follower {
         }
     }
 
-    fn say_where(&self, no_save: bool) {
+    fn say_where(&self, run: &Run, no_save: bool) {
         match (&self.saved, &self.save_error) {
-            (_, Some(error)) => output::complain(error),
+            (_, Some(error)) => {
+                output::complain(error);
+                if let Some(path) = rescue(run) {
+                    output::complain(&format!("the whole run was kept here instead: {}", path.display()));
+                }
+            }
             (Some(path), None) if !no_save => self.bar.say(&format!("saved: {}", path.display())),
             _ => {}
         }
     }
+}
+
+/// Saves a run among the temporary files, which often lie on another disk than the one that is full.
+fn rescue(run: &Run) -> Option<PathBuf> {
+    Store::at(&std::env::temp_dir().join("roofline")).save(run).ok()
 }
 
 /// How long the bar's text stays before it is drawn again, at most.

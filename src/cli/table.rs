@@ -8,7 +8,7 @@ use crate::{
     analysis::share_of_ceiling,
     machine::PowerSource,
     record::{Entry, Outcome, Run},
-    units::{Quantity, percent},
+    units::{Quantity, percent, relative_error},
 };
 
 /// The whole of a run: machine, table, notes.
@@ -53,7 +53,7 @@ fn row(run: &Run, index: usize, entry: &Entry) -> [String; 7] {
         entry.workload.parameters(),
         value,
         width,
-        error.map_or_else(dash, |error| format!("{error:.1e}")),
+        error.map_or_else(dash, relative_error),
         share,
         state(entry),
     ]

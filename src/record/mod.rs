@@ -15,7 +15,7 @@ use crate::{
     engine::EngineId,
     machine::{Conditions, Device, Machine},
     measure::{Check, Measurement, Report},
-    workload::Workload,
+    workload::{Dtype, Workload},
 };
 
 /// The version of the format. Fields are only ever added; the number rises only if old readers would misread a file.
@@ -49,6 +49,34 @@ pub struct Run {
     pub devices: Vec<Device>,
     /// One entry a job, in the order they were planned.
     pub entries: Vec<Entry>,
+}
+
+/// Arrays smaller than this may stay in a cache: their bandwidth is no figure of the memory's.
+const MEMORY_ARRAY_BYTES_MIN: u64 = 64 << 20;
+
+impl Run {
+    /// The entry with the highest plausible headline among those that `wanted` accepts.
+    pub fn best(&self, wanted: impl Fn(&Entry) -> bool) -> Option<&Entry> {
+        let fit = self.entries.iter().filter(|entry| wanted(entry) && !entry.is_implausible());
+        let figures = fit.filter_map(|entry| Some((entry, entry.headline()?.summary.median)));
+        figures.max_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(entry, _)| entry)
+    }
+
+    /// The best GEMM of one element type, or of any.
+    pub fn best_gemm(&self, dtype: Option<Dtype>) -> Option<&Entry> {
+        self.best(|entry| match &entry.workload {
+            Workload::Gemm(gemm) => dtype.is_none_or(|dtype| dtype == gemm.dtype),
+            _ => false,
+        })
+    }
+
+    /// The best bandwidth of arrays that no cache holds.
+    pub fn best_bandwidth(&self) -> Option<&Entry> {
+        self.best(|entry| match &entry.workload {
+            Workload::Bandwidth(bandwidth) => bandwidth.array_bytes >= MEMORY_ARRAY_BYTES_MIN,
+            _ => false,
+        })
+    }
 }
 
 /// How a run ended.

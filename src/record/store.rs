@@ -250,14 +250,7 @@ fn list_one(path: &Path) -> Listed {
 impl RunHeader {
     /// What a list shows of `run`.
     pub fn of(path: &Path, run: &Run) -> Self {
-        let best = |unit| {
-            let entries = run.entries.iter().filter(|entry| !entry.is_implausible());
-            let values = entries.filter_map(|entry| entry.headline()).filter(|headline| headline.unit == unit);
-            values
-                .filter(|headline| headline.at_bytes.is_none())
-                .map(|headline| headline.summary.median)
-                .reduce(f64::max)
-        };
+        let median = |best: Option<&super::Entry>| Some(best?.headline()?.summary.median);
         let done = run.entries.iter().filter(|entry| entry.outcome == Outcome::Done).count();
         Self {
             path: path.to_owned(),
@@ -267,8 +260,8 @@ impl RunHeader {
             state: run.state,
             suite: run.suite.name.clone(),
             device: run.devices.first().map_or_else(|| run.machine.chip.clone(), |device| device.name.clone()),
-            best_flops: best(Unit::FlopPerSecond),
-            best_bandwidth: best(Unit::BytePerSecond),
+            best_flops: median(run.best_gemm(None)),
+            best_bandwidth: median(run.best_bandwidth()),
             done: (done, run.entries.len()),
         }
     }

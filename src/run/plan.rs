@@ -215,8 +215,22 @@ impl Request {
         list
     }
 
+    /// Whether flags for one kind of workload leave another out: `--op read` alone asks for no GEMM.
+    fn speaks_of(&self, kind: WorkloadKind) -> bool {
+        let (typed, operated) = (!self.dtypes.is_empty(), !self.operations.is_empty());
+        match kind {
+            WorkloadKind::Gemm => typed || !operated,
+            WorkloadKind::Bandwidth | WorkloadKind::BandwidthSweep => operated || !typed,
+            WorkloadKind::TensorLimit => !typed && !operated,
+        }
+    }
+
     fn keeps(&self, workload: &Workload) -> bool {
-        let kind = self.workloads.is_empty() || self.workloads.contains(&workload.kind());
+        let kind = if self.workloads.is_empty() {
+            self.speaks_of(workload.kind())
+        } else {
+            self.workloads.contains(&workload.kind())
+        };
         let dtype = match workload {
             Workload::Gemm(gemm) => self.dtypes.is_empty() || self.dtypes.contains(&gemm.dtype),
             Workload::Bandwidth(_) | Workload::BandwidthSweep(_) | Workload::TensorLimit(_) => true,
@@ -227,5 +241,70 @@ impl Request {
             Workload::Gemm(_) | Workload::TensorLimit(_) => true,
         };
         kind && dtype && op
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::{DeviceKind, DeviceLimits};
+
+    fn device(id: &str, name: &str) -> Device {
+        Device {
+            id: id.into(),
+            name: name.into(),
+            kind: DeviceKind::DiscreteGpu,
+            backend: "Vulkan".into(),
+            driver: String::new(),
+            driver_info: String::new(),
+            pci: None,
+            software: false,
+            limits: DeviceLimits { max_buffer_bytes: 1 << 32, max_binding_bytes: 1 << 31, ..DeviceLimits::default() },
+            features: Vec::new(),
+        }
+    }
+
+    fn kinds(request: &Request) -> Vec<WorkloadKind> {
+        let mut kinds: Vec<_> = request.workloads_for(&device("vulkan:0", "GPU")).iter().map(Workload::kind).collect();
+        kinds.dedup();
+        kinds
+    }
+
+    #[test]
+    fn flags_for_one_kind_leave_the_others_out() {
+        let standard = Request { suite: SuiteName::Standard, ..Request::default() };
+        assert_eq!(kinds(&standard).len(), 4);
+        let read = Request { operations: vec![MemoryOp::Read], ..standard.clone() };
+        assert_eq!(kinds(&read), [WorkloadKind::Bandwidth, WorkloadKind::BandwidthSweep]);
+        let half = Request { dtypes: vec![Dtype::F16], ..standard.clone() };
+        assert_eq!(kinds(&half), [WorkloadKind::Gemm]);
+        let limit = Request { workloads: vec![WorkloadKind::TensorLimit], suite: SuiteName::Quick, ..standard };
+        assert_eq!(
+            kinds(&limit),
+            [WorkloadKind::TensorLimit],
+            "a kind asked for by name is run though the suite has it not"
+        );
+    }
+
+    #[test]
+    fn sizes_replace_the_suites_for_the_kinds_they_fit() {
+        let mut request = Request::default();
+        request.sizes.add("96x32x8").unwrap();
+        request.sizes.add("1MiB").unwrap();
+        let list = request.workloads_for(&device("vulkan:0", "GPU"));
+        assert_eq!(list.len(), Dtype::ALL.len() + MemoryOp::ALL.len());
+        assert!(list.contains(&Workload::Gemm(Gemm { m: 96, n: 32, k: 8, dtype: Dtype::F16 })));
+    }
+
+    #[test]
+    fn a_device_is_found_by_place_id_and_part_of_its_name() {
+        let devices = [device("vulkan:0", "NVIDIA H100"), device("vulkan:1", "llvmpipe")];
+        for asked in ["1", "vulkan:1", "LLVM"] {
+            assert_eq!(choose(&devices, Some(asked)).unwrap().id, "vulkan:1", "{asked}");
+        }
+        assert_eq!(choose(&devices, None).unwrap().id, "vulkan:0");
+        for asked in ["7", "", "AMD"] {
+            assert!(matches!(choose(&devices, Some(asked)), Err(PlanError::UnknownDevice { .. })), "{asked}");
+        }
     }
 }

@@ -33,6 +33,8 @@ const EVENTS_A_RUN: usize = 4;
 const CANCEL_GRACE: Duration = Duration::from_millis(400);
 /// How much longer than its budget a job may take before it counts as hanging: kernels are built and checked beside it.
 const HANG_GRACE: Duration = Duration::from_secs(15);
+/// How long the next entry waits for an abandoned job to let go of the device.
+const ABANDONED_GRACE: Duration = Duration::from_secs(2);
 /// How often the lane looks for Cancel and for the end of a job.
 const POLL: Duration = Duration::from_millis(10);
 
@@ -222,7 +224,14 @@ impl Lane {
             let left_s = self.plan.suite.budget_s - start.elapsed().as_secs_f64();
             let budget = entry_budget(left_s, count - index, self.plan.entry_budget_s);
             let ready = bench.take().unwrap_or_else(|| Box::new(Bench { open: None, machine: run.machine.clone() }));
-            let entry = match self.one(index, job, budget, ready).await {
+            let returned = if self.is_alone().await {
+                self.one(index, job, budget, ready).await
+            } else {
+                Returned::Nothing(Outcome::Skipped(
+                    "an entry before it hung and still holds the device; quit Roofline and start again".to_owned(),
+                ))
+            };
+            let entry = match returned {
                 Returned::Entry(entry, returned) => {
                     bench = Some(returned);
                     *entry
@@ -241,6 +250,19 @@ impl Lane {
         tokio::task::spawn_blocking(move || drop(bench)).await.ok();
         drop(hush);
         self.end(run).await;
+    }
+
+    /// Whether no abandoned job runs any more, which would share the device with what is measured next.
+    async fn is_alone(&self) -> bool {
+        let start = Instant::now();
+        // Each running job holds one more.
+        while Arc::strong_count(&self.busy) > 1 {
+            if self.cancel.requested() || start.elapsed() > ABANDONED_GRACE {
+                return false;
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        true
     }
 
     async fn end(self, mut run: Run) {

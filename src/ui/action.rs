@@ -158,17 +158,21 @@ impl Command {
 }
 
 /// The action whose shortcut was pressed in this frame.
-pub(super) fn pressed(context: &Context) -> Option<Action> {
+pub(super) fn pressed(context: &Context) -> Vec<Action> {
     let writing = context.text_edit_focused();
-    let by_keys = context.input_mut(|input| {
-        COMMANDS.iter().find(|command| {
+    // All of them: in a slow frame, Run suite and Cancel may come together.
+    let mut actions: Vec<Action> = context.input_mut(|input| {
+        let mut hit = |command: &Command| {
             let copies = command.action == Action::CopyResults;
             command.shortcut.is_some_and(|shortcut| !(copies && writing) && input.consume_shortcut(&shortcut))
-        })
+        };
+        COMMANDS.iter().filter(|command| hit(command)).map(|command| command.action.clone()).collect()
     });
     // The platform sends ⌘C as an event of its own and not as keys.
-    let copy = || !writing && context.input(|input| input.events.contains(&eframe::egui::Event::Copy));
-    by_keys.map(|command| command.action.clone()).or_else(|| copy().then_some(Action::CopyResults))
+    if !writing && context.input(|input| input.events.contains(&eframe::egui::Event::Copy)) {
+        actions.push(Action::CopyResults);
+    }
+    actions
 }
 
 #[cfg(test)]

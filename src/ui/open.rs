@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use eframe::{
     NativeOptions, Renderer,
-    egui::{IconData, ViewportBuilder},
+    egui::{Context, IconData, ViewportBuilder, ViewportCommand},
 };
 
 use super::{action::Action, app::App, state::Choices};
@@ -40,12 +40,24 @@ pub fn open(data_folder: &Path, engines: Vec<Box<dyn Engine>>, run: Option<PathB
     let create = move |creation: &eframe::CreationContext<'_>| {
         let choices = creation.storage.and_then(|storage| eframe::get_value::<Choices>(storage, eframe::APP_KEY));
         let mut app = App::new(&creation.egui_ctx, engines, store, choices.unwrap_or_default())?;
+        close_on_signal(&creation.egui_ctx);
         if let Some(run) = run {
             app.perform(&creation.egui_ctx, Action::OpenRun(run));
         }
         Ok(Box::new(app) as Box<dyn eframe::App>)
     };
     eframe::run_native("Roofline", options, Box::new(create)).map_err(|error| explain(&error))
+}
+
+/// A signal to end closes the window as its button does: a run is cancelled and saved, choices are kept.
+fn close_on_signal(context: &Context) {
+    let context = context.clone();
+    // Without the handler, the signal ends the program at once; finished entries are on the disk all the same.
+    ctrlc::set_handler(move || {
+        context.send_viewport_cmd(ViewportCommand::Close);
+        context.request_repaint();
+    })
+    .ok();
 }
 
 fn explain(error: &eframe::Error) -> OpenError {

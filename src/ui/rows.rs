@@ -5,7 +5,7 @@ use crate::{
     analysis,
     measure::Phase,
     record::{Entry, Outcome, Run},
-    units::{number, percent},
+    units::{number, percent, relative_error},
 };
 
 /// What stands for a value that isn't there.
@@ -80,7 +80,7 @@ impl Row {
             row.ceiling = ceiling(&session.run, index);
         }
         let error = entry.check.as_ref().and_then(|check| check.relative_error);
-        row.error = error.map_or(NONE.to_owned(), error_text);
+        row.error = error.map_or(NONE.to_owned(), relative_error);
         Some(row)
     }
 
@@ -127,13 +127,8 @@ fn state(entry: &Entry, phase: Option<&Phase>) -> RowState {
     RowState { text, tone, share, reason: entry.outcome.reason().map(str::to_owned) }
 }
 
-/// A relative error as "3.0e-7", or "0" for an exact result.
-pub(super) fn error_text(error: f64) -> String {
-    if error == 0.0 { "0".to_owned() } else { format!("{error:.1e}") }
-}
-
 fn ceiling(run: &Run, index: usize) -> String {
-    analysis::share_of_ceiling(run, index).map_or(NONE.to_owned(), |share| percent(share.fraction))
+    analysis::share_of_ceiling(run, index).map_or(NONE.to_owned(), |share| share.text())
 }
 
 /// A sentence with a capital first letter, as it stands on the screen.

@@ -107,27 +107,10 @@ impl Session {
         (ended, self.run.entries.len())
     }
 
-    /// The entry with the best plausible figure among those that `wanted` accepts.
-    pub fn best(&self, wanted: impl Fn(&Workload) -> bool) -> Option<&Entry> {
-        let fit = self.run.entries.iter().filter(|entry| wanted(&entry.workload) && !entry.is_implausible());
-        let by_median = |entry: &Entry| entry.headline().map_or(f64::NEG_INFINITY, |headline| headline.summary.median);
-        fit.filter(|entry| entry.headline().is_some()).max_by(|a, b| by_median(a).total_cmp(&by_median(b)))
-    }
-
-    /// The best GEMM of one element type.
-    pub fn best_gemm(&self, dtype: Dtype) -> Option<&Entry> {
-        self.best(|workload| matches!(workload, Workload::Gemm(gemm) if gemm.dtype == dtype))
-    }
-
-    /// The best bandwidth of arrays that no cache holds.
-    pub fn best_bandwidth(&self) -> Option<&Entry> {
-        self.best(|workload| matches!(workload, Workload::Bandwidth(_)))
-    }
-
     /// The work a byte at which the limit changes from memory to arithmetic, in FLOP/B: best f32 rate ÷ best bandwidth.
     pub fn ridge(&self) -> Option<f64> {
         let median = |entry: Option<&Entry>| entry?.headline().map(|headline| headline.summary.median);
-        Some(median(self.best_gemm(Dtype::F32))? / median(self.best_bandwidth())?)
+        Some(median(self.run.best_gemm(Some(Dtype::F32)))? / median(self.run.best_bandwidth())?)
     }
 
     /// The finished sweep whose curve is shown: the selected one, else the first.

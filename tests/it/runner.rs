@@ -193,3 +193,17 @@ fn an_entry_whose_engine_is_missing_is_unsupported() {
     let run = finish(&runner.start(plan(1), Paints::default()).unwrap());
     assert!(matches!(run.entries[0].outcome, Outcome::Unsupported(_)));
 }
+
+#[test]
+fn after_a_job_that_hangs_nothing_is_measured_beside_it() {
+    let (release, held) = sync_channel(1);
+    let bench = bench(FakeEngine::new(vec![Act::Hang(held), Act::Value(1e12)]));
+    // The entry's time is over at once; what follows is the grace for building kernels.
+    let mut hasty = plan(2);
+    hasty.suite.budget_s = 0.05;
+    hasty.entry_budget_s = 0.05;
+    let run = finish(&bench.runner.start(hasty, Paints::default()).unwrap());
+    assert_eq!(outcomes(&run), ["Failed", "Skipped"]);
+    assert!(run.entries[1].outcome.reason().unwrap().contains("hung"));
+    release.send(()).unwrap();
+}

@@ -8,12 +8,12 @@ use crate::{
     record::Entry,
     ui::{
         action::Action,
-        rows::{Row, Tone, capitalised, error_text, figures},
+        rows::{Row, Tone, capitalised, figures},
         state::State,
         theme::{self, Tokens, space},
         widgets::tone_colour,
     },
-    units::{duration, percent},
+    units::{duration, percent, relative_error},
 };
 
 type Fact = (&'static str, String);
@@ -99,7 +99,7 @@ fn facts_of(entry: &Entry) -> Vec<Fact> {
     let texts = [("Precision", &entry.precision), ("Kernel", &entry.variant)];
     list.extend(texts.into_iter().filter_map(|(name, text)| Some((name, text.clone()?))));
     if let Some(check) = &entry.check {
-        let error = check.relative_error.map_or("not a number".to_owned(), error_text);
+        let error = check.relative_error.map_or("not a number".to_owned(), relative_error);
         list.push(("Relative error", format!("{error}, {:.1e} allowed", check.tolerance)));
         list.push((
             "Checked",

@@ -43,6 +43,7 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     ui.add_space(space::S);
     match listed {
         None => empty(ui, "Reading the saved runs…", |_| {}),
+        Some([]) if state.running() => empty(ui, "The first run goes on; it stands here when it has ended", |_| {}),
         Some([]) => empty(ui, "Nothing was measured yet; each run is kept here", |ui| {
             primary_button(ui, state, &Action::RunSuite, actions);
         }),

@@ -64,7 +64,7 @@ fn header_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
             ui.label(RichText::new(subject).color(tokens.dim));
         },
         |ui| {
-            if state.running() {
+            if state.running() || state.starting {
                 action_button(ui, state, &Action::Cancel, actions);
             } else {
                 primary_button(ui, state, &Action::RunSuite, actions);

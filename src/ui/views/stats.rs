@@ -70,9 +70,9 @@ fn stats(state: &State) -> [Stat; 4] {
         ];
     };
     [
-        best("Best GEMM f32", session.best_gemm(Dtype::F32), session),
-        best("Best GEMM f16", session.best_gemm(Dtype::F16), session),
-        best("Best bandwidth", session.best_bandwidth(), session),
+        best("Best GEMM f32", session.run.best_gemm(Some(Dtype::F32)), session),
+        best("Best GEMM f16", session.run.best_gemm(Some(Dtype::F16)), session),
+        best("Best bandwidth", session.run.best_bandwidth(), session),
         if session.live.is_some() { progress(session) } else { ridge(session) },
     ]
 }
