@@ -10,8 +10,11 @@ use crate::{
     workload::Workload,
 };
 
-/// The canary's drift beyond which an entry counts as throttled.
+/// The canary's drift over one entry beyond which it counts as throttled.
 const DRIFT_MAX: f64 = 0.03;
+/// The same against the run's fastest canary, which shows slow throttling. An unthrottled H100 raises its clock by 4 to 5 %
+/// after tensor-core work and lowers it again (measured), so that less than twice this tells nothing.
+const SLOWDOWN_MAX: f64 = 0.10;
 /// Room above the data sheet before a figure counts as impossible. Memory runs at its published rate; arithmetic peaks hold at
 /// the published boost clock, which gaming cards exceed by up to a tenth.
 const fn peak_room(unit: Unit) -> f64 {
@@ -41,8 +44,12 @@ pub fn judge(entry: &mut Entry, device: &Device, machine: &Machine) {
 fn throttled(entry: &Entry) -> Option<Mark> {
     let canary = entry.canary?;
     let (drift, slowdown) = (canary.drift(), canary.slowdown());
-    let (slower, than) = if drift > DRIFT_MAX { (drift, "before") } else { (slowdown, "at its fastest in this run") };
-    (slower > DRIFT_MAX).then(|| Mark {
+    let (slower, than) = match () {
+        () if drift > DRIFT_MAX => (drift, "before"),
+        () if slowdown > SLOWDOWN_MAX => (slowdown, "at its fastest in this run"),
+        () => return None,
+    };
+    Some(Mark {
         kind: MarkKind::Throttled,
         reason: format!(
             "a fixed kernel ran {} slower after this than {than}: heat, a power limit or another program slowed the device",
@@ -212,7 +219,8 @@ mod tests {
         };
         assert_eq!(with(0.0104, None), [MarkKind::Throttled]);
         assert!(with(0.0090, Some(0.0090)).is_empty());
-        assert_eq!(with(0.0102, Some(0.0095)), [MarkKind::Throttled], "heated up over several entries");
+        assert_eq!(with(0.0102, Some(0.0090)), [MarkKind::Throttled], "heated up over several entries");
+        assert!(with(0.0102, Some(0.0098)).is_empty(), "clocks move a little with the load");
     }
 
     #[test]

@@ -21,6 +21,12 @@ use crate::{
     workload::{Dtype, Gemm},
 };
 
+/// How often the first variant is measured for nothing, 0.1 s each, to bring the device's clock up.
+const WARM_UPS: u32 = 2;
+
+/// Products up to this have too few large tiles to occupy a large GPU.
+const SMALL_SIDE: u32 = 1024;
+
 /// FLOP/s by variant; 0 for one that can't be built or gives wrong results.
 type Rates = BTreeMap<String, f64>;
 
@@ -89,16 +95,18 @@ pub(super) fn choose(
 ) -> Result<Choice, Stop> {
     let key = key(gpu, &problem.gemm);
     let mut rates = cache.rates(&key);
-    let candidates: Vec<&'static GemmVariant> = GEMM_VARIANTS
-        .iter()
-        .filter(|variant| runs(gpu, variant, problem.gemm.dtype))
-        .filter(|variant| variant.software || !gpu.software())
-        .collect();
+    let candidates = candidates(gpu, &problem.gemm);
     let mut missing: Vec<_> = candidates.iter().filter(|variant| !rates.contains_key(variant.name)).copied().collect();
     let mut notes = Vec::new();
     let budget = context.remaining() / 5;
     let start = Instant::now();
     let measured_now = !missing.is_empty();
+    if let Some(first) = missing.first().filter(|_| !gpu.software()) {
+        // Untimed: a device that was idle runs its first heavy kernels at a third of the rate.
+        for _ in 0..WARM_UPS {
+            measure(gpu, context, problem, first, budget)?;
+        }
+    }
     while let Some(variant) = missing.first().copied() {
         // One usable result is needed, however slow the device is.
         if start.elapsed() > budget && rates.values().any(|rate| *rate > 0.0) {
@@ -129,6 +137,18 @@ pub(super) fn choose(
     };
     let settings = rates.iter().map(|(name, rate)| (format!("tuned {name}"), text(*rate))).collect();
     Ok(Choice { variant, settings, notes })
+}
+
+/// The variants that can run, likely winners first, since time may allow only a few: for a small product those with small
+/// tiles, which occupy more cores.
+fn candidates(gpu: &Gpu, gemm: &Gemm) -> Vec<&'static GemmVariant> {
+    let software = gpu.software();
+    let fit = |variant: &&GemmVariant| runs(gpu, variant, gemm.dtype) && (variant.software || !software);
+    let mut list: Vec<&'static GemmVariant> = GEMM_VARIANTS.iter().filter(fit).collect();
+    if gemm.m.max(gemm.n) <= SMALL_SIDE && !software {
+        list.sort_by_key(|variant| (variant.unit == MultiplyUnit::Simt, variant.stages == 0, variant.bm * variant.bn));
+    }
+    list
 }
 
 /// Measures the best two once more: the first ones tried ran before the device's clock was up, and the winner is kept.
