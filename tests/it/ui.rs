@@ -117,7 +117,7 @@ fn running_shows_progress_and_cancel_takes_the_place_of_run() {
     assert!(harness.query_by_role_and_label(Role::Button, "Run suite").is_none());
     harness.get_by_label("Sample 7 of 10");
     harness.get_by_label("5 of 11 done · GEMM f32 n = 2048 · sample 7 of 10");
-    harness.get_by_role_and_label(Role::Image, "Bandwidth over time, at most 141.2 GB/s");
+    harness.get_by_role_and_label(Role::Image, "Bandwidth over the time measured, at most 141.2 GB/s");
     harness.get_by_role_and_label(Role::Button, "Cancel").click();
     harness.step();
     harness.step();
