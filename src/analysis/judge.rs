@@ -10,11 +10,11 @@ use crate::{
     workload::Workload,
 };
 
-/// The canary's drift over one entry beyond which it counts as throttled.
-const DRIFT_MAX: f64 = 0.03;
-/// The same against the run's fastest canary, which shows slow throttling. An unthrottled H100 raises its clock by 4 to 5 %
-/// after tensor-core work and lowers it again (measured), so that less than twice this tells nothing.
-const SLOWDOWN_MAX: f64 = 0.10;
+/// How much slower than when the device was opened the canary may be before an entry counts as throttled.
+const SLOWDOWN_MAX: f64 = 0.03;
+/// The same against the canary before the entry. An unthrottled H100 raises its clock by 4 to 5 % after tensor-core work and
+/// lowers it again with the next entry (measured), so that less than twice this tells nothing.
+const DRIFT_MAX: f64 = 0.10;
 /// Room above the data sheet before a figure counts as impossible. Memory runs at its published rate; arithmetic peaks hold at
 /// the published boost clock, which gaming cards exceed by up to a tenth.
 const fn peak_room(unit: Unit) -> f64 {
@@ -45,8 +45,8 @@ fn throttled(entry: &Entry) -> Option<Mark> {
     let canary = entry.canary?;
     let (drift, slowdown) = (canary.drift(), canary.slowdown());
     let (slower, than) = match () {
+        () if slowdown > SLOWDOWN_MAX => (slowdown, "at the start"),
         () if drift > DRIFT_MAX => (drift, "before"),
-        () if slowdown > SLOWDOWN_MAX => (slowdown, "at its fastest in this run"),
         () => return None,
     };
     Some(Mark {
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn a_good_figure_has_no_mark() {
         let mut good = entry(&[3.0e12; 10], StopReason::Converged);
-        good.canary = Some(Canary { before_s: 0.0100, after_s: 0.0102, least_s: Some(0.0100) });
+        good.canary = Some(Canary { before_s: 0.0100, after_s: 0.0102, first_s: Some(0.0100) });
         assert!(marks(good, "NVIDIA H100 80GB HBM3").is_empty());
     }
 
@@ -212,15 +212,16 @@ mod tests {
 
     #[test]
     fn a_slower_canary_marks_the_entry_and_a_faster_one_does_not() {
-        let with = |after_s, least_s| {
+        let with = |after_s, first_s| {
             let mut entry = entry(&[1e11; 10], StopReason::Converged);
-            entry.canary = Some(Canary { before_s: 0.01, after_s, least_s });
+            entry.canary = Some(Canary { before_s: 0.01, after_s, first_s });
             marks(entry, "unknown")
         };
         assert_eq!(with(0.0104, None), [MarkKind::Throttled]);
-        assert!(with(0.0090, Some(0.0090)).is_empty());
-        assert_eq!(with(0.0102, Some(0.0090)), [MarkKind::Throttled], "heated up over several entries");
-        assert!(with(0.0102, Some(0.0098)).is_empty(), "clocks move a little with the load");
+        assert!(with(0.0090, Some(0.0100)).is_empty());
+        assert_eq!(with(0.0102, Some(0.0098)), [MarkKind::Throttled], "heated up over several entries");
+        assert!(with(0.0105, Some(0.0105)).is_empty(), "the clock that the entry before had raised is back");
+        assert_eq!(with(0.0115, Some(0.0120)), [MarkKind::Throttled], "far slower than before, though it began idle");
     }
 
     #[test]

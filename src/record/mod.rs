@@ -270,10 +270,10 @@ pub struct Canary {
     pub before_s: f64,
     /// Its time after, in seconds.
     pub after_s: f64,
-    /// Its least time in this run until then, in seconds: a device that heats up slowly drifts little in one entry and much
-    /// in all. Absent in older files.
+    /// Its time when the device was opened, in seconds: a device that heats up slowly drifts little in one entry and much in
+    /// all. Absent in older files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub least_s: Option<f64>,
+    pub first_s: Option<f64>,
 }
 
 impl Canary {
@@ -282,9 +282,9 @@ impl Canary {
         self.after_s / self.before_s - 1.0
     }
 
-    /// How much slower it was after the entry than at its fastest in this run.
+    /// How much slower it was after the entry than when the device was opened.
     pub fn slowdown(self) -> f64 {
-        self.after_s / self.least_s.map_or(self.before_s, |least| least.min(self.before_s)) - 1.0
+        self.after_s / self.first_s.unwrap_or(self.before_s) - 1.0
     }
 }
 

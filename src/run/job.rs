@@ -18,8 +18,8 @@ pub(super) struct OpenSession {
     engine: EngineId,
     device: String,
     session: Box<dyn Session>,
-    /// The least time of its canary.
-    canary_least_s: f64,
+    /// Its canary's time when it was opened.
+    canary_first_s: Option<f64>,
 }
 
 /// Everything that one job needs, moved to the measuring thread and back.
@@ -66,15 +66,15 @@ impl Bench {
             self.open = None;
             let session = engine.open(&entry.device)?;
             let (engine, device) = (entry.engine, entry.device.clone());
-            self.open = Some(OpenSession { engine, device, session, canary_least_s: f64::INFINITY });
+            self.open = Some(OpenSession { engine, device, session, canary_first_s: None });
         }
         let Some(open) = &mut self.open else { return Err(Stop::Failed("no device is open".to_owned())) };
         let before = canary(open.session.as_mut())?;
         let report = open.session.run(&entry.workload, context)?;
         let after = canary(open.session.as_mut())?;
         entry.canary = before.zip(after).map(|(before_s, after_s)| {
-            open.canary_least_s = open.canary_least_s.min(before_s).min(after_s);
-            Canary { before_s, after_s, least_s: Some(open.canary_least_s) }
+            let first_s = *open.canary_first_s.get_or_insert(before_s);
+            Canary { before_s, after_s, first_s: Some(first_s) }
         });
         Ok(report)
     }

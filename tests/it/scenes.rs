@@ -150,7 +150,7 @@ pub(crate) fn done(run: &Run, index: usize) -> Entry {
     entry.check = Some(Check::of("f64 dot products on the host", &[(1.0, 1.0 + 3e-7)], 1e-4, true));
     entry.precision = Some("f32 operands, f32 accumulation".to_owned());
     entry.variant = Some("tile 128 × 128 × 8".to_owned());
-    entry.canary = Some(Canary { before_s: 1.00e-3, after_s: 1.004e-3, least_s: None });
+    entry.canary = Some(Canary { before_s: 1.00e-3, after_s: 1.004e-3, first_s: None });
     entry
 }
 
