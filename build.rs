@@ -83,7 +83,7 @@ fn shaders() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Every shader's name and text: plain files as they are, the GEMM template once a variant and dtype.
+/// Every shader's name and text: plain files as they are, templates once an operation, or once a variant and dtype.
 fn rendered() -> Result<Vec<(String, String)>, Box<dyn Error>> {
     let mut list = Vec::new();
     let mut paths: Vec<PathBuf> =
@@ -96,6 +96,13 @@ fn rendered() -> Result<Vec<(String, String)>, Box<dyn Error>> {
         let simt = match name.as_str() {
             "gemm" => true,
             "gemm_coop" => false,
+            "bandwidth" => {
+                for op in ["read", "write", "copy", "triad"] {
+                    let name = format!("bandwidth_{op}");
+                    list.push((name.clone(), render(&name, &text, minijinja::context! { op })?));
+                }
+                continue;
+            }
             _ => {
                 list.push((name, text));
                 continue;
@@ -115,12 +122,14 @@ fn gemm(template: &str, variant: &GemmVariant, dtype: &str) -> Result<String, Bo
     let &GemmVariant { name, bm, bn, bk, tm, tn, wm, wn, stages, group, wide, .. } = variant;
     let (pad, frag) = (variant.pad(), variant.fragment());
     let context = minijinja::context! { name, bm, bn, bk, tm, tn, wm, wn, stages, group, pad, frag, wide, dtype };
+    render(&format!("{name} {dtype}"), template, context)
+}
+
+fn render(name: &str, template: &str, context: minijinja::Value) -> Result<String, Box<dyn Error>> {
     let mut environment = minijinja::Environment::new();
     environment.set_undefined_behavior(minijinja::UndefinedBehavior::Strict);
-    let text = environment
-        .render_str(template, context)
-        .map_err(|error| format!("the GEMM template for {name} {dtype} (see shaders/): {error:#}"))?;
-    Ok(text)
+    let text = environment.render_str(template, context);
+    Ok(text.map_err(|error| format!("the template for {name} (see shaders/): {error:#}"))?)
 }
 
 /// The divisions in the template must come out even.
