@@ -42,7 +42,8 @@ pub fn judge(entry: &mut Entry, device: &Device, machine: &Machine) {
 }
 
 fn throttled(entry: &Entry) -> Option<Mark> {
-    let canary = entry.canary?;
+    // How much fits is the same at any clock.
+    let canary = entry.canary.filter(|_| entry.workload.unit() != Unit::Byte)?;
     let (drift, slowdown) = (canary.drift(), canary.slowdown());
     let (slower, than) = match () {
         () if slowdown > SLOWDOWN_MAX => (slowdown, "at the start"),
@@ -152,7 +153,7 @@ mod tests {
         machine::{DeviceKind, DeviceLimits},
         measure::{Clock, Sample, WarmUp},
         record::{Canary, Outcome},
-        workload::{Bandwidth, BandwidthSweep, MemoryOp},
+        workload::{Bandwidth, BandwidthSweep, MemoryOp, TensorLimit},
     };
 
     fn device(name: &str) -> Device {
@@ -222,6 +223,14 @@ mod tests {
         assert_eq!(with(0.0102, Some(0.0098)), [MarkKind::Throttled], "heated up over several entries");
         assert!(with(0.0105, Some(0.0105)).is_empty(), "the clock that the entry before had raised is back");
         assert_eq!(with(0.0115, Some(0.0120)), [MarkKind::Throttled], "far slower than before, though it began idle");
+    }
+
+    #[test]
+    fn a_capacity_is_never_throttled() {
+        let mut limit = entry(&[4e9], StopReason::Single);
+        limit.workload = Workload::TensorLimit(TensorLimit::default());
+        limit.canary = Some(Canary { before_s: 0.01, after_s: 0.02, first_s: Some(0.01) });
+        assert!(marks(limit, "unknown").is_empty());
     }
 
     #[test]

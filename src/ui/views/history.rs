@@ -1,6 +1,6 @@
 //! What was measured before?
 
-use eframe::egui::{Align, Button, Label, Layout, RichText, Sense, Ui};
+use eframe::egui::{Align, Button, Label, Layout, Pos2, Rect, RichText, Sense, Ui, UiBuilder};
 use egui_extras::{Column, TableBuilder, TableRow};
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -126,7 +126,7 @@ fn run_row(line: &mut TableRow<'_, '_>, header: &RunHeader, wide: bool, actions:
     }
 }
 
-/// The reason takes the place of the device, the widest column.
+/// The reason takes the place of the device and of all that follows. It is drawn with the last cell, over the empty ones.
 fn unreadable_row(line: &mut TableRow<'_, '_>, name: &str, reason: &str, rest: usize) {
     line.col(|ui| {
         ui.add(Label::new(RichText::new(name).color(Tokens::of(ui).dim)).truncate());
@@ -134,11 +134,19 @@ fn unreadable_row(line: &mut TableRow<'_, '_>, name: &str, reason: &str, rest: u
     line.col(|ui| {
         ui.label(theme::label("Unreadable").color(Tokens::of(ui).warn));
     });
-    line.col(|ui| {
-        ui.add(Label::new(theme::label(reason).color(Tokens::of(ui).dim)).truncate());
-    });
-    for _ in 0..rest {
-        line.col(|_| {});
+    let mut start = None;
+    for place in 0..=rest {
+        line.col(|ui| {
+            let cell = ui.max_rect();
+            let left = *start.get_or_insert(cell.left());
+            if place == rest {
+                let room = Rect::from_min_max(Pos2::new(left, cell.top()), cell.max);
+                let layout = Layout::left_to_right(Align::Center);
+                let mut wide = ui.new_child(UiBuilder::new().max_rect(room).layout(layout));
+                wide.set_clip_rect(room);
+                wide.add(Label::new(theme::label(reason).color(Tokens::of(&wide).dim)).truncate());
+            }
+        });
     }
 }
 
