@@ -59,7 +59,7 @@ const fn family(workload: &Workload) -> Option<Family> {
     match workload {
         Workload::Gemm(gemm) => Some(Family::Arithmetic(gemm.dtype)),
         Workload::Bandwidth(_) | Workload::BandwidthSweep(_) => Some(Family::Memory),
-        Workload::TensorLimit(_) => None,
+        Workload::TensorLimit(_) | Workload::ModelLoad(_) | Workload::Inference(_) | Workload::Training(_) => None,
     }
 }
 

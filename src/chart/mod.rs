@@ -34,7 +34,7 @@ impl Series {
             Workload::Gemm(gemm) => Some(Self::Gemm(gemm.dtype)),
             Workload::Bandwidth(bandwidth) => Some(Self::Bandwidth(bandwidth.op)),
             Workload::BandwidthSweep(sweep) => Some(Self::Sweep(sweep.op)),
-            Workload::TensorLimit(_) => None,
+            Workload::TensorLimit(_) | Workload::ModelLoad(_) | Workload::Inference(_) | Workload::Training(_) => None,
         }
     }
 

@@ -3,6 +3,7 @@
 //! An engine lists its devices and opens a session on one; a session runs workloads one at a time on the measuring lane.
 //! A session that panics or loses its device is dropped, and the next entry opens a new one.
 
+pub mod candle;
 pub mod wgpu;
 
 use std::{fmt, path::PathBuf, str::FromStr};
@@ -22,16 +23,19 @@ use crate::{
 pub enum EngineId {
     /// Our own compute shaders.
     Wgpu,
+    /// Language models in candle.
+    Candle,
 }
 
 impl EngineId {
     /// Every engine in display order.
-    pub const ALL: [Self; 1] = [Self::Wgpu];
+    pub const ALL: [Self; 2] = [Self::Wgpu, Self::Candle];
 
     /// The name used in run files and on the command line.
     pub const fn id(self) -> &'static str {
         match self {
             Self::Wgpu => "wgpu",
+            Self::Candle => "candle",
         }
     }
 
@@ -39,6 +43,7 @@ impl EngineId {
     pub const fn description(self) -> &'static str {
         match self {
             Self::Wgpu => "Roofline's own WGSL compute shaders through wgpu (Vulkan, Metal)",
+            Self::Candle => "Roofline's own Mistral on Hugging Face's candle (processor, Metal, CUDA)",
         }
     }
 }
@@ -84,5 +89,5 @@ pub trait Session: Send {
 
 /// The engines of this build. `cache` is the folder where tuning results are kept, if there is one.
 pub fn all(cache: Option<PathBuf>) -> Vec<Box<dyn Engine>> {
-    vec![Box::new(wgpu::WgpuEngine::new(cache))]
+    vec![Box::new(wgpu::WgpuEngine::new(cache)), Box::new(candle::CandleEngine)]
 }

@@ -221,7 +221,9 @@ impl Request {
         match kind {
             WorkloadKind::Gemm => typed || !operated,
             WorkloadKind::Bandwidth | WorkloadKind::BandwidthSweep => operated || !typed,
-            WorkloadKind::TensorLimit => !typed && !operated,
+            WorkloadKind::TensorLimit | WorkloadKind::ModelLoad | WorkloadKind::Inference | WorkloadKind::Training => {
+                !typed && !operated
+            }
         }
     }
 
@@ -233,12 +235,12 @@ impl Request {
         };
         let dtype = match workload {
             Workload::Gemm(gemm) => self.dtypes.is_empty() || self.dtypes.contains(&gemm.dtype),
-            Workload::Bandwidth(_) | Workload::BandwidthSweep(_) | Workload::TensorLimit(_) => true,
+            _ => true,
         };
         let op = match workload {
             Workload::Bandwidth(Bandwidth { op, .. }) => self.operations.is_empty() || self.operations.contains(op),
             Workload::BandwidthSweep(sweep) => self.operations.is_empty() || self.operations.contains(&sweep.op),
-            Workload::Gemm(_) | Workload::TensorLimit(_) => true,
+            _ => true,
         };
         kind && dtype && op
     }

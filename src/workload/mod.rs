@@ -2,6 +2,7 @@
 
 mod bandwidth;
 mod gemm;
+mod model;
 pub mod random;
 mod tensor_limit;
 
@@ -13,6 +14,9 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     bandwidth::{Bandwidth, BandwidthSweep, MemoryOp},
     gemm::Gemm,
+    model::{
+        Inference, InferencePhase, Location, ModelLoad, ModelRef, ModelShape, Origin, Precision, Target, Training,
+    },
     tensor_limit::TensorLimit,
 };
 use crate::units::Unit;
@@ -29,6 +33,12 @@ pub enum Workload {
     BandwidthSweep(BandwidthSweep),
     /// The largest buffer and the total that can be held.
     TensorLimit(TensorLimit),
+    /// Loading a language model.
+    ModelLoad(ModelLoad),
+    /// Running a language model.
+    Inference(Inference),
+    /// Training adapters of a language model.
+    Training(Training),
 }
 
 /// The family of a workload, as named on the command line.
@@ -42,11 +52,25 @@ pub enum WorkloadKind {
     BandwidthSweep,
     /// The largest buffer and the total that can be held.
     TensorLimit,
+    /// Loading a language model.
+    ModelLoad,
+    /// Running a language model: prefill and decode.
+    Inference,
+    /// Training LoRA adapters of a language model.
+    Training,
 }
 
 impl WorkloadKind {
     /// Every kind in display order.
-    pub const ALL: [Self; 4] = [Self::Gemm, Self::Bandwidth, Self::BandwidthSweep, Self::TensorLimit];
+    pub const ALL: [Self; 7] = [
+        Self::Gemm,
+        Self::Bandwidth,
+        Self::BandwidthSweep,
+        Self::TensorLimit,
+        Self::ModelLoad,
+        Self::Inference,
+        Self::Training,
+    ];
 
     /// The name used in run files and on the command line.
     pub const fn id(self) -> &'static str {
@@ -55,6 +79,9 @@ impl WorkloadKind {
             Self::Bandwidth => "bandwidth",
             Self::BandwidthSweep => "bandwidth-sweep",
             Self::TensorLimit => "tensor-limit",
+            Self::ModelLoad => "model-load",
+            Self::Inference => "inference",
+            Self::Training => "training",
         }
     }
 
@@ -73,6 +100,11 @@ impl WorkloadKind {
             Self::TensorLimit => {
                 "The largest single buffer that can be allocated and bound, and the total that can be held"
             }
+            Self::ModelLoad => "How fast a language model's weights come onto the device, until they can be used",
+            Self::Inference => {
+                "How fast a language model reads a prompt (prefill) and writes an answer (decode), in tokens per second"
+            }
+            Self::Training => "How fast low-rank adapters (LoRA) of a language model are trained, in tokens per second",
         }
     }
 }
@@ -102,6 +134,9 @@ impl Workload {
             Self::Bandwidth(_) => WorkloadKind::Bandwidth,
             Self::BandwidthSweep(_) => WorkloadKind::BandwidthSweep,
             Self::TensorLimit(_) => WorkloadKind::TensorLimit,
+            Self::ModelLoad(_) => WorkloadKind::ModelLoad,
+            Self::Inference(_) => WorkloadKind::Inference,
+            Self::Training(_) => WorkloadKind::Training,
         }
     }
 
@@ -112,6 +147,9 @@ impl Workload {
             Self::Bandwidth(bandwidth) => format!("Bandwidth {}", bandwidth.op),
             Self::BandwidthSweep(sweep) => format!("Bandwidth {} by size", sweep.op),
             Self::TensorLimit(_) => "Tensor limit".to_owned(),
+            Self::ModelLoad(_) => "Model load".to_owned(),
+            Self::Inference(inference) => inference.title(),
+            Self::Training(training) => training.title(),
         }
     }
 
@@ -122,6 +160,9 @@ impl Workload {
             Self::Bandwidth(bandwidth) => bandwidth.parameters(),
             Self::BandwidthSweep(sweep) => sweep.parameters(),
             Self::TensorLimit(limit) => limit.parameters(),
+            Self::ModelLoad(load) => load.model.label(),
+            Self::Inference(inference) => inference.parameters(),
+            Self::Training(training) => training.parameters(),
         }
     }
 
@@ -129,8 +170,9 @@ impl Workload {
     pub const fn unit(&self) -> Unit {
         match self {
             Self::Gemm(_) => Unit::FlopPerSecond,
-            Self::Bandwidth(_) | Self::BandwidthSweep(_) => Unit::BytePerSecond,
+            Self::Bandwidth(_) | Self::BandwidthSweep(_) | Self::ModelLoad(_) => Unit::BytePerSecond,
             Self::TensorLimit(_) => Unit::Byte,
+            Self::Inference(_) | Self::Training(_) => Unit::TokenPerSecond,
         }
     }
 
@@ -139,7 +181,9 @@ impl Workload {
         match self {
             Self::Gemm(gemm) => Some(gemm.flops()),
             Self::Bandwidth(bandwidth) => Some(bandwidth.flops()),
-            Self::BandwidthSweep(_) | Self::TensorLimit(_) => None,
+            Self::Inference(inference) => Some(inference.flops()),
+            Self::Training(training) => Some(training.flops()),
+            Self::BandwidthSweep(_) | Self::TensorLimit(_) | Self::ModelLoad(_) => None,
         }
     }
 
@@ -148,7 +192,9 @@ impl Workload {
         match self {
             Self::Gemm(gemm) => Some(gemm.bytes()),
             Self::Bandwidth(bandwidth) => Some(bandwidth.moved_bytes()),
-            Self::BandwidthSweep(_) | Self::TensorLimit(_) => None,
+            Self::Inference(inference) => Some(inference.bytes()),
+            Self::ModelLoad(load) => Some(load.model.weight_bytes as f64),
+            Self::BandwidthSweep(_) | Self::TensorLimit(_) | Self::Training(_) => None,
         }
     }
 }

@@ -75,29 +75,40 @@ fn assert_none(rule: &str, places: &[String]) {
 }
 
 /// Each room and the rooms it may use. What isn't listed is forbidden.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("units", &[]),
     ("stats", &[]),
     ("workload", &["units"]),
     ("machine", &[]),
     ("measure", &["stats", "units"]),
-    ("engine", &["machine", "measure", "workload", "units", "stats"]),
+    ("model", &["workload", "units"]),
+    ("engine", &["machine", "measure", "model", "workload", "units", "stats"]),
     ("record", &["engine", "machine", "measure", "workload", "units", "stats"]),
     ("analysis", &["record", "machine", "measure", "workload", "engine", "units", "stats"]),
     ("chart", &["record", "measure", "workload", "units", "stats"]),
-    ("run", &["engine", "machine", "measure", "record", "workload", "analysis", "units", "stats"]),
-    ("cli", &["analysis", "chart", "engine", "machine", "measure", "record", "run", "stats", "units", "workload"]),
-    ("ui", &["analysis", "chart", "engine", "machine", "measure", "record", "run", "stats", "units", "workload"]),
+    ("run", &["engine", "machine", "measure", "model", "record", "workload", "analysis", "units", "stats"]),
+    (
+        "cli",
+        &["analysis", "chart", "engine", "machine", "measure", "model", "record", "run", "stats", "units", "workload"],
+    ),
+    (
+        "ui",
+        &["analysis", "chart", "engine", "machine", "measure", "model", "record", "run", "stats", "units", "workload"],
+    ),
 ];
 
 /// Dependencies that belong to one part of the program.
-const OWNERS: [(&str, &[&str]); 9] = [
+const OWNERS: [(&str, &[&str]); 13] = [
     ("egui", &["src/ui/", "src/main.rs"]),
     ("eframe", &["src/ui/", "src/main.rs"]),
     ("egui_plot", &["src/ui/"]),
     ("egui_extras", &["src/ui/"]),
     ("wgpu", &["src/engine/wgpu/", "src/ui/"]),
     ("tokio", &["src/run/"]),
+    ("candle_core", &["src/model/", "src/engine/candle/"]),
+    ("candle_nn", &["src/model/"]),
+    ("tokenizers", &["src/model/"]),
+    ("ureq", &["src/model/"]),
     ("clap", &["src/cli/", "src/main.rs"]),
     ("comfy_table", &["src/cli/"]),
     ("indicatif", &["src/cli/"]),

@@ -82,6 +82,9 @@ impl Session for WgpuSession {
             Workload::Bandwidth(bandwidth) => bandwidth::run(&self.gpu, *bandwidth, context),
             Workload::BandwidthSweep(sweep) => bandwidth::sweep(&self.gpu, *sweep, context),
             Workload::TensorLimit(limit) => tensor_limit::run(&self.device_id, *limit, context),
+            Workload::ModelLoad(_) | Workload::Inference(_) | Workload::Training(_) => {
+                Err(Stop::Unsupported("wgpu measures kernels; candle runs language models".to_owned()))
+            }
         };
         if outcome != Err(Stop::Cancelled) {
             // Dropped buffers are freed when the device is polled.

@@ -1,0 +1,102 @@
+//! candle: language models on the processor, on Metal and on CUDA.
+//!
+//! `device` lists and opens devices; `load`, `inference` and `training` are the workloads. The model itself is in `model/`.
+//! A session keeps its model from entry to entry, so that the entries of one model load it once.
+
+mod device;
+mod inference;
+mod load;
+mod training;
+
+use super::{Engine, EngineId, Session};
+use crate::{
+    machine::Device,
+    measure::{Context, Report, Stop},
+    model::{Model, ModelError, weights},
+    workload::{ModelRef, Workload},
+};
+
+/// The engine of candle's devices.
+#[derive(Debug, Default)]
+pub struct CandleEngine;
+
+impl Engine for CandleEngine {
+    fn id(&self) -> EngineId {
+        EngineId::Candle
+    }
+
+    fn devices(&self) -> Result<Vec<Device>, String> {
+        Ok(device::list())
+    }
+
+    fn open(&self, device_id: &str) -> Result<Box<dyn Session>, Stop> {
+        Ok(Box::new(CandleSession { device: device::open(device_id)?, loaded: None }))
+    }
+}
+
+/// An open device, and the model of the entry before.
+struct CandleSession {
+    device: candle_core::Device,
+    loaded: Option<Loaded>,
+}
+
+/// A model on the device.
+struct Loaded {
+    of: ModelRef,
+    model: Model,
+}
+
+impl CandleSession {
+    /// The model, loaded now unless it is there.
+    fn model(&mut self, wanted: &ModelRef, context: &mut Context) -> Result<&Model, Stop> {
+        if self.loaded.as_ref().is_none_or(|loaded| loaded.of != *wanted) {
+            self.loaded = None;
+            let mut progress = |_: weights::LoadProgress| context.check().map_err(|_stop| ModelError::Cancelled);
+            let weights = weights::load(wanted, &self.device, &mut progress).map_err(stop)?;
+            let model = Model::new(weights).map_err(stop)?;
+            self.loaded = Some(Loaded { of: wanted.clone(), model });
+        }
+        self.loaded.as_ref().map(|loaded| &loaded.model).ok_or_else(|| Stop::Failed("no model is loaded".to_owned()))
+    }
+}
+
+impl Session for CandleSession {
+    fn run(&mut self, workload: &Workload, context: &mut Context) -> Result<Report, Stop> {
+        let outcome = match workload {
+            Workload::ModelLoad(load) => {
+                self.loaded = None;
+                load::run(&self.device, load, context)
+            }
+            Workload::Inference(inference) => {
+                inference::run(self.model(&inference.model, context)?, inference, context)
+            }
+            Workload::Training(training) => training::run(self.model(&training.model, context)?, training, context),
+            Workload::Gemm(_) | Workload::Bandwidth(_) | Workload::BandwidthSweep(_) | Workload::TensorLimit(_) => {
+                Err(Stop::Unsupported("candle runs language models here; wgpu measures the kernels".to_owned()))
+            }
+        };
+        if outcome.is_err() {
+            // What went wrong may have been memory: the next entry starts without it.
+            self.loaded = None;
+        }
+        outcome
+    }
+
+    fn canary(&mut self) -> Result<Option<f64>, Stop> {
+        device::canary(&self.device).map(Some)
+    }
+}
+
+/// How an entry ends after an error of the model's.
+fn stop(error: ModelError) -> Stop {
+    match error {
+        ModelError::Cancelled => Stop::Cancelled,
+        ModelError::Unsupported(reason) => Stop::Unsupported(reason),
+        other => Stop::Failed(other.to_string()),
+    }
+}
+
+/// The same for an error of candle's.
+fn compute(error: candle_core::Error) -> Stop {
+    stop(error.into())
+}
