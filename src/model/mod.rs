@@ -5,6 +5,8 @@
 //! code of its device.
 
 pub mod config;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod error;
 mod forward;
 pub mod linear;
