@@ -1,7 +1,9 @@
 //! Attention of one position a sequence, as decoding needs it: keys and values are read once, whatever their number of
 //! query heads, and no scores are kept.
 
-use candle_core::{CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, WithDType, backend::BackendStorage as _, bail};
+use candle_core::{
+    CpuStorage, CustomOp3, DType, Error, Layout, Result, Shape, WithDType, backend::BackendStorage as _, bail,
+};
 use half::f16;
 
 use super::{
