@@ -1,11 +1,13 @@
 //! The forward pass: against other implementations, and against itself taken another way.
 
+use std::path::Path;
+
 use candle_core::{DType, Device, Tensor, quantized::GgmlDType};
 use candle_nn::VarBuilder;
 use candle_transformers::models::mistral;
 use roofline::{
     model::{Model, ModelConfig, ModelError},
-    workload::random,
+    workload::{ModelShape, random},
 };
 
 use super::tiny::{self, Kind, Named};
@@ -132,7 +134,7 @@ fn a_prompt_in_pieces_equals_one_at_once() {
 #[test]
 fn a_window_hides_what_lies_outside_and_nothing_else() {
     let config = tiny::config(4, 2, Some(6));
-    let narrow = ModelConfig { shape: roofline::workload::ModelShape { layers: 1, ..config.shape }, ..config };
+    let narrow = ModelConfig { shape: ModelShape { layers: 1, ..config.shape }, ..config };
     let model = model(&narrow, F32, &Device::Cpu);
     let ids = ids(&narrow, 1, 20, &Device::Cpu);
     let before = logits(&model, &ids);
@@ -310,4 +312,22 @@ fn a_long_pass_can_be_cancelled_between_its_products() {
     let error = model.next(&ids, &mut cache, &mut check).unwrap_err();
     assert!(matches!(error, ModelError::Cancelled), "{error:?}");
     assert!(cache.is_empty());
+}
+
+/// The fixtures of `scripts/fixtures/hf_mistral.py`.
+#[test]
+fn logits_equal_those_of_hugging_face_transformers() {
+    let base = tiny::config(4, 2, None);
+    for (name, theta, window) in [("window", 1e4, Some(6)), ("theta", 1e6, None)] {
+        let shape = ModelShape { vocabulary: 64, hidden: 32, intermediate: 48, layers: 2, ..base.shape };
+        let config = ModelConfig { shape, rope_theta: theta, window, max_positions: 128, ..base.clone() };
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/hf-mistral").join(name);
+        let read = |file: &str| candle_core::safetensors::load(folder.join(file), &Device::Cpu).unwrap();
+        let weights = tiny::weights(&config, &read("model.safetensors"), F32, &Device::Cpu);
+        let expected = read("expected.safetensors");
+        let ids = expected["ids"].to_dtype(DType::U32).unwrap();
+        let ours = logits(&Model::new(weights).unwrap(), &ids);
+        let difference = largest_difference(&ours, &rows(&expected["logits"].flatten_to(1).unwrap()));
+        assert!(difference < 1e-4, "{name}: {difference}");
+    }
 }
