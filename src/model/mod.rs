@@ -9,6 +9,7 @@ mod error;
 mod forward;
 pub mod linear;
 pub mod ops;
+pub mod source;
 pub mod weights;
 
 pub use self::{
@@ -16,5 +17,6 @@ pub use self::{
     error::ModelError,
     forward::{Cache, Check, Model},
     linear::Linear,
+    source::resolve,
     weights::{LayerWeights, Weights},
 };
