@@ -10,6 +10,7 @@ mod error;
 mod forward;
 pub mod linear;
 pub mod ops;
+pub mod source;
 pub mod weights;
 
 pub use self::{
@@ -18,5 +19,6 @@ pub use self::{
     error::ModelError,
     forward::{Check, Model},
     linear::Linear,
+    source::resolve,
     weights::{LayerWeights, Weights},
 };
