@@ -11,6 +11,7 @@
 mod bundle;
 mod cli;
 mod fake;
+mod inference;
 mod kernels;
 mod machine;
 mod model;
