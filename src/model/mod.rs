@@ -4,6 +4,7 @@
 //! [`Model`] runs them forward over a [`Cache`]; `lora` trains adapters. `ops` are the steps of a block, each with the best
 //! code of its device.
 
+mod cache;
 pub mod config;
 #[cfg(feature = "cuda")]
 pub mod cuda;
@@ -11,12 +12,15 @@ mod error;
 mod forward;
 pub mod linear;
 pub mod ops;
+pub mod source;
 pub mod weights;
 
 pub use self::{
+    cache::{Cache, LayerCache},
     config::ModelConfig,
     error::ModelError,
-    forward::{Cache, Check, Model},
+    forward::{Check, Model},
     linear::Linear,
+    source::resolve,
     weights::{LayerWeights, Weights},
 };

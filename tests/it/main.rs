@@ -11,12 +11,15 @@
 mod bundle;
 mod cli;
 mod fake;
+mod inference;
 mod kernels;
 mod machine;
+mod model;
 mod runner;
 mod sample;
 mod scenes;
 mod schema;
 mod store;
 mod tidy;
+mod tiny;
 mod ui;
