@@ -8,7 +8,9 @@ pub mod config;
 mod error;
 mod forward;
 pub mod linear;
+pub mod lora;
 pub mod ops;
+pub mod train;
 pub mod weights;
 
 pub use self::{

@@ -19,4 +19,5 @@ mod scenes;
 mod schema;
 mod store;
 mod tidy;
+mod training;
 mod ui;

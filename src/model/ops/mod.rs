@@ -2,6 +2,9 @@
 //!
 //! None records a gradient: training calls the `_backward` functions itself (see `lora`).
 
+pub mod attention_backward;
+pub mod backward;
+
 use candle_core::{Result, Tensor};
 
 /// y = x ÷ rms(x) · w over the last dimension, the square sum in f32. x: m × hidden; w: hidden.
