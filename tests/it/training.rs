@@ -1,7 +1,10 @@
 //! LoRA training: the backward pass by hand against candle's automatic differentiation and finite differences, and what a
 //! step promises.
 
-use candle_core::{D, DType, Device, Result, Tensor, Var};
+use candle_core::{
+    D, DType, Device, Result, Tensor, Var,
+    quantized::{GgmlDType, QTensor},
+};
 use roofline::{
     model::{
         LayerWeights, Linear, Model, ModelConfig, ModelError, Weights,
@@ -230,4 +233,274 @@ fn every_gradient_equals_automatic_differentiation() {
             }
         }
     }
+}
+
+#[test]
+fn gradients_equal_finite_differences() {
+    const STEP: f32 = 1e-2;
+    let config = config(None);
+    let model = model(&config, DType::F32);
+    let ids = ids(&[tokens(&config, 5, 9)]);
+    let mut trainer = trainer(&model, lora(&config, &Target::ALL), |_| {});
+    let (_, gradient) = gradient(&mut trainer, &ids);
+    let start = trainer.lora().parameters().to_vec1::<f32>().unwrap();
+    for target in Target::ALL {
+        for (from, len) in trainer.lora().ranges(target).unwrap() {
+            // The largest of its gradient stands out of the rounding of the loss best.
+            let at = (from..from + len).max_by(|a, b| gradient[*a].abs().total_cmp(&gradient[*b].abs())).unwrap();
+            let mut loss_at = |change: f32| {
+                let mut moved = start.clone();
+                moved[at] += change;
+                let moved = Tensor::from_vec(moved, start.len(), &Device::Cpu).unwrap();
+                trainer.lora_mut().set_parameters(moved).unwrap();
+                trainer.loss(&ids, &mut go).unwrap()
+            };
+            // Fourth order, so that a step far above the rounding still has no curvature in it.
+            let near = loss_at(STEP) - loss_at(-STEP);
+            let far = loss_at(2.0 * STEP) - loss_at(-2.0 * STEP);
+            let slope = (8.0 * near - far) / (12.0 * f64::from(STEP));
+            let ours = f64::from(gradient[at]);
+            assert!((ours - slope).abs() <= 1e-2 * slope.abs() + 1e-5, "{target:?} {ours} {slope}");
+        }
+    }
+}
+
+#[test]
+fn any_subset_of_targets_has_the_gradients_it_has_among_all() {
+    let config = config(None);
+    let model = model(&config, DType::F32);
+    let ids = ids(&[tokens(&config, 5, 9)]);
+    for targets in [&[Target::Q, Target::V][..], &[Target::K], &[Target::Up, Target::O], &[Target::Down, Target::Gate]]
+    {
+        let lora = lora(&config, targets);
+        let (_, expected) = oracle(&model.weights, &lora, &tokens(&config, 5, 9));
+        let (_, ours) = gradient(&mut trainer(&model, lora, |_| {}), &ids);
+        assert!(apart(&ours, &expected) < 1e-4, "{targets:?}");
+    }
+}
+
+#[test]
+fn checkpointing_changes_no_gradient() {
+    let config = config(None);
+    let model = model(&config, DType::F32);
+    let ids = ids(&[tokens(&config, 5, 9)]);
+    let kept = gradient(&mut trainer(&model, lora(&config, &Target::ALL), |_| {}), &ids);
+    let again = gradient(&mut trainer(&model, lora(&config, &Target::ALL), |s| s.checkpointing = true), &ids);
+    assert_eq!(kept, again);
+}
+
+#[test]
+fn a_batch_is_the_mean_of_its_sequences() {
+    let config = config(Some(4));
+    let model = model(&config, DType::F32);
+    let sequences = [tokens(&config, 5, 9), tokens(&config, 6, 9)];
+    let mut trainer = trainer(&model, lora(&config, &Target::ALL), |_| {});
+    let (loss, both) = gradient(&mut trainer, &ids(&sequences));
+    let (first_loss, first) = gradient(&mut trainer, &ids(&sequences[..1]));
+    let (second_loss, second) = gradient(&mut trainer, &ids(&sequences[1..]));
+    assert!((loss - f64::midpoint(first_loss, second_loss)).abs() < 1e-5);
+    let mean: Vec<f32> = first.iter().zip(&second).map(|(a, b)| f32::midpoint(*a, *b)).collect();
+    assert!(apart(&both, &mean) < 1e-5);
+}
+
+#[test]
+fn long_batches_go_through_the_head_in_parts() {
+    let config = config(None);
+    let model = model(&config, DType::F32);
+    let sequences: Vec<_> = (0..20).map(|seed| tokens(&config, seed, 40)).collect();
+    let mut trainer = trainer(&model, lora(&config, &[Target::Q, Target::V]), |_| {});
+    let (loss, whole) = gradient(&mut trainer, &ids(&sequences));
+    let parts: Vec<_> = sequences.chunks(5).map(|some| gradient(&mut trainer, &ids(some))).collect();
+    let mean = |at: usize| parts.iter().map(|(_, part)| part[at]).sum::<f32>() / 4.0;
+    assert!((loss - parts.iter().map(|(loss, _)| loss).sum::<f64>() / 4.0).abs() < 1e-5);
+    assert!(apart(&whole, &(0..whole.len()).map(mean).collect::<Vec<_>>()) < 1e-4);
+}
+
+#[test]
+fn a_step_is_adamw_on_gradients_clipped_to_the_norm() {
+    let config = config(None);
+    let model = model(&config, DType::F32);
+    for clip in [None, Some(0.05), Some(1e3)] {
+        let mut trainer = trainer(&model, lora(&config, &Target::ALL), |s| (s.clip, s.learning_rate) = (clip, 1e-2));
+        let mut expected: Vec<f64> =
+            trainer.lora().parameters().to_vec1::<f32>().unwrap().iter().map(|v| f64::from(*v)).collect();
+        let mut moments = vec![(0.0_f64, 0.0_f64); expected.len()];
+        for step in 1..=3 {
+            let ids = ids(&[tokens(&config, step, 9)]);
+            let (_, gradient) = gradient(&mut trainer, &ids);
+            let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
+            let factor = clip.map_or(1.0, |clip: f64| (clip / norm).min(1.0));
+            let unbias = |beta: f64| 1.0 / (1.0 - beta.powi(step as i32));
+            for ((value, (first, second)), g) in expected.iter_mut().zip(&mut moments).zip(&gradient) {
+                let g = f64::from(*g) * factor;
+                *first = 0.9 * *first + 0.1 * g;
+                *second = 0.999 * *second + 0.001 * g * g;
+                let change = *first * unbias(0.9) / ((*second * unbias(0.999)).sqrt() + 1e-8);
+                *value = *value * (1.0 - 1e-2 * 0.01) - 1e-2 * change;
+            }
+            let result = trainer.step(&ids, &mut go).unwrap();
+            assert!((result.grad_norm / norm - 1.0).abs() < 1e-4, "the norm told is that before clipping");
+        }
+        let ours = trainer.lora().parameters().to_vec1::<f32>().unwrap();
+        let expected: Vec<f32> = expected.iter().map(|v| *v as f32).collect();
+        assert!(apart(&ours, &expected) < 1e-4, "{clip:?} {}", apart(&ours, &expected));
+    }
+}
+
+#[test]
+fn f16_with_its_scale_has_the_gradients_of_f32() {
+    let config = config(None);
+    let half = model(&config, DType::F16);
+    // The same weights, rounded to f16, in f32.
+    let mut widened = half.weights.clone();
+    widen(&mut widened);
+    let full = Model::new(widened).unwrap();
+    let ids = ids(&[tokens(&config, 5, 9)]);
+    let (loss, expected) = gradient(&mut trainer(&full, lora(&config, &Target::ALL), |_| {}), &ids);
+    let mut trainer = trainer(&half, lora(&config, &Target::ALL), |_| {});
+    assert_eq!(trainer.loss_scale(), 32768.0);
+    let (half_loss, ours) = gradient(&mut trainer, &ids);
+    assert!((half_loss / loss - 1.0).abs() < 5e-3, "{half_loss} {loss}");
+    assert!(apart(&ours, &expected) < 1e-2, "{}", apart(&ours, &expected));
+    assert!(trainer.lora().parameters().dtype() == DType::F32);
+}
+
+fn widen(weights: &mut Weights) {
+    let f32_of = |tensor: &Tensor| tensor.to_dtype(DType::F32).unwrap();
+    let linear = |linear: &Linear| Linear::Dense(f32_of(&matrix(linear)));
+    weights.embedding = linear(&weights.embedding);
+    weights.head = linear(&weights.head);
+    weights.norm = f32_of(&weights.norm);
+    for layer in &mut weights.layers {
+        layer.attention_norm = f32_of(&layer.attention_norm);
+        layer.mlp_norm = f32_of(&layer.mlp_norm);
+        layer.o = linear(&layer.o);
+        layer.down = linear(&layer.down);
+        for stacked in [&mut layer.qkv, &mut layer.gate_up] {
+            let parts: Vec<_> = stacked.parts.iter().map(|part| matrix(&linear(part))).collect();
+            *stacked = Stacked::one(Linear::Dense(Tensor::cat(&parts, 0).unwrap()));
+        }
+    }
+    weights.dtype = DType::F32;
+}
+
+#[test]
+fn a_norm_that_is_not_finite_skips_the_step_and_halves_the_scale() {
+    let config = config(None);
+    let mut broken = model(&config, DType::F16);
+    // So large that scaled gradients overflow f16 while the loss does not.
+    let large = matrix(&broken.weights.head).affine(3000.0, 0.0).unwrap();
+    broken.weights.norm = broken.weights.norm.affine(1.0 / 3000.0, 0.0).unwrap();
+    broken.weights.head = Linear::Dense(large);
+    let ids = ids(&[tokens(&config, 5, 9)]);
+    let mut trainer = trainer(&broken, lora(&config, &Target::ALL), |_| {});
+    let before = trainer.lora().parameters().to_vec1::<f32>().unwrap();
+    let result = trainer.step(&ids, &mut go).unwrap();
+    assert!(result.skipped && result.loss.is_finite(), "{result:?}");
+    assert_eq!(trainer.loss_scale(), 16384.0);
+    assert_eq!(trainer.lora().parameters().to_vec1::<f32>().unwrap(), before);
+    let recovered = (0..20).any(|_| !trainer.step(&ids, &mut go).unwrap().skipped);
+    assert!(recovered, "the scale falls until the step can be done");
+}
+
+#[test]
+fn frozen_weights_stay_and_the_loss_falls() {
+    let config = config(None);
+    let model = model(&config, DType::F32);
+    let tables = |weights: &Weights| -> Vec<Vec<f32>> {
+        let layers = weights.layers.iter().flat_map(|layer| {
+            let parts = layer.qkv.parts.iter().chain(&layer.gate_up.parts).chain([&layer.o, &layer.down]);
+            parts.map(matrix).chain([layer.attention_norm.clone(), layer.mlp_norm.clone()]).collect::<Vec<_>>()
+        });
+        let rest = [matrix(&weights.embedding), matrix(&weights.head), weights.norm.clone()];
+        layers.chain(rest).map(|tensor| tensor.flatten_all().unwrap().to_vec1().unwrap()).collect()
+    };
+    let before = tables(&model.weights);
+    let ids = ids(&[tokens(&config, 5, 9), tokens(&config, 8, 9)]);
+    let lora = Lora::new(&config, LoraSettings::new(4, &[Target::Q, Target::V]), &Device::Cpu).unwrap();
+    let mut trainer = trainer(&model, lora, |s| s.learning_rate = 1e-2);
+    let losses: Vec<f64> = (0..60).map(|_| trainer.step(&ids, &mut go).unwrap().loss).collect();
+    assert!(losses[59] < 0.8 * losses[0], "{} to {}", losses[0], losses[59]);
+    assert_eq!(tables(&model.weights), before);
+}
+
+#[test]
+fn a_window_ends_the_influence_of_what_lies_before() {
+    // Two layers of a window of 3 reach back 4 positions: the last prediction can't know what the second token was.
+    let change = |window| {
+        let config = config(window);
+        let model = model(&config, DType::F32);
+        let mut sequence = tokens(&config, 5, 12);
+        let before = loss_of_last(&model, &sequence);
+        sequence[1] = (sequence[1] + 1) % config.shape.vocabulary;
+        (loss_of_last(&model, &sequence) - before).abs()
+    };
+    assert!(change(Some(3)) < 1e-5);
+    assert!(change(None) > 1e-3);
+}
+
+/// The loss of the last target alone: the sum of all less that without the end.
+fn loss_of_last(model: &Model, sequence: &[u32]) -> f64 {
+    let mut trainer = trainer(model, lora(&model.weights.config, &Target::ALL), |_| {});
+    let mut total = |len: usize| trainer.loss(&ids(&[sequence[..len].to_vec()]), &mut go).unwrap() * (len - 1) as f64;
+    total(sequence.len()) - total(sequence.len() - 1)
+}
+
+/// A model whose matrices are quantised, two parts of different types where products are stacked.
+fn quantized_model(config: &ModelConfig) -> Model {
+    let mut weights = model(config, DType::F32).weights;
+    let quantize = |weight: &Tensor, dtype| Linear::quantized(QTensor::quantize(weight, dtype).unwrap()).unwrap();
+    let whole = |linear: &Linear, dtype| quantize(&matrix(linear), dtype);
+    let queries_and_keys = (config.heads() + config.kv_heads()) * config.head_dim();
+    for layer in &mut weights.layers {
+        let qkv = matrix(&layer.qkv.parts[0]);
+        let values = qkv.dim(0).unwrap() - queries_and_keys;
+        // Quantising reads the whole storage, whatever the view.
+        let part = |start, len| qkv.narrow(0, start, len).unwrap().force_contiguous().unwrap();
+        layer.qkv.parts = vec![
+            quantize(&part(0, queries_and_keys), GgmlDType::Q4_0),
+            quantize(&part(queries_and_keys, values), GgmlDType::Q8_0),
+        ];
+        layer.gate_up = Stacked::one(whole(&layer.gate_up.parts[0], GgmlDType::Q4_0));
+        layer.o = whole(&layer.o, GgmlDType::Q8_0);
+        layer.down = whole(&layer.down, GgmlDType::Q8_0);
+    }
+    weights.embedding = whole(&weights.embedding, GgmlDType::Q8_0);
+    weights.head = whole(&weights.head, GgmlDType::Q8_0);
+    Model::new(weights).unwrap()
+}
+
+#[test]
+fn quantised_weights_train_as_the_same_weights_dequantised() {
+    let mut config = config(None);
+    // Blocks are of 32.
+    (config.shape.hidden, config.shape.intermediate, config.shape.head_dim) = (32, 64, 8);
+    let quantized = quantized_model(&config);
+    let mut dense = quantized.weights.clone();
+    widen(&mut dense);
+    let tokens = tokens(&config, 5, 9);
+    let (loss, expected) = oracle(&dense, &lora(&config, &Target::ALL), &tokens);
+    let (ours_loss, ours) = gradient(&mut trainer(&quantized, lora(&config, &Target::ALL), |_| {}), &ids(&[tokens]));
+    // The products of the forward pass also round activations to 8 bits.
+    assert!((ours_loss / loss - 1.0).abs() < 1e-2, "{ours_loss} {loss}");
+    assert!(apart(&ours, &expected) < 3e-2, "{}", apart(&ours, &expected));
+}
+
+#[test]
+fn what_can_not_be_trained_is_said() {
+    let config = config(None);
+    let model = model(&config, DType::F32);
+    let none = Lora::new(&config, LoraSettings::new(0, &[Target::Q]), &Device::Cpu).unwrap_err();
+    assert!(none.to_string().contains("rank"));
+    let mut trainer = trainer(&model, lora(&config, &[Target::Q]), |_| {});
+    assert!(trainer.step(&ids(&[vec![1]]), &mut go).unwrap_err().to_string().contains("longer"));
+    assert!(ids_tensor(&[vec![1, 2], vec![1]], &Device::Cpu).is_err());
+    let mut calls = 0;
+    let mut cancel = || {
+        calls += 1;
+        if calls > 3 { Err(ModelError::Cancelled) } else { Ok(()) }
+    };
+    let stopped = trainer.step(&ids(&[vec![1, 2, 3]]), &mut cancel);
+    assert!(matches!(stopped, Err(ModelError::Cancelled)));
+    assert_eq!(calls, 4, "between blocks, not at the end");
 }
