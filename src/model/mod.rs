@@ -10,6 +10,7 @@ mod forward;
 pub mod linear;
 pub mod lora;
 pub mod ops;
+pub mod source;
 pub mod train;
 pub mod weights;
 
@@ -18,5 +19,6 @@ pub use self::{
     error::ModelError,
     forward::{Cache, Check, Model},
     linear::Linear,
+    source::resolve,
     weights::{LayerWeights, Weights},
 };
