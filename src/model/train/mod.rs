@@ -5,6 +5,7 @@
 
 mod block;
 mod optimizer;
+pub mod text;
 
 use candle_core::{DType, Device, Tensor};
 
