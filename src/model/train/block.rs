@@ -9,57 +9,40 @@ use crate::model::{
     LayerWeights, ModelConfig,
     lora::{Adapters, Gradients, Site, Through},
     ops::{
-        attention_backward::{attention, attention_backward, causal_mask},
-        backward::{rms_norm_backward, rope_backward, swiglu, swiglu_backward},
-        rms_norm,
+        self, Rope,
+        attention_backward::{Causal, attention, attention_backward},
+        backward::{rms_norm_backward, rope_backward, swiglu_backward},
     },
 };
 
-/// What all blocks share in a pass over `batch` sequences of `t` positions: rotary tables and the causal mask.
+/// What all blocks share in a pass over `batch` sequences of `t` positions.
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) batch: usize,
     pub(super) t: usize,
     config: ModelConfig,
-    keys: Rotary,
-    /// With 1 ÷ √`head_dim`, the scale of the scores, in both tables.
-    queries: Rotary,
-    mask: Tensor,
-}
-
-/// t × `head_dim`/2 each, in the activations' type.
-#[derive(Debug)]
-struct Rotary {
+    /// Angles that turn gradients back: t × `head_dim`/2 in the activations' type.
     cos: Tensor,
-    sin: Tensor,
     minus_sin: Tensor,
-}
-
-impl Rotary {
-    fn new(config: &ModelConfig, t: usize, scale: f64, dtype: DType, device: &Device) -> Result<Self> {
-        let half = config.head_dim() / 2;
-        let angle = |at: usize| {
-            let (position, pair) = (at / half, at % half);
-            position as f64 * config.rope_theta.powf(-(pair as f64) / half as f64)
-        };
-        let table = |value: &dyn Fn(f64) -> f64| {
-            let values: Vec<f32> = (0..t * half).map(|at| (scale * value(angle(at))) as f32).collect();
-            Tensor::from_vec(values, (t, half), device)?.to_dtype(dtype)
-        };
-        Ok(Self { cos: table(&f64::cos)?, sin: table(&f64::sin)?, minus_sin: table(&|angle| -angle.sin())? })
-    }
+    causal: Causal,
 }
 
 impl Layout {
-    pub(super) fn new(config: &ModelConfig, (batch, t): (usize, usize), dtype: DType, device: &Device) -> Result<Self> {
-        let scale = 1.0 / (config.head_dim() as f64).sqrt();
+    pub(super) fn new(
+        config: &ModelConfig,
+        rope: &Rope,
+        (batch, t): (usize, usize),
+        dtype: DType,
+        device: &Device,
+    ) -> Result<Self> {
+        let (cos, sin) = rope.angles(0, t)?;
         Ok(Self {
             batch,
             t,
             config: config.clone(),
-            keys: Rotary::new(config, t, 1.0, dtype, device)?,
-            queries: Rotary::new(config, t, scale, dtype, device)?,
-            mask: causal_mask(t, config.window, device)?,
+            cos: cos.to_dtype(dtype)?.contiguous()?,
+            minus_sin: sin.neg()?.to_dtype(dtype)?.contiguous()?,
+            causal: Causal::new(t, config.window, device)?,
         })
     }
 
@@ -75,22 +58,10 @@ impl Layout {
         heads.transpose(1, 2)?.reshape((self.batch * self.t, ()))
     }
 
-    /// q, k and v of the stacked product, positions turned in, q scaled.
-    fn split(&self, qkv: &Tensor) -> Result<[Tensor; 3]> {
-        let config = &self.config;
-        let (heads, kv_heads, head_dim) = (config.heads(), config.kv_heads(), config.head_dim());
-        let q = self.heads(qkv, 0, heads)?;
-        let k = self.heads(qkv, heads * head_dim, kv_heads)?;
-        let v = self.heads(qkv, (heads + kv_heads) * head_dim, kv_heads)?;
-        let q = candle_nn::rotary_emb::rope(&q, &self.queries.cos, &self.queries.sin)?;
-        let k = candle_nn::rotary_emb::rope(&k, &self.keys.cos, &self.keys.sin)?;
-        Ok([q, k, v])
-    }
-
     /// The gradient of the stacked product from those of q, k and v.
     fn merge(&self, dq: &Tensor, dk: &Tensor, dv: &Tensor) -> Result<Tensor> {
-        let dq = rope_backward(dq, &self.queries.cos, &self.queries.minus_sin)?;
-        let dk = rope_backward(dk, &self.keys.cos, &self.keys.minus_sin)?;
+        let dq = rope_backward(dq, &self.cos, &self.minus_sin)?;
+        let dk = rope_backward(dk, &self.cos, &self.minus_sin)?;
         Tensor::cat(&[self.rows(&dq)?, self.rows(&dk)?, self.rows(dv)?], 1)
     }
 }
@@ -101,6 +72,7 @@ pub(super) struct Block<'a> {
     pub(super) weights: &'a LayerWeights,
     pub(super) adapters: &'a Adapters,
     pub(super) layout: &'a Layout,
+    pub(super) rope: &'a Rope,
 }
 
 /// What the backward pass of a block reads. Norms and the gated product are computed again from it; so are the attention's
@@ -109,7 +81,7 @@ pub(super) struct Block<'a> {
 pub(super) struct Tape {
     /// The block's input: m × hidden.
     x: Tensor,
-    /// With positions turned in, q scaled.
+    /// With positions turned in.
     qkv: [Tensor; 3],
     /// What attention gives: m × query width.
     attended: Tensor,
@@ -129,20 +101,20 @@ impl Block<'_> {
     /// x (m × hidden) to the block's output and what its backward pass wants.
     pub(super) fn forward(&self, x: Tensor) -> Result<(Tensor, Tape)> {
         let (weights, adapters, layer) = (self.weights, self.adapters, self.index);
-        let normed = rms_norm(&x, &weights.attention_norm, self.eps())?;
-        let qkv = weights.qkv.forward(&normed)?;
+        let normed = ops::rms_norm(&x, &weights.attention_norm, self.eps())?;
+        let qkv = ops::project(&weights.qkv, &normed)?;
         let (qkv, inner_qkv) = adapters.forward(Site::Qkv, layer, &normed, qkv)?;
         drop(normed);
-        let [q, k, v] = self.layout.split(&qkv)?;
+        let (q, k, v) = ops::rope_and_split(&qkv, self.layout.batch, &self.layout.config, self.rope, 0)?;
         drop(qkv);
-        let attended = self.layout.rows(&attention(&q, &k, &v, &self.layout.mask)?)?;
+        let attended = self.layout.rows(&attention(&q, &k, &v, &self.layout.causal)?)?;
         let (o, inner_o) = adapters.forward(Site::O, layer, &attended, weights.o.forward(&attended)?)?;
         let middle = (&x + o)?;
-        let normed = rms_norm(&middle, &weights.mlp_norm, self.eps())?;
-        let gate_up = weights.gate_up.forward(&normed)?;
+        let normed = ops::rms_norm(&middle, &weights.mlp_norm, self.eps())?;
+        let gate_up = ops::project(&weights.gate_up, &normed)?;
         let (gate_up, inner_gate_up) = adapters.forward(Site::GateUp, layer, &normed, gate_up)?;
         drop(normed);
-        let gated = swiglu(&gate_up)?;
+        let gated = ops::swiglu(&gate_up)?;
         let (down, inner_down) = adapters.forward(Site::Down, layer, &gated, weights.down.forward(&gated)?)?;
         let y = (&middle + down)?;
         let inner = [inner_qkv, inner_o, inner_gate_up, inner_down];
@@ -160,11 +132,11 @@ impl Block<'_> {
         let Some(d_attended) = d_attended else { return Ok(None) };
         let [q, k, v] = &tape.qkv;
         let d_attended = self.layout.heads(&d_attended, 0, self.layout.config.heads())?;
-        let (dq, dk, dv) = attention_backward(q, k, v, &self.layout.mask, &d_attended)?;
+        let (dq, dk, dv) = attention_backward(q, k, v, &self.layout.causal, &d_attended)?;
         let d_qkv = self.layout.merge(&dq, &dk, &dv)?;
         let d_normed = if self.index == 0 { None } else { Some(weights.qkv.backward(&d_qkv)?) };
         let d_normed = if self.adapters.has(Site::Qkv) {
-            let normed = rms_norm(&tape.x, &weights.attention_norm, self.eps())?;
+            let normed = ops::rms_norm(&tape.x, &weights.attention_norm, self.eps())?;
             self.collect(Site::Qkv, through(&normed, inner_qkv, &d_qkv), d_normed, collected)?
         } else {
             d_normed
@@ -180,14 +152,14 @@ impl Block<'_> {
         let [.., inner_gate_up, inner_down] = &tape.inner;
         let mut d_gated = Some(weights.down.backward(dy)?);
         if self.adapters.has(Site::Down) {
-            let gated = swiglu(&tape.gate_up)?;
+            let gated = ops::swiglu(&tape.gate_up)?;
             d_gated = self.collect(Site::Down, through(&gated, inner_down, dy), d_gated, collected)?;
         }
         let Some(d_gated) = d_gated else { return Ok(dy.clone()) };
         let d_gate_up = swiglu_backward(&tape.gate_up, &d_gated)?;
         let mut d_normed = Some(weights.gate_up.backward(&d_gate_up)?);
         if self.adapters.has(Site::GateUp) {
-            let normed = rms_norm(&tape.middle, &weights.mlp_norm, self.eps())?;
+            let normed = ops::rms_norm(&tape.middle, &weights.mlp_norm, self.eps())?;
             d_normed = self.collect(Site::GateUp, through(&normed, inner_gate_up, &d_gate_up), d_normed, collected)?;
         }
         let Some(d_normed) = d_normed else { return Ok(dy.clone()) };

@@ -14,9 +14,9 @@ use self::{
     optimizer::{AdamW, LossScale},
 };
 use super::{
-    Check, Linear, Model, ModelError,
+    Check, Model, ModelError,
     lora::{Adapters, Gradients, Lora},
-    ops::{backward, rms_norm},
+    ops::{self, backward},
 };
 
 /// How a model is trained.
@@ -174,9 +174,14 @@ impl<'a> Trainer<'a> {
             ));
         }
         let weights = &self.model.weights;
-        let device = weights.device();
+        let (device, most) = (weights.device(), self.model.rope.positions());
+        if t > most {
+            return Err(ModelError::Asked(format!(
+                "sequences of {t} tokens are longer than the {most} that this model was made for; choose shorter ones"
+            )));
+        }
         if self.layout.as_ref().is_none_or(|layout| (layout.batch, layout.t) != (batch, t)) {
-            self.layout = Some(Layout::new(&weights.config, (batch, t), weights.dtype, device)?);
+            self.layout = Some(Layout::new(&weights.config, &self.model.rope, (batch, t), weights.dtype, device)?);
         }
         let next = Tensor::cat(&[ids.narrow(1, 1, t - 1)?, ids.narrow(1, 0, 1)?], 1)?;
         // The last position of a sequence has no target: its row counts for nothing.
@@ -190,17 +195,13 @@ impl<'a> Trainer<'a> {
         let missing = || ModelError::Compute(format!("block {index} is missing"));
         let layout = self.layout.as_ref().ok_or_else(missing)?;
         let weights = self.model.weights.layers.get(index).ok_or_else(missing)?;
-        Ok(Block { index, weights, adapters, layout })
+        Ok(Block { index, weights, adapters, layout, rope: &self.model.rope })
     }
 
     /// Rows of the embedding: m × hidden in the activations' type.
     fn embed(&self, batch: &Batch) -> Result<Tensor, ModelError> {
         let weights = &self.model.weights;
-        let rows = match &weights.embedding {
-            Linear::Dense(table) => table.index_select(&batch.ids, 0)?,
-            Linear::Quantized { weight, .. } => weight.embedding(&batch.ids)?,
-        };
-        Ok(rows.to_dtype(weights.dtype)?)
+        Ok(ops::embed(&weights.embedding, &batch.ids, weights.dtype)?)
     }
 
     /// The loss, and `scale` times its gradient at the output of the last block: m × hidden. Logits are made and used some
@@ -220,11 +221,10 @@ impl<'a> Trainer<'a> {
             check()?;
             let len = LOGIT_ROWS.min(rows - start);
             let x = x.narrow(0, start, len)?;
-            let logits = weights.head.forward(&rms_norm(&x, &weights.norm, eps)?)?;
+            let logits = weights.head.forward(&ops::rms_norm(&x, &weights.norm, eps)?)?;
             let (targets, row_weights) =
                 (batch.targets.narrow(0, start, len)?, batch.row_weights.narrow(0, start, len)?);
-            let (part, d_logits) = backward::cross_entropy(&logits, &targets, &row_weights, scale)?;
-            drop(logits);
+            let (part, d_logits) = backward::cross_entropy(logits, &targets, &row_weights, scale)?;
             loss = (loss + part)?;
             let d_normed = weights.head.backward(&d_logits)?;
             parts.push(backward::rms_norm_backward(&x, &weights.norm, &d_normed, eps)?);

@@ -36,7 +36,9 @@ impl TextSet {
     /// Cuts token ids into as many whole sequences of `length` as there are; a text that is shorter than one is repeated.
     pub fn new(ids: &[u32], length: usize) -> Result<Self, ModelError> {
         if ids.is_empty() || length == 0 {
-            return Err(ModelError::Asked("there is no text to learn; choose a sequence of at least 2 tokens".to_owned()));
+            return Err(ModelError::Asked(
+                "there is no text to learn; choose a sequence of at least 2 tokens".to_owned(),
+            ));
         }
         let count = (ids.len() / length).max(1);
         let one = |index: usize| ids.iter().copied().cycle().skip(index * length).take(length).collect();
