@@ -11,8 +11,10 @@ pub mod cuda;
 mod error;
 mod forward;
 pub mod linear;
+pub mod lora;
 pub mod ops;
 pub mod source;
+pub mod train;
 pub mod weights;
 
 pub use self::{

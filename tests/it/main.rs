@@ -22,4 +22,5 @@ mod schema;
 mod store;
 mod tidy;
 mod tiny;
+mod training;
 mod ui;
