@@ -20,3 +20,4 @@ mod schema;
 mod store;
 mod tidy;
 mod ui;
+mod weights;
