@@ -6,14 +6,20 @@
 
 mod cache;
 pub mod config;
+mod config_json;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod error;
+mod files;
 mod forward;
+mod gguf;
 pub mod linear;
 pub mod lora;
 pub mod ops;
+mod pieces;
+mod sentencepiece;
 pub mod source;
+mod tokenizer;
 pub mod train;
 pub mod weights;
 
@@ -24,5 +30,6 @@ pub use self::{
     forward::{Check, Model},
     linear::Linear,
     source::resolve,
+    tokenizer::Tokenizer,
     weights::{LayerWeights, Weights},
 };
