@@ -6,6 +6,7 @@
 
 pub mod config;
 mod error;
+pub mod estimate;
 mod forward;
 pub mod linear;
 pub mod ops;
