@@ -10,6 +10,7 @@ pub mod estimate;
 mod forward;
 pub mod linear;
 pub mod ops;
+pub mod source;
 pub mod weights;
 
 pub use self::{
@@ -17,5 +18,6 @@ pub use self::{
     error::ModelError,
     forward::{Cache, Check, Model},
     linear::Linear,
+    source::resolve,
     weights::{LayerWeights, Weights},
 };

@@ -1,5 +1,10 @@
 //! A model's weights on a device, and where they come from: safetensors, GGUF, or made here.
 
+mod assemble;
+mod source;
+mod synthetic;
+pub(crate) mod tensors;
+
 use candle_core::{DType, Device, Tensor};
 
 use super::{Linear, ModelConfig, ModelError};
@@ -124,10 +129,11 @@ pub struct LoadProgress {
     pub total_bytes: u64,
 }
 
-/// Told after each tensor; an error ends the loading.
+/// Told after each tensor, and within long ones; an error ends the loading.
 pub type OnLoad<'a> = dyn FnMut(LoadProgress) -> Result<(), ModelError> + 'a;
 
 /// Brings a model's weights onto a device: reads its files, or makes synthetic ones.
-pub fn load(_model: &ModelRef, _device: &Device, _progress: &mut OnLoad<'_>) -> Result<Weights, ModelError> {
-    Err(ModelError::Unsupported("being written".to_owned()))
+pub fn load(model: &ModelRef, device: &Device, progress: &mut OnLoad<'_>) -> Result<Weights, ModelError> {
+    let source = source::open(model)?;
+    assemble::assemble(source.as_ref(), device, model.weight_bytes, progress)
 }
