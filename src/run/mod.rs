@@ -3,7 +3,6 @@
 mod job;
 mod models;
 mod plan;
-mod presets;
 mod request;
 mod runner;
 mod suite;

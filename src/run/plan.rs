@@ -1,9 +1,10 @@
 //! From what was asked for to the list of jobs.
 
-use super::{presets, request::Request};
+use super::request::Request;
 use crate::{
     engine::{Engine, EngineId},
     machine::Device,
+    model::source,
     record::SuiteInfo,
     workload::{Precision, Workload, WorkloadKind},
 };
@@ -112,7 +113,7 @@ impl Plan {
             return Err(plan.no_device(request, found));
         }
         let resolve = |name: &str, precision: Option<&Precision>| {
-            presets::resolve(name, precision, request.hub.as_deref()).map_err(|error| error.to_string())
+            source::resolve(name, precision, request.hub.as_deref()).map_err(|error| error.to_string())
         };
         for FoundDevice { engine, kinds, device } in chosen {
             let workloads = request.workloads_for(device, kinds, &resolve).map_err(PlanError::Usage)?;

@@ -205,9 +205,10 @@ impl Request {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::presets, *};
+    use super::*;
     use crate::{
         machine::{DeviceKind, DeviceLimits},
+        model::source,
         workload::Precision,
     };
 
@@ -228,7 +229,7 @@ mod tests {
 
     fn workloads(request: &Request) -> Vec<Workload> {
         let resolve = |name: &str, precision: Option<&Precision>| {
-            presets::resolve(name, precision, None).map_err(|error| error.to_string())
+            source::resolve(name, precision, None).map_err(|error| error.to_string())
         };
         request.workloads_for(&device("vulkan:0", "GPU"), &WorkloadKind::ALL, &resolve).unwrap()
     }
