@@ -5,12 +5,18 @@
 //! code of its device.
 
 pub mod config;
+mod config_json;
 mod error;
+mod files;
 pub mod estimate;
 mod forward;
+mod gguf;
 pub mod linear;
 pub mod ops;
+mod pieces;
+mod sentencepiece;
 pub mod source;
+mod tokenizer;
 pub mod weights;
 
 pub use self::{
@@ -19,5 +25,6 @@ pub use self::{
     forward::{Cache, Check, Model},
     linear::Linear,
     source::resolve,
+    tokenizer::Tokenizer,
     weights::{LayerWeights, Weights},
 };

@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and so do its helpers, which clippy doesn't know for tests"
 )]
 
+mod bad_weights;
 mod bundle;
 mod cli;
 mod fake;
@@ -19,4 +20,6 @@ mod scenes;
 mod schema;
 mod store;
 mod tidy;
+mod tokenizer;
 mod ui;
+mod weights;
