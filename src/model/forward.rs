@@ -1,35 +1,67 @@
 //! The forward pass.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{D, Device, Result as Candle, Tensor};
 
-use super::{ModelConfig, ModelError, Weights};
+use super::{
+    Cache, LayerWeights, ModelError, Weights,
+    ops::{self, Rope, Span},
+};
 
 /// A model that can run.
 #[derive(Debug)]
 pub struct Model {
     /// Its weights.
     pub weights: Weights,
+    /// The angles of its positions.
+    pub rope: Rope,
 }
 
-/// Keys and values of the positions seen so far.
-#[derive(Debug)]
-pub struct Cache {
-    len: usize,
-}
-
-/// Called between blocks: the cancellation point of long passes.
+/// Called between blocks, and on the processor between products: the cancellation point of long passes.
 pub type Check<'a> = dyn FnMut() -> Result<(), ModelError> + 'a;
+
+/// What a block gives to the next.
+struct Stream {
+    /// The sum so far: batch·t × hidden.
+    residual: Tensor,
+    /// Its norm, with the next step's scale.
+    normed: Tensor,
+}
 
 impl Model {
     /// A model of these weights.
     pub fn new(weights: Weights) -> Result<Self, ModelError> {
-        Ok(Self { weights })
+        let rope = Rope::new(&weights.config, weights.dtype, weights.device())?;
+        Ok(Self { weights, rope })
+    }
+
+    /// A cache for `positions` of `batch` sequences, in the type that is fastest here.
+    pub fn cache(&self, batch: usize, positions: usize) -> Result<Cache, ModelError> {
+        self.weights_fit(positions)?;
+        Cache::new(&self.weights.config, batch, positions, self.weights.dtype, self.weights.device())
+    }
+
+    /// Positions that one pass takes at most; longer prompts are taken piece by piece. It bounds the memory of the scores,
+    /// and on the processor the time between two cancellation points.
+    pub fn chunk(&self) -> usize {
+        match self.weights.device() {
+            Device::Cpu => 128,
+            Device::Cuda(_) | Device::Metal(_) => 512,
+        }
     }
 
     /// Runs `ids` (batch × t, u32) after the positions in `cache`, and adds theirs to it. Returns hidden states after the
     /// last norm: batch × t × hidden.
-    pub fn forward(&self, _ids: &Tensor, _cache: &mut Cache, _check: &mut Check<'_>) -> Result<Tensor, ModelError> {
-        Err(ModelError::Unsupported("being written".to_owned()))
+    pub fn forward(&self, ids: &Tensor, cache: &mut Cache, check: &mut Check<'_>) -> Result<Tensor, ModelError> {
+        let mut parts = Vec::new();
+        self.pieces(ids, cache, check, &mut |stream| {
+            let hidden = self.weights.config.hidden();
+            parts.push(stream.normed.reshape((ids.dim(0)?, (), hidden))?);
+            Ok(())
+        })?;
+        match parts.as_slice() {
+            [one] => Ok(one.clone()),
+            parts => Ok(Tensor::cat(parts, 1)?),
+        }
     }
 
     /// Logits of hidden states: m × hidden to m × vocabulary.
@@ -37,36 +69,117 @@ impl Model {
         Ok(self.weights.head.forward(hidden)?)
     }
 
+    /// Runs `ids` (batch × t, u32) and returns the logits after the last position of each sequence: batch × vocabulary.
+    pub fn last_logits(&self, ids: &Tensor, cache: &mut Cache, check: &mut Check<'_>) -> Result<Tensor, ModelError> {
+        let mut last = None;
+        self.pieces(ids, cache, check, &mut |stream| {
+            last = Some(stream.normed);
+            Ok(())
+        })?;
+        let last = last.ok_or_else(|| ModelError::Asked("no tokens were given to run".to_owned()))?;
+        let (rows, hidden) = last.dims2()?;
+        let batch = ids.dim(0)?;
+        let t = rows / batch.max(1);
+        let last = if t == 1 {
+            last
+        } else {
+            last.reshape((batch, t, hidden))?.narrow(1, t - 1, 1)?.contiguous()?.reshape((batch, hidden))?
+        };
+        self.logits(&last)
+    }
+
     /// Runs `ids` and returns the most likely next token of each sequence, on the device: batch, u32.
-    pub fn next(&self, _ids: &Tensor, _cache: &mut Cache, _check: &mut Check<'_>) -> Result<Tensor, ModelError> {
-        Err(ModelError::Unsupported("being written".to_owned()))
+    pub fn next(&self, ids: &Tensor, cache: &mut Cache, check: &mut Check<'_>) -> Result<Tensor, ModelError> {
+        Ok(self.last_logits(ids, cache, check)?.argmax(D::Minus1)?)
+    }
+
+    /// Runs `ids` in pieces of at most [`Model::chunk`] positions and hands what each gives to `take`.
+    fn pieces(
+        &self,
+        ids: &Tensor,
+        cache: &mut Cache,
+        check: &mut Check<'_>,
+        take: &mut dyn FnMut(Stream) -> Result<(), ModelError>,
+    ) -> Result<(), ModelError> {
+        let (batch, total) = ids.dims2()?;
+        self.room(batch, total, cache)?;
+        let mut from = 0;
+        while from < total {
+            let t = self.chunk().min(total - from);
+            let piece = if t == total { ids.clone() } else { ids.narrow(1, from, t)? };
+            take(self.piece(&piece.flatten_all()?, cache, check)?)?;
+            cache.advance(t);
+            from += t;
+        }
+        Ok(())
+    }
+
+    /// Whether `t` more positions of `batch` sequences can be run.
+    fn room(&self, batch: usize, t: usize, cache: &Cache) -> Result<(), ModelError> {
+        if batch != cache.batch() || batch == 0 {
+            return Err(ModelError::Asked(format!(
+                "{batch} sequences were given to a cache for {}; make one for as many",
+                cache.batch()
+            )));
+        }
+        let wanted = cache.len() + t;
+        if wanted > cache.capacity() {
+            return Err(ModelError::Asked(format!(
+                "{wanted} positions don't fit into a cache for {}; make a longer one",
+                cache.capacity()
+            )));
+        }
+        self.weights_fit(wanted)
+    }
+
+    /// Whether the model was made for so many positions.
+    fn weights_fit(&self, positions: usize) -> Result<(), ModelError> {
+        if positions <= self.rope.positions() {
+            return Ok(());
+        }
+        Err(ModelError::Asked(format!(
+            "{positions} positions are more than the {} that this model was made for; choose a shorter prompt, depth or length",
+            self.rope.positions()
+        )))
+    }
+
+    /// Runs one piece: `ids` (batch·t, flat) through all blocks.
+    fn piece(&self, ids: &Tensor, cache: &Cache, check: &mut Check<'_>) -> Result<Stream, ModelError> {
+        let (weights, eps) = (&self.weights, self.weights.config.norm_eps);
+        let t = ids.elem_count() / cache.batch().max(1);
+        let span = Span::new(cache.len(), t, weights.config.window);
+        let residual = ops::embed(&weights.embedding, ids, weights.dtype)?;
+        let first = weights.layers.first().map_or(&weights.norm, |layer| &layer.attention_norm);
+        let mut stream = Stream { normed: ops::rms_norm(&residual, first, eps)?, residual };
+        for (index, layer) in weights.layers.iter().enumerate() {
+            check()?;
+            let after = weights.layers.get(index + 1).map_or(&weights.norm, |layer| &layer.attention_norm);
+            let mixed = self.mix(layer, &stream.normed, cache, index, &span)?;
+            between(weights.device(), check)?;
+            let projected = layer.o.forward(&mixed)?;
+            let (residual, normed) = ops::add_rms_norm(&stream.residual, &projected, &layer.mlp_norm, eps)?;
+            let gate_up = ops::project(&layer.gate_up, &normed)?;
+            between(weights.device(), check)?;
+            let down = layer.down.forward(&ops::swiglu(&gate_up)?)?;
+            let (residual, normed) = ops::add_rms_norm(&residual, &down, after, eps)?;
+            stream = Stream { residual, normed };
+        }
+        Ok(stream)
+    }
+
+    /// Attention of one block up to its output projection: batch·t × hidden to batch·t × heads·d.
+    fn mix(&self, layer: &LayerWeights, x: &Tensor, cache: &Cache, index: usize, span: &Span) -> Candle<Tensor> {
+        let qkv = ops::project(&layer.qkv, x)?;
+        let (q, k, v) = ops::rope_and_split(&qkv, cache.batch(), &self.weights.config, &self.rope, span.start())?;
+        let Some(kept) = cache.layers().get(index) else {
+            candle_core::bail!("the cache has no block {index}; make one for this model")
+        };
+        kept.write(&k, &v, span.start())?;
+        ops::attention(&q, &kept.keys, &kept.values, span)
     }
 }
 
-impl Cache {
-    /// Room for `positions` of `batch` sequences, allocated now.
-    pub fn new(
-        _config: &ModelConfig,
-        _batch: usize,
-        _positions: usize,
-        _dtype: DType,
-        _device: &Device,
-    ) -> Result<Self, ModelError> {
-        Ok(Self { len: 0 })
-    }
-
-    /// Positions in it.
-    pub const fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Nothing is in it.
-    pub const fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Forgets all positions; the memory stays.
-    pub fn clear(&mut self) {
-        self.len = 0;
-    }
+/// A cancellation point between products: the processor computes at once, the others only note what is to be done.
+fn between(device: &Device, check: &mut Check<'_>) -> Result<(), ModelError> {
+    if device.is_cpu() { check() } else { Ok(()) }
 }

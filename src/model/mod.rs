@@ -4,6 +4,7 @@
 //! [`Model`] runs them forward over a [`Cache`]; `lora` trains adapters. `ops` are the steps of a block, each with the best
 //! code of its device.
 
+mod cache;
 pub mod config;
 mod config_json;
 mod error;
@@ -20,9 +21,10 @@ mod tokenizer;
 pub mod weights;
 
 pub use self::{
+    cache::{Cache, LayerCache},
     config::ModelConfig,
     error::ModelError,
-    forward::{Cache, Check, Model},
+    forward::{Check, Model},
     linear::Linear,
     source::resolve,
     tokenizer::Tokenizer,

@@ -1,10 +1,189 @@
-//! (being written)
+//! Prefill, and what it shares with decoding.
 
+use std::{collections::BTreeMap, time::Instant};
+
+use candle_core::{DType, Device, Tensor};
+
+use super::{compute, decode, memory::Watch, stop};
 use crate::{
-    measure::{Context, Report, Stop},
-    workload::Inference,
+    measure::{
+        BatchTime, Check, Clock, Context, Measurement, Phase, Policy, Rate, Report, Sample, Stop, afford, sample,
+    },
+    model::{Cache, Model, ModelError},
+    stats::Summary,
+    units::Unit,
+    workload::{Inference, InferencePhase, Origin, Precision, random},
 };
 
-pub(super) fn run(_on: &crate::model::Model, _workload: &Inference, _context: &mut Context) -> Result<Report, Stop> {
-    Err(Stop::Failed("being written".to_owned()))
+/// What seeds the prompt's tokens.
+const PROMPT_SEED: u32 = 0x7a11_5eed;
+
+/// Positions at a prompt's end that are run one at a time for the check.
+const CHECKED: usize = 4;
+
+/// Runs the workload on a model that is loaded.
+pub(super) fn run(model: &Model, workload: &Inference, context: &mut Context) -> Result<Report, Stop> {
+    // On the processor, inside candle's own pool: its products then need not enter it one by one.
+    model.weights.device().with_context(|| {
+        context.phase(Phase::Preparing)?;
+        match workload.phase {
+            InferencePhase::Prefill { tokens } => prefill(model, workload, tokens as usize, context),
+            InferencePhase::Decode { tokens, depth } => {
+                decode::run(model, workload, (tokens as usize, depth as usize), context)
+            }
+        }
+    })
+}
+
+fn prefill(model: &Model, workload: &Inference, tokens: usize, context: &mut Context) -> Result<Report, Stop> {
+    let device = model.weights.device();
+    let watch = Watch::start(device);
+    let batch = workload.batch as usize;
+    let mut cache = model.cache(batch, workload.positions() as usize).map_err(stop)?;
+    let ids = prompt(model, batch, tokens)?;
+    let per_token_s = probe(model, &ids, &mut cache, context)?;
+    afford(context, per_token_s * tokens as f64)?;
+    // The memory of a whole pass, untimed: nothing may look on while samples are taken.
+    request(model, &ids, &mut cache, context)?;
+    let peak = watch.finish(device);
+    let rate = Rate { metric: "throughput", unit: Unit::TokenPerSecond, amount: workload.tokens() as f64 };
+    let throughput = sample(context, &Policy::default(), rate, |context, iterations| {
+        let start = Instant::now();
+        for _ in 0..iterations {
+            request(model, &ids, &mut cache, context)?;
+        }
+        Ok(BatchTime { host_s: start.elapsed().as_secs_f64(), device_s: None })
+    })?;
+    context.phase(Phase::Checking)?;
+    let check = check_prefill(model, &ids, &mut cache, context)?;
+    check.require()?;
+    let mut report = describe(model, workload, &cache);
+    report.settings.insert("chunk".to_owned(), model.chunk().min(tokens).to_string());
+    report.check = Some(check);
+    report.measurements.extend(first_token(&throughput));
+    report.measurements.insert(0, throughput);
+    report.measurements.extend(peak.and_then(|bytes| bytes_of("peak-memory", bytes)));
+    report
+        .notes
+        .push("Each timed pass ends with the next token read back, so that its length is the time to it.".to_owned());
+    Ok(report)
+}
+
+/// One request: the whole prompt into an empty cache, and the next tokens read back.
+fn request(model: &Model, ids: &Tensor, cache: &mut Cache, context: &Context) -> Result<Vec<u32>, Stop> {
+    cache.clear();
+    let next = model.next(ids, cache, &mut cancel(context)).map_err(stop)?;
+    next.to_vec1().map_err(compute)
+}
+
+/// The time to the first token, from the samples of the throughput.
+fn first_token(throughput: &Measurement) -> Option<Measurement> {
+    let one = |sample: &Sample| Sample { value: sample.host_s / f64::from(sample.iterations.max(1)), ..*sample };
+    let samples: Vec<Sample> = throughput.samples.iter().map(one).collect();
+    let values: Vec<f64> = samples.iter().map(|sample| sample.value).collect();
+    Some(Measurement {
+        metric: "ttft".to_owned(),
+        unit: Unit::Second,
+        summary: Summary::of(&values)?,
+        clock: Clock::HostWall,
+        samples,
+        ..throughput.clone()
+    })
+}
+
+/// Compares the logits after the prompt with those found by running its last positions one at a time.
+fn check_prefill(model: &Model, ids: &Tensor, cache: &mut Cache, context: &Context) -> Result<Check, Stop> {
+    let (_, tokens) = ids.dims2().map_err(compute)?;
+    cache.clear();
+    let whole = model.last_logits(ids, cache, &mut cancel(context)).map_err(stop)?;
+    let from = tokens.saturating_sub(CHECKED);
+    cache.rewind(from);
+    let mut stepped = None;
+    for position in from..tokens {
+        let id = ids.narrow(1, position, 1).and_then(|id| id.contiguous()).map_err(compute)?;
+        stepped = Some(model.last_logits(&id, cache, &mut cancel(context)).map_err(stop)?);
+    }
+    let stepped = stepped.ok_or_else(|| Stop::Failed("the prompt is empty; give it a token at least".to_owned()))?;
+    compare("logits after the last positions run one at a time", model, &whole, &stepped)
+}
+
+/// The relative error of logits, and what it may be.
+pub(super) fn compare(method: &str, model: &Model, timed: &Tensor, other: &Tensor) -> Result<Check, Stop> {
+    let values =
+        |tensor: &Tensor| -> candle_core::Result<Vec<f32>> { tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1() };
+    let (timed, other) = (values(timed).map_err(compute)?, values(other).map_err(compute)?);
+    let pairs: Vec<_> = timed.iter().zip(&other).map(|(a, b)| (f64::from(*a), f64::from(*b))).collect();
+    Ok(Check::of(method, &pairs, tolerance(model), true))
+}
+
+/// How far two right ways to the same logits lie apart: sums in another order, rounded to the activations' type between
+/// steps, and through tens of blocks. Quantised products round activations to 8 bits.
+fn tolerance(model: &Model) -> f64 {
+    match model.weights.dtype {
+        _ if model.weights.is_quantized() => 0.05,
+        DType::F32 => 1e-3,
+        DType::F16 => 0.03,
+        _ => 0.15,
+    }
+}
+
+/// Runs a short piece of the prompt twice, untimed and timed: seconds a position.
+pub(super) fn probe(model: &Model, ids: &Tensor, cache: &mut Cache, context: &Context) -> Result<f64, Stop> {
+    let (_, tokens) = ids.dims2().map_err(compute)?;
+    let length = if model.weights.device().is_cpu() { 16 } else { model.chunk() }.min(tokens);
+    let piece = ids.narrow(1, 0, length).and_then(|piece| piece.contiguous()).map_err(compute)?;
+    request(model, &piece, cache, context)?;
+    let start = Instant::now();
+    request(model, &piece, cache, context)?;
+    cache.clear();
+    Ok(start.elapsed().as_secs_f64() / length as f64)
+}
+
+/// Random tokens of the vocabulary, the same in every run: batch × count.
+pub(super) fn prompt(model: &Model, batch: usize, count: usize) -> Result<Tensor, Stop> {
+    let vocabulary = model.weights.config.shape.vocabulary.max(1);
+    let ids: Vec<u32> = (0..(batch * count) as u32).map(|i| random::pcg(i ^ PROMPT_SEED) % vocabulary).collect();
+    Tensor::from_vec(ids, (batch, count), model.weights.device()).map_err(compute)
+}
+
+/// The cancellation point that a model calls.
+pub(super) fn cancel(context: &Context) -> impl FnMut() -> Result<(), ModelError> {
+    || context.check().map_err(|_stop| ModelError::Cancelled)
+}
+
+/// A figure in bytes.
+pub(super) fn bytes_of(metric: &str, bytes: u64) -> Option<Measurement> {
+    Measurement::single(metric, Unit::Byte, bytes as f64, 0.0)
+}
+
+/// What a reader must know of how it was run.
+pub(super) fn describe(model: &Model, workload: &Inference, cache: &Cache) -> Report {
+    let weights = &model.weights;
+    let kept = cache.dtype().unwrap_or(weights.dtype);
+    let mut settings = BTreeMap::new();
+    let mut set = |name: &str, value: String| _ = settings.insert(name.to_owned(), value);
+    set("activations", weights.dtype.as_str().to_owned());
+    set("cache", kept.as_str().to_owned());
+    let variant = match weights.device() {
+        Device::Cpu => {
+            set("threads", candle_core::utils::get_num_threads().to_string());
+            "candle's products; own norms, rotation, gates and attention"
+        }
+        Device::Metal(_) => "candle's products, norms, rotation and fused attention on Metal",
+        Device::Cuda(_) => "candle's products, norms and rotation on CUDA; grouped attention",
+    };
+    let precision = format!(
+        "{} weights, {} activations, {} keys and values",
+        workload.model.precision,
+        weights.dtype.as_str(),
+        kept.as_str()
+    );
+    let mut notes = Vec::new();
+    if workload.model.origin == Origin::Synthetic {
+        notes.push("The weights are synthetic: random values at the true shapes, as fast as real ones.".to_owned());
+    }
+    if workload.model.precision == Precision::Bf16 && weights.dtype == DType::F32 {
+        notes.push("bf16 weights are widened to f32, which the processor multiplies faster.".to_owned());
+    }
+    Report { precision: Some(precision), variant: Some(variant.to_owned()), settings, notes, ..Report::default() }
 }

@@ -3,10 +3,12 @@
 //! `device` lists and opens devices; `load`, `inference` and `training` are the workloads. The model itself is in `model/`.
 //! A session keeps its model from entry to entry, so that the entries of one model load it once.
 
+mod decode;
 mod device;
 mod fit;
 mod inference;
 mod load;
+mod memory;
 mod training;
 
 use super::{Engine, EngineId, Session};

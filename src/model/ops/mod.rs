@@ -2,9 +2,77 @@
 //!
 //! None records a gradient: training calls the `_backward` functions itself (see `lora`).
 
-use candle_core::{Result, Tensor};
+mod attention;
+mod cpu;
+mod rope;
+
+use candle_core::{DType, Result, Tensor, quantized::QTensor};
+
+pub use self::{
+    attention::{Span, attention},
+    rope::{Rope, rope_and_split},
+};
+use super::{Linear, weights::Stacked};
+
+/// Whether the processor's own code takes this tensor.
+fn on_processor(x: &Tensor) -> bool {
+    x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F16)
+}
 
 /// y = x ÷ rms(x) · w over the last dimension, the square sum in f32. x: m × hidden; w: hidden.
 pub fn rms_norm(x: &Tensor, w: &Tensor, eps: f64) -> Result<Tensor> {
+    if on_processor(x) {
+        return x.apply_op2_no_bwd(w, &cpu::Norm { eps: eps as f32 });
+    }
     candle_nn::ops::rms_norm(x, w, eps as f32)
 }
+
+/// x + y, and its norm as [`rms_norm`] makes it. x, y: m × hidden; w: hidden.
+pub fn add_rms_norm(x: &Tensor, y: &Tensor, w: &Tensor, eps: f64) -> Result<(Tensor, Tensor)> {
+    if on_processor(x) {
+        let (rows, _) = x.dims2()?;
+        let both = x.apply_op3_no_bwd(y, w, &cpu::Norm { eps: eps as f32 })?;
+        return Ok((both.narrow(0, 0, rows)?, both.narrow(0, rows, rows)?));
+    }
+    let sum = (x + y)?;
+    let normed = rms_norm(&sum, w, eps)?;
+    Ok((sum, normed))
+}
+
+/// silu(gate) · up. `gate_up`: m × 2n, a row's gates before its ups; gives m × n.
+pub fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
+    if on_processor(gate_up) {
+        return gate_up.apply_op1_no_bwd(&cpu::SwiGlu);
+    }
+    let n = gate_up.dim(1)? / 2;
+    gate_up.narrow(1, 0, n)?.silu()? * gate_up.narrow(1, n, n)?
+}
+
+/// x (m × k) by matrices that share it: m × n. Like [`Stacked::forward`]; on processors that can, the parts share one
+/// reading of x too.
+pub fn project(stacked: &Stacked, x: &Tensor) -> Result<Tensor> {
+    if x.device().is_cpu() && stacked.parts.len() > 1 {
+        let quantized = |part: &Linear| match part {
+            Linear::Quantized { weight, .. } => Some(weight.clone()),
+            Linear::Dense(_) => None,
+        };
+        if let Some(weights) = stacked.parts.iter().map(quantized).collect::<Option<Vec<_>>>() {
+            let weights: Vec<&QTensor> = weights.iter().map(AsRef::as_ref).collect();
+            if let Some(outputs) = QTensor::gemv_fused_shared_lhs(&weights, x)? {
+                return Tensor::cat(&outputs, 1);
+            }
+        }
+    }
+    stacked.forward(x)
+}
+
+/// Rows of the embedding table for `ids` (flat, u32), in `dtype`: ids × hidden.
+pub fn embed(table: &Linear, ids: &Tensor, dtype: DType) -> Result<Tensor> {
+    match table {
+        Linear::Dense(table) => table.index_select(ids, 0)?.to_dtype(dtype),
+        Linear::Quantized { weight, .. } => weight.embedding(ids)?.to_dtype(dtype),
+    }
+}
+
+#[cfg(test)]
+mod tests;
