@@ -11,6 +11,7 @@ mod config_json;
 pub mod cuda;
 mod error;
 mod files;
+pub mod estimate;
 mod forward;
 mod gguf;
 pub mod linear;

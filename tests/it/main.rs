@@ -25,5 +25,7 @@ mod tidy;
 mod tokenizer;
 mod tiny;
 mod training;
+mod tiny;
+mod tokenizer;
 mod ui;
 mod weights;
