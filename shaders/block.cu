@@ -146,12 +146,13 @@ template <typename T> __device__ void softmax_backward(const T *p, T *d, int n, 
         d[row + at] = from_float<T>(to_float(p[row + at]) * (to_float(d[row + at]) - dot) * scale);
 }
 
-// Loss of each row, −log softmax(logits)[target], and in place of the logits its gradient times `scale`. Rows whose target is
-// beyond the vocabulary count for nothing. One block a row.
-template <typename T> __device__ void cross_entropy(T *logits, const unsigned *targets, float *losses, int n, float scale) {
+// Loss of each row, −log softmax(logits)[target] times its weight, and in place of the logits its gradient times `scale`.
+// One block a row.
+template <typename T>
+__device__ void cross_entropy(T *logits, const unsigned *targets, const float *weights, float *losses, int n, float scale) {
     T *row = logits + size_t(blockIdx.x) * n;
-    const unsigned target = targets[blockIdx.x];
-    const bool counts = target < unsigned(n);
+    const unsigned target = min(targets[blockIdx.x], unsigned(n - 1));
+    const float weight = weights[blockIdx.x];
     float top = -INFINITY, sum = 0.f;
     for (int at = threadIdx.x * 8; at < n; at += blockDim.x * 8) {
         float v[8];
@@ -166,16 +167,16 @@ template <typename T> __device__ void cross_entropy(T *logits, const unsigned *t
     }
     const float highest = max_block(top);
     sum = sum_block(top == -INFINITY ? 0.f : sum * __expf(top - highest));
-    if (threadIdx.x == 0) losses[blockIdx.x] = counts ? highest + __logf(sum) - to_float(row[target]) : 0.f;
+    if (threadIdx.x == 0) losses[blockIdx.x] = weight * (highest + __logf(sum) - to_float(row[target]));
     __syncthreads();
-    const float factor = counts ? scale / sum : 0.f;
+    const float factor = weight * scale / sum;
     for (int at = threadIdx.x * 8; at < n; at += blockDim.x * 8) {
         float v[8];
         load8(row + at, v);
 #pragma unroll
         for (int i = 0; i < 8; ++i) {
             v[i] = __expf(v[i] - highest) * factor;
-            if (counts && unsigned(at + i) == target) v[i] -= scale;
+            if (unsigned(at + i) == target) v[i] -= weight * scale;
         }
         store8(row + at, v);
     }
@@ -210,9 +211,9 @@ template <typename T> __device__ void cross_entropy(T *logits, const unsigned *t
     extern "C" __global__ void softmax_backward_##NAME(const T *p, T *d, int n, float scale) {                          \
         softmax_backward<T>(p, d, n, scale);                                                                            \
     }                                                                                                                   \
-    extern "C" __global__ void cross_entropy_##NAME(T *logits, const unsigned *targets, float *losses, int n,            \
-                                                    float scale) {                                                      \
-        cross_entropy<T>(logits, targets, losses, n, scale);                                                            \
+    extern "C" __global__ void cross_entropy_##NAME(T *logits, const unsigned *targets, const float *weights,           \
+                                                    float *losses, int n, float scale) {                                \
+        cross_entropy<T>(logits, targets, weights, losses, n, scale);                                                   \
     }
 
 BLOCK(float, f32)

@@ -10,8 +10,8 @@ mod config_json;
 #[cfg(feature = "cuda")]
 pub mod cuda;
 mod error;
-mod files;
 pub mod estimate;
+mod files;
 mod forward;
 mod gguf;
 pub mod linear;

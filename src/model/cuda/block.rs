@@ -2,7 +2,7 @@
 
 use candle_core::{DType, Error, Result, Tensor};
 
-use super::{Argument, BLOCK, address, base, blocks, int, launch, room, suffix};
+use super::{Argument, BLOCK, address, blocks, int, launch, room, suffix};
 
 /// Rows are read eight elements at a time.
 fn rows_and_columns(x: &Tensor) -> Result<(usize, usize)> {
@@ -21,6 +21,12 @@ const fn threads(columns: usize) -> u32 {
         129..=256 => 256,
         _ => 512,
     }
+}
+
+/// Whether rows of `x` can be read eight elements at a time by our kernels.
+pub fn takes(x: &Tensor) -> bool {
+    let columns = x.dims().last().copied().unwrap_or(0);
+    x.device().is_cuda() && suffix(x.dtype()).is_ok() && columns > 0 && columns % 8 == 0 && x.is_contiguous()
 }
 
 /// x + y and its norm: see [`crate::model::ops::add_rms_norm`]. Without y the sum is x itself.
@@ -200,14 +206,25 @@ pub fn softmax_backward(p: &Tensor, d: &Tensor, scale: f64) -> Result<()> {
     unsafe { launch(p.device(), BLOCK, &name, grid, threads(keys), &arguments) }
 }
 
-/// Losses of rows of logits (m × vocabulary), m in f32, and in place of the logits their gradient times `scale`.
+/// Losses of rows of logits (m × vocabulary) times the rows' weights, m in f32, and in place of the logits their gradient times
+/// `scale`. targets: m, u32; weights: m, f32.
 #[expect(unsafe_code, reason = "starts a kernel")]
-pub fn cross_entropy(logits: &Tensor, targets: &Tensor, scale: f64) -> Result<Tensor> {
+pub fn cross_entropy(logits: &Tensor, targets: &Tensor, weights: &Tensor, scale: f64) -> Result<Tensor> {
     let (rows, columns) = rows_and_columns(logits)?;
+    if targets.elem_count() != rows || weights.elem_count() != rows {
+        return Err(Error::Msg("targets and logits have different numbers of rows".to_owned()));
+    }
     let losses = room(rows, DType::F32, logits.device())?;
-    let arguments = [address(logits)?, base(targets)?, address(&losses)?, int(columns)?, Argument::Float(scale as f32)];
+    let arguments = [
+        address(logits)?,
+        address(targets)?,
+        address(weights)?,
+        address(&losses)?,
+        int(columns)?,
+        Argument::Float(scale as f32),
+    ];
     let name = format!("cross_entropy_{}", suffix(logits.dtype())?);
-    // SAFETY: one block a row; targets and losses have one element a row.
+    // SAFETY: one block a row; targets, weights and losses have one element a row.
     unsafe { launch(logits.device(), BLOCK, &name, blocks(rows)?, 512, &arguments)? };
     Ok(losses)
 }

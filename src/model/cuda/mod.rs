@@ -16,7 +16,7 @@ use candle_core::{
 pub use self::{
     block::{
         Causal, Places, add_norm, causal_softmax, cross_entropy, gate, gate_backward, gather, norm_backward,
-        softmax_backward, split,
+        softmax_backward, split, takes,
     },
     decode::{Decode, Step},
 };

@@ -5,6 +5,8 @@
 
 use candle_core::{DType, Device, Result, Tensor};
 
+#[cfg(feature = "cuda")]
+use crate::model::cuda;
 use crate::model::{
     LayerWeights, ModelConfig,
     lora::{Adapters, Gradients, Site, Through},
@@ -24,6 +26,8 @@ pub(super) struct Layout {
     /// Angles that turn gradients back: t × `head_dim`/2 in the activations' type.
     cos: Tensor,
     minus_sin: Tensor,
+    #[cfg(feature = "cuda")]
+    sin: Tensor,
     causal: Causal,
 }
 
@@ -36,12 +40,16 @@ impl Layout {
         device: &Device,
     ) -> Result<Self> {
         let (cos, sin) = rope.angles(0, t)?;
+        // Our CUDA kernels read the angles as they are, in f32.
+        let dtype = if device.is_cuda() { cos.dtype() } else { dtype };
         Ok(Self {
             batch,
             t,
             config: config.clone(),
             cos: cos.to_dtype(dtype)?.contiguous()?,
             minus_sin: sin.neg()?.to_dtype(dtype)?.contiguous()?,
+            #[cfg(feature = "cuda")]
+            sin: sin.contiguous()?,
             causal: Causal::new(t, config.window, device)?,
         })
     }
@@ -60,6 +68,11 @@ impl Layout {
 
     /// The gradient of the stacked product from those of q, k and v.
     fn merge(&self, dq: &Tensor, dk: &Tensor, dv: &Tensor) -> Result<Tensor> {
+        #[cfg(feature = "cuda")]
+        if dq.device().is_cuda() {
+            let places = cuda::Places { cos: &self.cos, sin: &self.sin, position: 0, offset: 0 };
+            return cuda::gather(dq, dk, dv, places);
+        }
         let dq = rope_backward(dq, &self.cos, &self.minus_sin)?;
         let dk = rope_backward(dk, &self.cos, &self.minus_sin)?;
         Tensor::cat(&[self.rows(&dq)?, self.rows(&dk)?, self.rows(dv)?], 1)
