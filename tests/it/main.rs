@@ -14,6 +14,7 @@ mod cli;
 mod fake;
 mod inference;
 mod kernels;
+mod load;
 mod machine;
 mod model;
 mod runner;
