@@ -6,11 +6,17 @@
 
 mod cache;
 pub mod config;
+mod config_json;
 mod error;
+mod files;
 mod forward;
+mod gguf;
 pub mod linear;
 pub mod ops;
+mod pieces;
+mod sentencepiece;
 pub mod source;
+mod tokenizer;
 pub mod weights;
 
 pub use self::{
@@ -20,5 +26,6 @@ pub use self::{
     forward::{Check, Model},
     linear::Linear,
     source::resolve,
+    tokenizer::Tokenizer,
     weights::{LayerWeights, Weights},
 };

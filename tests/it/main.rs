@@ -8,6 +8,7 @@
     reason = "a test fails by panicking, and so do its helpers, which clippy doesn't know for tests"
 )]
 
+mod bad_weights;
 mod bundle;
 mod cli;
 mod fake;
@@ -21,5 +22,7 @@ mod scenes;
 mod schema;
 mod store;
 mod tidy;
+mod tokenizer;
 mod tiny;
 mod ui;
+mod weights;
