@@ -9,6 +9,7 @@ pub mod config;
 mod config_json;
 mod error;
 mod files;
+pub mod estimate;
 mod forward;
 mod gguf;
 pub mod linear;

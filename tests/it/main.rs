@@ -22,7 +22,7 @@ mod scenes;
 mod schema;
 mod store;
 mod tidy;
-mod tokenizer;
 mod tiny;
+mod tokenizer;
 mod ui;
 mod weights;
