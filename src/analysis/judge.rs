@@ -20,7 +20,7 @@ const DRIFT_MAX: f64 = 0.10;
 const fn peak_room(unit: Unit) -> f64 {
     match unit {
         Unit::FlopPerSecond => 1.12,
-        Unit::BytePerSecond | Unit::TokenPerSecond | Unit::Byte | Unit::Second => 1.03,
+        Unit::BytePerSecond | Unit::TokenPerSecond | Unit::Byte | Unit::Second | Unit::Nat => 1.03,
     }
 }
 /// Half the 95 % interval beyond which a figure counts as uncertain.
@@ -65,7 +65,7 @@ fn implausible(entry: &Entry, device: &Device, machine: &Machine) -> Option<Mark
     let limit = match headline.unit {
         Unit::FlopPerSecond => FLOPS_EVER,
         Unit::BytePerSecond => BANDWIDTH_EVER,
-        Unit::TokenPerSecond | Unit::Byte | Unit::Second => return None,
+        Unit::TokenPerSecond | Unit::Byte | Unit::Second | Unit::Nat => return None,
     };
     let peak = theoretical(&entry.workload, device, machine);
     let shown = |value| Quantity::new(value, headline.unit);

@@ -152,6 +152,26 @@ impl Lora {
         Some([(slot.start, slot.a_len()), (slot.start + slot.a_len(), slot.b_len())])
     }
 
+    /// Those of A and of B of every target, in order.
+    pub fn all_ranges(&self) -> Vec<(usize, usize)> {
+        self.slots.iter().filter_map(|slot| self.ranges(slot.target)).flatten().collect()
+    }
+
+    /// The same with normal values of this deviation in every B, as if it had been trained: while B is zero, A has no
+    /// gradient.
+    pub fn with_moved_b(mut self, deviation: f64) -> std::result::Result<Self, ModelError> {
+        let mut values = self.parameters.to_vec1::<f32>()?;
+        for slot in &self.slots {
+            let start = slot.start + slot.a_len();
+            let seed = !self.settings.seed;
+            for (at, value) in values.iter_mut().enumerate().skip(start).take(slot.b_len()) {
+                *value = (deviation * normal(at as u32, seed)) as f32;
+            }
+        }
+        self.parameters = Tensor::from_vec(values, self.parameters.dims(), self.parameters.device())?;
+        Ok(self)
+    }
+
     fn scale(&self) -> f64 {
         self.settings.alpha / self.settings.rank as f64
     }
@@ -225,17 +245,18 @@ fn first_values(slots: &[Slot], seed: u32) -> Vec<f32> {
     for slot in slots {
         let deviation = 1.0 / (slot.inputs as f64).sqrt();
         let from = slot.start as u32;
-        let normal = |at: u32| {
-            let place = from.wrapping_add(at).wrapping_mul(2) ^ seed;
-            let uniform = |input: u32| (f64::from(random::pcg(input)) + 0.5) / 4_294_967_296.0;
-            let radius = (-2.0 * uniform(place).ln()).sqrt();
-            let angle = std::f64::consts::TAU * uniform(place ^ 1);
-            (deviation * radius * angle.cos()) as f32
-        };
-        values.par_extend((0..slot.a_len() as u32).into_par_iter().map(normal));
+        let value = |at: u32| (deviation * normal(from.wrapping_add(at), seed)) as f32;
+        values.par_extend((0..slot.a_len() as u32).into_par_iter().map(value));
         values.resize(slot.start + slot.a_len() + slot.b_len(), 0.0);
     }
     values
+}
+
+/// A value of N(0, 1) for a place.
+fn normal(at: u32, seed: u32) -> f64 {
+    let place = at.wrapping_mul(2) ^ seed;
+    let uniform = |input: u32| (f64::from(random::pcg(input)) + 0.5) / 4_294_967_296.0;
+    (-2.0 * uniform(place).ln()).sqrt() * (std::f64::consts::TAU * uniform(place ^ 1)).cos()
 }
 
 /// Adapters as one step's products take them.

@@ -9,7 +9,7 @@ use roofline::{
     model::{
         LayerWeights, Linear, Model, ModelConfig, ModelError, Weights,
         lora::{Lora, LoraSettings},
-        train::{TrainSettings, Trainer, ids_tensor},
+        train::{TrainSettings, Trainer, compare_gradients, ids_tensor},
         weights::Stacked,
     },
     workload::{ModelShape, Target, random},
@@ -495,12 +495,38 @@ fn what_can_not_be_trained_is_said() {
     let mut trainer = trainer(&model, lora(&config, &[Target::Q]), |_| {});
     assert!(trainer.step(&ids(&[vec![1]]), &mut go).unwrap_err().to_string().contains("longer"));
     assert!(ids_tensor(&[vec![1, 2], vec![1]], &Device::Cpu).is_err());
-    let mut calls = 0;
-    let mut cancel = || {
-        calls += 1;
-        if calls > 3 { Err(ModelError::Cancelled) } else { Ok(()) }
+    // Wherever it is asked for, and within blocks: more often than there are blocks to go through and back.
+    for at in 0..12 {
+        let mut calls = 0;
+        let mut cancel = || {
+            calls += 1;
+            if calls > at { Err(ModelError::Cancelled) } else { Ok(()) }
+        };
+        let before = trainer.lora().parameters().to_vec1::<f32>().unwrap();
+        let stopped = trainer.step(&ids(&[vec![1, 2, 3]]), &mut cancel);
+        assert!(matches!(stopped, Err(ModelError::Cancelled)), "{at}");
+        assert_eq!(trainer.lora().parameters().to_vec1::<f32>().unwrap(), before);
+    }
+}
+
+#[test]
+fn the_check_of_gradients_passes_for_what_is_right_and_not_for_what_is_wrong() {
+    let mut config = config(None);
+    (config.shape.hidden, config.shape.intermediate, config.shape.head_dim) = (32, 64, 8);
+    let settings = LoraSettings::new(3, &Target::ALL);
+    let error = |model: &Model| {
+        let comparison = compare_gradients(model, &settings, 2, &mut go).unwrap();
+        assert!(comparison.pairs.len() >= 14);
+        let off: f64 = comparison.pairs.iter().map(|(ours, expected)| (ours - expected).powi(2)).sum();
+        let size: f64 = comparison.pairs.iter().map(|(_, expected)| expected.powi(2)).sum();
+        ((off / size).sqrt(), comparison.tolerance)
     };
-    let stopped = trainer.step(&ids(&[vec![1, 2, 3]]), &mut cancel);
-    assert!(matches!(stopped, Err(ModelError::Cancelled)));
-    assert_eq!(calls, 4, "between blocks, not at the end");
+    for right in [model(&config, DType::F32), model(&config, DType::F16), quantized_model(&config)] {
+        let (error, tolerance) = error(&right);
+        assert!(error < tolerance / 2.0, "{error} {tolerance}");
+    }
+    // A model whose rotations don't fit its gradients' is as wrong as a device that computes them so.
+    let mut wrong = model(&config, DType::F16);
+    wrong.weights.norm = wrong.weights.norm.affine(1.0, f64::NAN).unwrap();
+    assert!(compare_gradients(&wrong, &settings, 1, &mut go).unwrap().pairs.iter().any(|(ours, _)| ours.is_nan()));
 }

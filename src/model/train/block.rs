@@ -3,12 +3,12 @@
 //! The frozen matrices need no gradients of their own, and the steps are always the same: so nothing is recorded but what
 //! the backward pass reads, and each gradient is one function.
 
-use candle_core::{DType, Device, Result, Tensor};
+use candle_core::{DType, Device, Result as Candle, Tensor};
 
 #[cfg(feature = "cuda")]
 use crate::model::cuda;
 use crate::model::{
-    LayerWeights, ModelConfig,
+    Check, LayerWeights, ModelConfig, ModelError,
     lora::{Adapters, Gradients, Site, Through},
     ops::{
         self, Rope,
@@ -38,7 +38,7 @@ impl Layout {
         (batch, t): (usize, usize),
         dtype: DType,
         device: &Device,
-    ) -> Result<Self> {
+    ) -> Candle<Self> {
         let (cos, sin) = rope.angles(0, t)?;
         // Our CUDA kernels read the angles as they are, in f32.
         let dtype = if device.is_cuda() { cos.dtype() } else { dtype };
@@ -55,24 +55,28 @@ impl Layout {
     }
 
     /// Columns of m rows as heads: batch × heads × t × `head_dim`.
-    fn heads(&self, rows: &Tensor, start: usize, heads: usize) -> Result<Tensor> {
+    fn heads(&self, rows: &Tensor, start: usize, heads: usize) -> Candle<Tensor> {
         let head_dim = self.config.head_dim();
         let columns = rows.narrow(1, start, heads * head_dim)?;
         columns.reshape((self.batch, self.t, heads, head_dim))?.transpose(1, 2)?.contiguous()
     }
 
     /// Heads as m rows again.
-    fn rows(&self, heads: &Tensor) -> Result<Tensor> {
+    fn rows(&self, heads: &Tensor) -> Candle<Tensor> {
         heads.transpose(1, 2)?.reshape((self.batch * self.t, ()))
     }
 
     /// The gradient of the stacked product from those of q, k and v.
+<<<<<<< HEAD
     fn merge(&self, dq: &Tensor, dk: &Tensor, dv: &Tensor) -> Result<Tensor> {
         #[cfg(feature = "cuda")]
         if dq.device().is_cuda() {
             let places = cuda::Places { cos: &self.cos, sin: &self.sin, position: 0, offset: 0 };
             return cuda::gather(dq, dk, dv, places);
         }
+=======
+    fn merge(&self, dq: &Tensor, dk: &Tensor, dv: &Tensor) -> Candle<Tensor> {
+>>>>>>> p2-train
         let dq = rope_backward(dq, &self.cos, &self.minus_sin)?;
         let dk = rope_backward(dk, &self.cos, &self.minus_sin)?;
         Tensor::cat(&[self.rows(&dq)?, self.rows(&dk)?, self.rows(dv)?], 1)
@@ -112,7 +116,7 @@ impl Block<'_> {
     }
 
     /// x (m × hidden) to the block's output and what its backward pass wants.
-    pub(super) fn forward(&self, x: Tensor) -> Result<(Tensor, Tape)> {
+    pub(super) fn forward(&self, x: Tensor, check: &mut Check<'_>) -> Result<(Tensor, Tape), ModelError> {
         let (weights, adapters, layer) = (self.weights, self.adapters, self.index);
         let normed = ops::rms_norm(&x, &weights.attention_norm, self.eps())?;
         let qkv = ops::project(&weights.qkv, &normed)?;
@@ -123,10 +127,12 @@ impl Block<'_> {
         let attended = self.layout.rows(&attention(&q, &k, &v, &self.layout.causal)?)?;
         let (o, inner_o) = adapters.forward(Site::O, layer, &attended, weights.o.forward(&attended)?)?;
         let middle = (&x + o)?;
+        self.pause(check)?;
         let normed = ops::rms_norm(&middle, &weights.mlp_norm, self.eps())?;
         let gate_up = ops::project(&weights.gate_up, &normed)?;
         let (gate_up, inner_gate_up) = adapters.forward(Site::GateUp, layer, &normed, gate_up)?;
         drop(normed);
+        self.pause(check)?;
         let gated = ops::swiglu(&gate_up)?;
         let (down, inner_down) = adapters.forward(Site::Down, layer, &gated, weights.down.forward(&gated)?)?;
         let y = (&middle + down)?;
@@ -136,8 +142,15 @@ impl Block<'_> {
 
     /// The gradient of the block's input from that of its output; that of its adapters goes into `collected`. The first
     /// block's input needs none, since the embedding is frozen.
-    pub(super) fn backward(&self, tape: &Tape, dy: &Tensor, collected: &mut Gradients) -> Result<Option<Tensor>> {
-        let d_middle = self.mlp_backward(tape, dy, collected)?;
+    pub(super) fn backward(
+        &self,
+        tape: &Tape,
+        dy: &Tensor,
+        collected: &mut Gradients,
+        check: &mut Check<'_>,
+    ) -> Result<Option<Tensor>, ModelError> {
+        let d_middle = self.mlp_backward(tape, dy, collected, check)?;
+        self.pause(check)?;
         let weights = self.weights;
         let [inner_qkv, inner_o, ..] = &tape.inner;
         let d_attended = Some(weights.o.backward(&d_middle)?);
@@ -147,6 +160,7 @@ impl Block<'_> {
         let d_attended = self.layout.heads(&d_attended, 0, self.layout.config.heads())?;
         let (dq, dk, dv) = attention_backward(q, k, v, &self.layout.causal, &d_attended)?;
         let d_qkv = self.layout.merge(&dq, &dk, &dv)?;
+        self.pause(check)?;
         let d_normed = if self.index == 0 { None } else { Some(weights.qkv.backward(&d_qkv)?) };
         let d_normed = if self.adapters.has(Site::Qkv) {
             let normed = ops::rms_norm(&tape.x, &weights.attention_norm, self.eps())?;
@@ -154,13 +168,19 @@ impl Block<'_> {
         } else {
             d_normed
         };
-        let add =
-            |d_normed: Tensor| d_middle + rms_norm_backward(&tape.x, &weights.attention_norm, &d_normed, self.eps())?;
-        d_normed.map(add).transpose()
+        let Some(d_normed) = d_normed else { return Ok(None) };
+        let d_x = rms_norm_backward(&tape.x, &weights.attention_norm, &d_normed, self.eps())?;
+        Ok(Some((d_middle + d_x)?))
     }
 
     /// From the block's output back to the sum after attention.
-    fn mlp_backward(&self, tape: &Tape, dy: &Tensor, collected: &mut Gradients) -> Result<Tensor> {
+    fn mlp_backward(
+        &self,
+        tape: &Tape,
+        dy: &Tensor,
+        collected: &mut Gradients,
+        check: &mut Check<'_>,
+    ) -> Result<Tensor, ModelError> {
         let weights = self.weights;
         let [.., inner_gate_up, inner_down] = &tape.inner;
         let mut d_gated = Some(weights.down.backward(dy)?);
@@ -169,6 +189,7 @@ impl Block<'_> {
             d_gated = self.collect(Site::Down, through(&gated, inner_down, dy), d_gated, collected)?;
         }
         let Some(d_gated) = d_gated else { return Ok(dy.clone()) };
+        self.pause(check)?;
         let d_gate_up = swiglu_backward(&tape.gate_up, &d_gated)?;
         let mut d_normed = Some(weights.gate_up.backward(&d_gate_up)?);
         if self.adapters.has(Site::GateUp) {
@@ -176,7 +197,12 @@ impl Block<'_> {
             d_normed = self.collect(Site::GateUp, through(&normed, inner_gate_up, &d_gate_up), d_normed, collected)?;
         }
         let Some(d_normed) = d_normed else { return Ok(dy.clone()) };
-        dy + rms_norm_backward(&tape.middle, &weights.mlp_norm, &d_normed, self.eps())?
+        Ok((dy + rms_norm_backward(&tape.middle, &weights.mlp_norm, &d_normed, self.eps())?)?)
+    }
+
+    /// A cancellation point between products: the processor computes at once, the others only note what is to be done.
+    fn pause(&self, check: &mut Check<'_>) -> Result<(), ModelError> {
+        if self.layout.cos.device().is_cpu() { check() } else { Ok(()) }
     }
 
     fn collect(
@@ -185,7 +211,7 @@ impl Block<'_> {
         through: Option<Through<'_>>,
         dx: Option<Tensor>,
         collected: &mut Gradients,
-    ) -> Result<Option<Tensor>> {
+    ) -> Candle<Option<Tensor>> {
         match through {
             Some(through) => self.adapters.backward(site, self.index, through, dx, collected),
             None => Ok(dx),

@@ -4,11 +4,13 @@
 //! and many of its fused steps have none. The host reads once a step: the loss and the gradients' norm.
 
 mod block;
+mod check;
 mod optimizer;
 pub mod text;
 
 use candle_core::{DType, Device, Tensor};
 
+pub use self::check::{Comparison, compare_gradients};
 use self::{
     block::{Block, Layout, Tape},
     optimizer::{AdamW, LossScale},
@@ -128,7 +130,7 @@ impl<'a> Trainer<'a> {
         let mut x = self.embed(&batch)?;
         for index in 0..self.model.weights.layers.len() {
             check()?;
-            x = self.block(index, &adapters)?.forward(x)?.0;
+            x = self.block(index, &adapters)?.forward(x, check)?.0;
         }
         let (loss, _) = self.head(&x, &batch, 1.0, check)?;
         Ok(f64::from(loss.to_scalar::<f32>()?))
@@ -144,7 +146,7 @@ impl<'a> Trainer<'a> {
         for index in 0..self.model.weights.layers.len() {
             check()?;
             let input = x.clone();
-            let (y, tape) = self.block(index, &adapters)?.forward(x)?;
+            let (y, tape) = self.block(index, &adapters)?.forward(x, check)?;
             kept.push(if self.settings.checkpointing { Kept::Input(input) } else { Kept::Tape(Box::new(tape)) });
             x = y;
         }
@@ -158,9 +160,9 @@ impl<'a> Trainer<'a> {
             let block = self.block(index, &adapters)?;
             let tape = match kept {
                 Kept::Tape(tape) => *tape,
-                Kept::Input(x) => block.forward(x)?.1,
+                Kept::Input(x) => block.forward(x, check)?.1,
             };
-            d_x = block.backward(&tape, &dy, &mut collected)?;
+            d_x = block.backward(&tape, &dy, &mut collected, check)?;
         }
         Ok(Gradient { loss, vector: self.lora.gradients(&collected)?, scale })
     }
