@@ -67,16 +67,12 @@ impl Layout {
     }
 
     /// The gradient of the stacked product from those of q, k and v.
-<<<<<<< HEAD
-    fn merge(&self, dq: &Tensor, dk: &Tensor, dv: &Tensor) -> Result<Tensor> {
+    fn merge(&self, dq: &Tensor, dk: &Tensor, dv: &Tensor) -> Candle<Tensor> {
         #[cfg(feature = "cuda")]
         if dq.device().is_cuda() {
             let places = cuda::Places { cos: &self.cos, sin: &self.sin, position: 0, offset: 0 };
             return cuda::gather(dq, dk, dv, places);
         }
-=======
-    fn merge(&self, dq: &Tensor, dk: &Tensor, dv: &Tensor) -> Candle<Tensor> {
->>>>>>> p2-train
         let dq = rope_backward(dq, &self.cos, &self.minus_sin)?;
         let dk = rope_backward(dk, &self.cos, &self.minus_sin)?;
         Tensor::cat(&[self.rows(&dq)?, self.rows(&dk)?, self.rows(dv)?], 1)
