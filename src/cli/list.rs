@@ -4,12 +4,15 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use serde::Serialize;
 
-use super::output::{self, Error, Exit};
+use super::{
+    default_hub,
+    output::{self, Error, Exit},
+};
 use crate::{
     engine,
     machine::Device,
-    run::SuiteName,
-    units::{binary_size, duration},
+    run::{FoundDevice, ListedModel, ModelForm, Plan, Request, SuiteName, catalogue},
+    units::{Quantity, Unit, binary_size, duration, number},
     workload::{Workload, WorkloadKind},
 };
 
@@ -19,6 +22,7 @@ struct Listing {
     workloads: Vec<ListedWorkload>,
     engines: Vec<ListedEngine>,
     devices: Vec<Device>,
+    models: Vec<ListedForm>,
     /// What a device can't run, and why.
     unavailable: Vec<Unavailable>,
 }
@@ -30,12 +34,31 @@ struct Unavailable {
     reason: String,
 }
 
+/// A model in one precision, or files that are none.
+#[derive(Serialize)]
+struct ListedForm {
+    /// What `--model` is given.
+    model: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    precision: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight_bytes: Option<u64>,
+    /// Memory for a short answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs_bytes: Option<u64>,
+    /// Why it can't be run here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
 #[derive(Serialize)]
 struct ListedSuite {
     id: &'static str,
     description: &'static str,
     budget_s: f64,
-    /// For the best device; empty where there is none.
+    /// For the best device of each engine; empty where there is none.
     workloads: Vec<Workload>,
 }
 
@@ -65,34 +88,67 @@ pub(super) fn list(json: bool, data_dir: PathBuf) -> Result<Exit, Error> {
 }
 
 fn gather(data_dir: PathBuf) -> Listing {
-    let mut devices = Vec::new();
+    let mut found = Vec::new();
     let mut engines = Vec::new();
     for engine in engine::all(Some(data_dir)) {
-        let found = engine.devices();
-        let reason = found.as_ref().err().cloned();
-        devices.extend(found.unwrap_or_default());
+        let devices = FoundDevice::all(engine.as_ref());
+        let reason = devices.as_ref().err().cloned();
+        found.extend(devices.unwrap_or_default());
         let id = engine.id();
         engines.push(ListedEngine { id: id.id(), description: id.description(), available: reason.is_none(), reason });
     }
-    let unavailable = devices.iter().flat_map(unavailable_on).collect();
+    let unavailable = found.iter().flat_map(unavailable_on).collect();
     let suite = |suite: SuiteName| ListedSuite {
         id: suite.id(),
         description: suite.description(),
         budget_s: suite.budget_s(),
-        workloads: devices.first().map_or_else(Vec::new, |device| suite.workloads(device)),
+        workloads: suite_workloads(suite, &found),
     };
     let workload = |kind: WorkloadKind| ListedWorkload { id: kind.id(), description: kind.description() };
     Listing {
         suites: SuiteName::ALL.map(suite).into(),
         workloads: WorkloadKind::ALL.map(workload).into(),
         engines,
+        models: catalogue(&found, default_hub().as_deref(), &[]).into_iter().flat_map(forms).collect(),
         unavailable,
-        devices,
+        devices: found.into_iter().map(|found| found.device).collect(),
     }
 }
 
+fn forms(listed: ListedModel) -> Vec<ListedForm> {
+    let none = |reason| ListedForm {
+        model: listed.asked.clone(),
+        precision: None,
+        parameters: None,
+        weight_bytes: None,
+        needs_bytes: None,
+        reason,
+    };
+    let one = |form: ModelForm| ListedForm {
+        precision: Some(form.model.precision.to_string()),
+        parameters: Some(form.model.shape.parameters()),
+        weight_bytes: Some(form.model.weight_bytes),
+        needs_bytes: Some(form.needs_bytes),
+        ..none(form.reason)
+    };
+    match listed.forms {
+        Ok(forms) => forms.into_iter().map(one).collect(),
+        Err(reason) => vec![none(Some(reason))],
+    }
+}
+
+/// What a suite measures here.
+fn suite_workloads(suite: SuiteName, found: &[FoundDevice]) -> Vec<Workload> {
+    let request = Request { suite, ..Request::default() };
+    let plan = Plan::over(&request, found, Vec::new());
+    plan.map_or_else(|_none| Vec::new(), |plan| plan.jobs.into_iter().map(|job| job.workload).collect())
+}
+
 /// The GEMMs of the full suite that a device lacks the type or the room for. The device itself has the last word when they run.
-fn unavailable_on(device: &Device) -> Vec<Unavailable> {
+fn unavailable_on(FoundDevice { kinds, device, .. }: &FoundDevice) -> Vec<Unavailable> {
+    if !kinds.contains(&WorkloadKind::Gemm) {
+        return Vec::new();
+    }
     let mut list = Vec::new();
     let mut say =
         |workload: String, reason: String| list.push(Unavailable { device: device.id.clone(), workload, reason });
@@ -100,7 +156,7 @@ fn unavailable_on(device: &Device) -> Vec<Unavailable> {
         say("gemm f16".to_owned(), "the driver offers no f16 arithmetic in shaders".to_owned());
     }
     let binding = device.limits.max_binding_bytes;
-    for workload in SuiteName::Full.workloads(device) {
+    for workload in SuiteName::Full.kernels(device) {
         if let Workload::Gemm(gemm) = workload
             && gemm.largest_operand_bytes() > binding
         {
@@ -141,6 +197,7 @@ fn text(listing: &Listing) -> String {
     if listing.devices.is_empty() {
         out.push_str("  none\n");
     }
+    models_text(listing, &mut out);
     if !listing.unavailable.is_empty() {
         out.push_str("\nUnavailable\n");
     }
@@ -148,4 +205,19 @@ fn text(listing: &Listing) -> String {
         writeln!(out, "  {workload} on {device}: {reason}").ok();
     }
     out
+}
+
+/// A line for each model and precision: parameters, size, memory, and why it can't be run.
+fn models_text(listing: &Listing, out: &mut String) {
+    out.push_str("\nModels\n");
+    let size = |bytes: Option<u64>| bytes.map(|bytes| Quantity::new(bytes as f64, Unit::Byte).to_string());
+    for form in &listing.models {
+        let parameters = form.parameters.map(|count| format!("{} billion parameters", number(count as f64 / 1e9)));
+        let needs = size(form.needs_bytes).map(|bytes| format!("needs {bytes}"));
+        // The reason has the numbers.
+        let last = form.reason.clone().map(|reason| format!("unavailable: {reason}")).or(needs);
+        let parts = [form.precision.clone(), parameters, size(form.weight_bytes), last];
+        let text: Vec<String> = parts.into_iter().flatten().collect();
+        writeln!(out, "  {:<16} {}", form.model, text.join(", ")).ok();
+    }
 }

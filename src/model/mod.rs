@@ -9,6 +9,7 @@ pub mod config;
 mod config_json;
 pub mod download;
 mod error;
+pub mod estimate;
 mod files;
 mod forward;
 mod gguf;
