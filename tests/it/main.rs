@@ -11,6 +11,7 @@
 mod bad_weights;
 mod bundle;
 mod cli;
+mod download;
 mod fake;
 mod inference;
 mod kernels;
