@@ -73,7 +73,7 @@ impl Model {
 
     /// Logits of hidden states: m × hidden to m × vocabulary.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(self.weights.head.forward(hidden)?)
+        Ok(ops::product(&self.weights.head, hidden)?)
     }
 
     /// Runs `ids` (batch × t, u32) and returns the logits after the last position of each sequence: batch × vocabulary.
@@ -200,11 +200,11 @@ impl Model {
             let after = weights.layers.get(index + 1).map_or(&weights.norm, |layer| &layer.attention_norm);
             let mixed = self.mix(layer, &stream.normed, cache, index, &span)?;
             between(weights.device(), check)?;
-            let projected = layer.o.forward(&mixed)?;
+            let projected = ops::product(&layer.o, &mixed)?;
             let (residual, normed) = ops::add_rms_norm(&stream.residual, &projected, &layer.mlp_norm, eps)?;
             let gate_up = ops::project(&layer.gate_up, &normed)?;
             between(weights.device(), check)?;
-            let down = layer.down.forward(&ops::swiglu(&gate_up)?)?;
+            let down = ops::product(&layer.down, &ops::swiglu(&gate_up)?)?;
             let (residual, normed) = ops::add_rms_norm(&residual, &down, after, eps)?;
             stream = Stream { residual, normed };
         }

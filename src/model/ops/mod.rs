@@ -8,6 +8,8 @@ pub mod backward;
 mod cpu;
 mod rope;
 
+use std::sync::Arc;
+
 use candle_core::{DType, Result, Tensor, quantized::QTensor};
 
 pub use self::{
@@ -64,22 +66,46 @@ pub fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
     gate_up.narrow(1, 0, n)?.silu()? * gate_up.narrow(1, n, n)?
 }
 
-/// x (m × k) by matrices that share it: m × n. Like [`Stacked::forward`]; on processors that can, the parts share one
-/// reading of x too.
+/// x (m × k) · Wᵀ: m × n. Like [`Linear::forward`], with faster code where there is some for the device.
+pub fn product(linear: &Linear, x: &Tensor) -> Result<Tensor> {
+    #[cfg(target_arch = "x86_64")]
+    if let Linear::Quantized { weight, .. } = linear
+        && x.dims().first() == Some(&1)
+        && x.device().is_cpu()
+        && x.dtype() == DType::F32
+        && let Some(op) = cpu::RowByQ4K::of(weight)
+    {
+        return x.apply_op1_no_bwd(&op);
+    }
+    linear.forward(x)
+}
+
+/// x (m × k) by matrices that share it: m × n. Like [`Stacked::forward`].
 pub fn project(stacked: &Stacked, x: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() && stacked.parts.len() > 1 {
-        let quantized = |part: &Linear| match part {
-            Linear::Quantized { weight, .. } => Some(weight.clone()),
-            Linear::Dense(_) => None,
-        };
-        if let Some(weights) = stacked.parts.iter().map(quantized).collect::<Option<Vec<_>>>() {
-            let weights: Vec<&QTensor> = weights.iter().map(AsRef::as_ref).collect();
-            if let Some(outputs) = QTensor::gemv_fused_shared_lhs(&weights, x)? {
-                return Tensor::cat(&outputs, 1);
-            }
+    match stacked.parts.as_slice() {
+        [one] => product(one, x),
+        parts => {
+            let outputs = match together(parts, x)? {
+                Some(outputs) => outputs,
+                None => parts.iter().map(|part| product(part, x)).collect::<Result<_>>()?,
+            };
+            Tensor::cat(&outputs, 1)
         }
     }
-    stacked.forward(x)
+}
+
+/// Several quantised matrices in one go, x read and rounded once, on processors for which candle has such code.
+fn together(parts: &[Linear], x: &Tensor) -> Result<Option<Vec<Tensor>>> {
+    let quantized = |part: &Linear| match part {
+        Linear::Quantized { weight, .. } => Some(Arc::clone(weight)),
+        Linear::Dense(_) => None,
+    };
+    if !x.device().is_cpu() || x.dtype() != DType::F32 {
+        return Ok(None);
+    }
+    let Some(weights) = parts.iter().map(quantized).collect::<Option<Vec<_>>>() else { return Ok(None) };
+    let weights: Vec<&QTensor> = weights.iter().map(AsRef::as_ref).collect();
+    QTensor::gemv_fused_shared_lhs(&weights, x)
 }
 
 /// Rows of the embedding table for `ids` (flat, u32), in `dtype`: ids × hidden.
