@@ -6,12 +6,18 @@
 
 mod cache;
 pub mod config;
+mod config_json;
 mod error;
+mod files;
 mod forward;
+mod gguf;
 pub mod linear;
 pub mod lora;
 pub mod ops;
+mod pieces;
+mod sentencepiece;
 pub mod source;
+mod tokenizer;
 pub mod train;
 pub mod weights;
 
@@ -22,5 +28,6 @@ pub use self::{
     forward::{Check, Model},
     linear::Linear,
     source::resolve,
+    tokenizer::Tokenizer,
     weights::{LayerWeights, Weights},
 };

@@ -8,10 +8,13 @@
     reason = "a test fails by panicking, and so do its helpers, which clippy doesn't know for tests"
 )]
 
+mod bad_weights;
 mod bundle;
 mod cli;
 mod fake;
+mod inference;
 mod kernels;
+mod load;
 mod machine;
 mod model;
 mod runner;
@@ -21,5 +24,7 @@ mod schema;
 mod store;
 mod tidy;
 mod tiny;
+mod tokenizer;
 mod training;
 mod ui;
+mod weights;

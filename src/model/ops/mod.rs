@@ -75,3 +75,6 @@ pub fn embed(table: &Linear, ids: &Tensor, dtype: DType) -> Result<Tensor> {
         Linear::Quantized { weight, .. } => weight.embedding(ids)?.to_dtype(dtype),
     }
 }
+
+#[cfg(test)]
+mod tests;

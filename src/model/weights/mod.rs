@@ -1,12 +1,22 @@
 //! A model's weights on a device, and where they come from: safetensors, GGUF, or made here.
 
 mod assemble;
-mod source;
+mod convert;
+mod export;
+mod finite;
+pub(crate) mod gguf;
+pub(crate) mod safetensors;
+pub(crate) mod source;
 mod synthetic;
 pub(crate) mod tensors;
+mod verify;
 
 use candle_core::{DType, Device, Tensor};
 
+pub use self::{
+    export::export,
+    verify::{spot_check, stored_in},
+};
 use super::{Linear, ModelConfig, ModelError};
 use crate::workload::ModelRef;
 

@@ -1,13 +1,15 @@
 //! Where a model's tensors come from, one at a time.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, path::Path};
 
 use candle_core::quantized::GgmlDType;
 
-use super::{synthetic::Synthetic, tensors::TensorId};
+use super::{
+    convert::Converted, gguf::GgufSource, safetensors::SafetensorsSource, synthetic::Synthetic, tensors::TensorId,
+};
 use crate::{
-    model::{ModelConfig, ModelError},
-    workload::{ModelRef, Origin},
+    model::{ModelConfig, ModelError, files::has_extension},
+    workload::{ModelRef, Origin, Precision},
 };
 
 /// Asked within long work; an error ends it.
@@ -17,6 +19,11 @@ pub(crate) type Check<'a> = dyn FnMut() -> Result<(), ModelError> + 'a;
 ///
 /// Rows of queries and keys are in the order of rotary positions over the two halves of a head.
 pub(crate) trait Source {
+    /// The files that hold the weights; none where they are made.
+    fn files(&self) -> Vec<&Path> {
+        Vec::new()
+    }
+
     /// What the model is.
     fn config(&self) -> &ModelConfig;
 
@@ -31,6 +38,46 @@ pub(crate) trait Source {
 pub(crate) fn open(model: &ModelRef) -> Result<Box<dyn Source>, ModelError> {
     match model.origin {
         Origin::Synthetic => Ok(Box::new(Synthetic::of(model)?)),
-        Origin::Files => Err(ModelError::Unsupported("files".to_owned())),
+        Origin::Files => files(model),
     }
+}
+
+/// The files of a model; dense ones in another precision where the model is wanted in one.
+fn files(model: &ModelRef) -> Result<Box<dyn Source>, ModelError> {
+    let Some(path) = &model.location.0 else {
+        return Err(ModelError::Asked(format!("where the files of {} lie is not known; give their path", model.name)));
+    };
+    if path.is_file() && has_extension(path, "gguf") {
+        let stored = GgufSource::open(path)?;
+        same_shape(&stored, model, path)?;
+        return Ok(Box::new(stored));
+    }
+    let stored = SafetensorsSource::open(path)?;
+    same_shape(&stored, model, path)?;
+    match model.precision {
+        Precision::Stored(_) => Ok(Box::new(stored)),
+        _ => Ok(Box::new(Converted::new(stored, model.precision.clone()))),
+    }
+}
+
+/// The type that most of a model's matrices are stored in.
+pub(crate) fn commonest(source: &dyn Source) -> Result<GgmlDType, ModelError> {
+    let shape = &source.config().shape;
+    let mut counted: Vec<(GgmlDType, usize)> = Vec::new();
+    for tensor in TensorId::all(shape).into_iter().filter(|tensor| !tensor.is_norm()) {
+        let (kind, (rows, columns)) = (source.kind(tensor)?, tensor.dims(shape));
+        match counted.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, elements)) => *elements += rows * columns,
+            None => counted.push((kind, rows * columns)),
+        }
+    }
+    Ok(counted.into_iter().max_by_key(|(_, elements)| *elements).map_or(GgmlDType::F32, |(kind, _)| kind))
+}
+
+/// Files can be replaced between the choice of a model and its loading.
+fn same_shape(source: &dyn Source, model: &ModelRef, path: &Path) -> Result<(), ModelError> {
+    if source.config().shape == model.shape {
+        return Ok(());
+    }
+    Err(ModelError::file(path, "the model's sizes are not what they were when it was chosen; choose it again"))
 }

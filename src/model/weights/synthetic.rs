@@ -6,13 +6,11 @@
 
 use std::{borrow::Cow, collections::HashMap};
 
-use candle_core::{
-    Device, Tensor,
-    quantized::{GgmlDType, QTensor},
-};
+use candle_core::quantized::GgmlDType;
 use rayon::prelude::*;
 
 use super::{
+    convert::encode,
     source::{Check, Source},
     tensors::{TensorId, bytes},
 };
@@ -97,7 +95,7 @@ impl Source for Synthetic {
         let (rows, columns) = tensor.dims(&self.config.shape);
         let kind = self.kind(tensor)?;
         if tensor.is_norm() {
-            return Ok(Cow::Owned(raw(kind, &vec![1.0; columns])?));
+            return Ok(Cow::Owned(encode(kind, &vec![1.0; columns])?));
         }
         let row_bytes = bytes(kind, columns);
         let mut out = vec![0; rows * row_bytes];
@@ -127,13 +125,7 @@ fn pool(kind: GgmlDType, size: usize) -> Result<Vec<u8>, ModelError> {
     let mut random = Random(0x5EED);
     let mut values = vec![0.0; POOL * size];
     values.fill_with(|| random.normal() * DEVIATION);
-    raw(kind, &values)
-}
-
-/// Values as they are stored in a type.
-fn raw(kind: GgmlDType, values: &[f32]) -> Result<Vec<u8>, ModelError> {
-    let tensor = Tensor::from_slice(values, (1, values.len()), &Device::Cpu)?;
-    Ok(QTensor::quantize(&tensor, kind)?.data()?.into_owned())
+    encode(kind, &values)
 }
 
 /// splitmix64: small, fast, and the same everywhere.
@@ -175,6 +167,8 @@ impl Random {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
     use crate::{
         model::{Linear, Weights, source, weights::load},
