@@ -15,6 +15,7 @@ mod fake;
 mod inference;
 mod kernels;
 mod load;
+mod lora;
 mod machine;
 mod model;
 mod runner;
