@@ -53,7 +53,7 @@ fn steps_are_timed_the_loss_falls_and_gradients_are_checked() {
                     heard.lock().unwrap().push((metric, value));
                 }
             };
-            let budget = Duration::from_secs(4);
+            let budget = Duration::from_secs(2);
             let mut context = Context::new(Cancel::default(), budget, Paints::default(), Box::new(report));
             let report = run(&device, training, &mut context).unwrap();
             assert_eq!(report.measurements[0].metric, "throughput");

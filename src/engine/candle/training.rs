@@ -58,6 +58,7 @@ fn train(model: &Model, workload: &Training, context: &mut Context) -> Result<Re
     let device = model.weights.device();
     let lora = Lora::new(&model.weights.config, lora_settings.clone(), device).map_err(stop)?;
     let trainer = Trainer::new(model, lora, settings.clone()).map_err(stop)?;
+    trainer.accepts(workload.sequence as usize).map_err(stop)?;
     let mut lesson =
         Lesson { trainer, text: text(model, workload)?, batch: workload.batch as usize, steps: Vec::new() };
     lesson.probe(device, workload, context)?;
