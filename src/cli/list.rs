@@ -8,7 +8,7 @@ use super::output::{self, Error, Exit};
 use crate::{
     engine,
     machine::Device,
-    run::SuiteName,
+    run::{FoundDevice, Plan, Request, SuiteName},
     units::{binary_size, duration},
     workload::{Workload, WorkloadKind},
 };
@@ -35,7 +35,7 @@ struct ListedSuite {
     id: &'static str,
     description: &'static str,
     budget_s: f64,
-    /// For the best device; empty where there is none.
+    /// For the best device of each engine; empty where there is none.
     workloads: Vec<Workload>,
 }
 
@@ -65,21 +65,21 @@ pub(super) fn list(json: bool, data_dir: PathBuf) -> Result<Exit, Error> {
 }
 
 fn gather(data_dir: PathBuf) -> Listing {
-    let mut devices = Vec::new();
+    let mut found = Vec::new();
     let mut engines = Vec::new();
     for engine in engine::all(Some(data_dir)) {
-        let found = engine.devices();
-        let reason = found.as_ref().err().cloned();
-        devices.extend(found.unwrap_or_default());
+        let devices = FoundDevice::all(engine.as_ref());
+        let reason = devices.as_ref().err().cloned();
+        found.extend(devices.unwrap_or_default());
         let id = engine.id();
         engines.push(ListedEngine { id: id.id(), description: id.description(), available: reason.is_none(), reason });
     }
-    let unavailable = devices.iter().flat_map(unavailable_on).collect();
+    let unavailable = found.iter().flat_map(unavailable_on).collect();
     let suite = |suite: SuiteName| ListedSuite {
         id: suite.id(),
         description: suite.description(),
         budget_s: suite.budget_s(),
-        workloads: devices.first().map_or_else(Vec::new, |device| suite.workloads(device)),
+        workloads: suite_workloads(suite, &found),
     };
     let workload = |kind: WorkloadKind| ListedWorkload { id: kind.id(), description: kind.description() };
     Listing {
@@ -87,12 +87,22 @@ fn gather(data_dir: PathBuf) -> Listing {
         workloads: WorkloadKind::ALL.map(workload).into(),
         engines,
         unavailable,
-        devices,
+        devices: found.into_iter().map(|found| found.device).collect(),
     }
 }
 
+/// What a suite measures here.
+fn suite_workloads(suite: SuiteName, found: &[FoundDevice]) -> Vec<Workload> {
+    let request = Request { suite, ..Request::default() };
+    let plan = Plan::over(&request, found, Vec::new());
+    plan.map_or_else(|_none| Vec::new(), |plan| plan.jobs.into_iter().map(|job| job.workload).collect())
+}
+
 /// The GEMMs of the full suite that a device lacks the type or the room for. The device itself has the last word when they run.
-fn unavailable_on(device: &Device) -> Vec<Unavailable> {
+fn unavailable_on(FoundDevice { kinds, device, .. }: &FoundDevice) -> Vec<Unavailable> {
+    if !kinds.contains(&WorkloadKind::Gemm) {
+        return Vec::new();
+    }
     let mut list = Vec::new();
     let mut say =
         |workload: String, reason: String| list.push(Unavailable { device: device.id.clone(), workload, reason });
@@ -100,7 +110,7 @@ fn unavailable_on(device: &Device) -> Vec<Unavailable> {
         say("gemm f16".to_owned(), "the driver offers no f16 arithmetic in shaders".to_owned());
     }
     let binding = device.limits.max_binding_bytes;
-    for workload in SuiteName::Full.workloads(device) {
+    for workload in SuiteName::Full.kernels(device) {
         if let Workload::Gemm(gemm) = workload
             && gemm.largest_operand_bytes() > binding
         {

@@ -14,8 +14,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use self::output::Exit;
 use crate::{
     engine::EngineId,
-    run::{Request, Sizes, SuiteName},
-    workload::{Dtype, MemoryOp, WorkloadKind},
+    run::{ModelOptions, Request, Sizes, SuiteName},
+    workload::{Dtype, MemoryOp, Precision, Target, WorkloadKind},
 };
 
 /// Measures how fast this machine runs machine learning, and says why.
@@ -63,10 +63,10 @@ pub struct RunArguments {
     /// The suite: quick, standard or full
     #[arg(long, default_value = "quick")]
     pub suite: SuiteName,
-    /// Only these workloads: gemm, bandwidth, bandwidth-sweep, tensor-limit
+    /// Only these workloads: gemm, bandwidth, bandwidth-sweep, tensor-limit, model-load, inference, training
     #[arg(long, value_delimiter = ',')]
     pub workload: Vec<WorkloadKind>,
-    /// Only these engines
+    /// Only these engines: wgpu, candle
     #[arg(long, value_delimiter = ',')]
     pub engine: Vec<EngineId>,
     /// Instead of the suite's sizes: N or MxNxK for gemm, 256MiB or 1GiB an array for bandwidth
@@ -78,6 +78,39 @@ pub struct RunArguments {
     /// Only these memory operations: read, write, copy, triad
     #[arg(long, value_delimiter = ',')]
     pub op: Vec<MemoryOp>,
+    /// The model: a preset such as mistral-7b, a GGUF or safetensors file or a folder with them, or org/name
+    #[arg(long, value_name = "PATH|PRESET")]
+    pub model: Option<String>,
+    /// How the model's weights are stored: f32, f16, bf16, Q8_0, Q4_0, Q4_K_M
+    #[arg(long, value_delimiter = ',', value_parser = str::parse::<Precision>)]
+    pub precision: Vec<Precision>,
+    /// Tokens of a prompt that is read in one pass; 0 for no prefill
+    #[arg(long, value_name = "N", value_delimiter = ',', allow_negative_numbers = true)]
+    pub prompt_tokens: Vec<u32>,
+    /// Tokens that are written in one pass; 0 for no decode
+    #[arg(long, value_name = "N", value_delimiter = ',', allow_negative_numbers = true)]
+    pub generate_tokens: Vec<u32>,
+    /// Tokens already in the cache when writing begins
+    #[arg(long, value_name = "N", value_delimiter = ',', allow_negative_numbers = true)]
+    pub depth: Vec<u32>,
+    /// Sequences at once, for inference and training
+    #[arg(long, value_name = "N", value_delimiter = ',', allow_negative_numbers = true)]
+    pub batch: Vec<u32>,
+    /// Rank of the LoRA adapters
+    #[arg(long, value_name = "R", value_delimiter = ',', allow_negative_numbers = true)]
+    pub lora_rank: Vec<u32>,
+    /// Matrices that LoRA adapts: q, k, v, o, gate, up, down
+    #[arg(long, value_name = "MATRIX", value_delimiter = ',')]
+    pub lora_target: Vec<Target>,
+    /// Tokens of a training sequence
+    #[arg(long, value_name = "N", value_delimiter = ',', allow_negative_numbers = true)]
+    pub sequence: Vec<u32>,
+    /// Train without clipping gradients to a norm of 1
+    #[arg(long)]
+    pub no_clipping: bool,
+    /// Train with activations computed again in the backward pass instead of kept: less memory, more time
+    #[arg(long)]
+    pub checkpointing: bool,
     /// The device: its id, its number in `roofline list`, or a part of its name
     #[arg(long)]
     pub device: Option<String>,
@@ -118,6 +151,8 @@ impl RunArguments {
         for size in &self.size {
             sizes.add(size)?;
         }
+        let models = self.model_options();
+        models.check()?;
         Ok(Request {
             suite: self.suite,
             workloads: self.workload.clone(),
@@ -125,9 +160,31 @@ impl RunArguments {
             sizes,
             dtypes: self.dtype.clone(),
             operations: self.op.clone(),
+            models,
             device: self.device.clone(),
             budget_s: self.budget,
+            hub: None,
         })
+    }
+
+    /// What they ask of language models. A matrix named twice is adapted once.
+    fn model_options(&self) -> ModelOptions {
+        let mut lora_targets = self.lora_target.clone();
+        lora_targets.sort_unstable();
+        lora_targets.dedup();
+        ModelOptions {
+            model: self.model.clone(),
+            precisions: self.precision.clone(),
+            prompt_tokens: self.prompt_tokens.clone(),
+            generate_tokens: self.generate_tokens.clone(),
+            depths: self.depth.clone(),
+            batches: self.batch.clone(),
+            lora_ranks: self.lora_rank.clone(),
+            lora_targets,
+            sequences: self.sequence.clone(),
+            no_clipping: self.no_clipping,
+            checkpointing: self.checkpointing,
+        }
     }
 
     /// How the results are written.
@@ -179,6 +236,10 @@ mod tests {
         assert_eq!(request.suite, SuiteName::Full);
         assert_eq!(request.sizes.shapes, [(512, 512, 512), (1000, 200, 3)]);
         assert_eq!(request.budget_s, Some(30.0));
+        let models =
+            parsed("--model mistral-1b --precision q8_0,F16 --depth 0,512 --lora-target v,q,v").unwrap().models;
+        assert_eq!(models.precisions, [Precision::Q8_0, Precision::F16]);
+        assert_eq!((models.depths, models.lora_targets), (vec![0, 512], vec![Target::Q, Target::V]));
         assert_eq!(parsed("--size 256MiB").unwrap().sizes.arrays, [256 << 20]);
     }
 
@@ -199,6 +260,14 @@ mod tests {
             ("--budget -3", "--budget"),
             ("--budget NaN", "1 to 86400"),
             ("--format xml", "jsonl"),
+            ("--precision q3", "Q4_K_M"),
+            ("--prompt-tokens -1", "--prompt-tokens"),
+            ("--prompt-tokens 0 --generate-tokens 0", "nothing to run"),
+            ("--depth 200000", "131072"),
+            ("--batch 0", "from 1 to 256"),
+            ("--lora-rank 0", "1 to 1024"),
+            ("--lora-target w", "gate"),
+            ("--sequence 1", "from 2"),
             ("--frobnicate", "--frobnicate"),
         ] {
             let error = parsed(flags).unwrap_err();

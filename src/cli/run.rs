@@ -36,8 +36,11 @@ pub(super) fn run(arguments: &RunArguments, data_dir: PathBuf) -> Result<Exit, E
     let engines: Arc<[_]> = engine::all(Some(data_dir)).into();
     let plan = Plan::make(&request, &engines).map_err(|error| match error {
         PlanError::NoDevice(_) => Error::failure(error),
-        PlanError::UnknownDevice { .. } | PlanError::Nothing(_) => Error::usage(error),
+        PlanError::UnknownDevice { .. } | PlanError::Nothing(_) | PlanError::Usage(_) => Error::usage(error),
     })?;
+    for reason in &plan.missing {
+        output::complain(reason);
+    }
     let runner = Runner::new(engines, store, Arc::new(|| {})).map_err(Error::failure)?;
     let active = runner.start(plan, Paints::default()).map_err(Error::failure)?;
     interrupt.run(&active.cancel);

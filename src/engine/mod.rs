@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     machine::Device,
     measure::{Context, Report, Stop},
-    workload::Workload,
+    workload::{Workload, WorkloadKind},
 };
 
 /// Who does the work.
@@ -36,6 +36,14 @@ impl EngineId {
         match self {
             Self::Wgpu => "wgpu",
             Self::Candle => "candle",
+        }
+    }
+
+    /// The kinds of workload that it measures.
+    pub const fn kinds(self) -> &'static [WorkloadKind] {
+        match self {
+            Self::Wgpu => &WorkloadKind::KERNELS,
+            Self::Candle => &WorkloadKind::MODELS,
         }
     }
 
@@ -72,6 +80,11 @@ pub trait Engine: Send + Sync {
 
     /// Every device it can measure, best first; or why there is none and what to do about it.
     fn devices(&self) -> Result<Vec<Device>, String>;
+
+    /// The kinds of workload that it measures on a device.
+    fn measures(&self, _device: &Device) -> &'static [WorkloadKind] {
+        self.id().kinds()
+    }
 
     /// Opens a device of [`Engine::devices`] by its id.
     fn open(&self, device_id: &str) -> Result<Box<dyn Session>, Stop>;

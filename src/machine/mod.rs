@@ -116,7 +116,7 @@ pub fn detect() -> Machine {
 pub fn conditions(window_open: bool) -> Conditions {
     let mut conditions = Conditions {
         load_average: sysinfo::System::load_average().ok().map(|load| load.one).filter(|one| one.is_finite()),
-        available_memory_bytes: memory().map_or(0, |system| system.available_memory()),
+        available_memory_bytes: available_memory_bytes(),
         window_open,
         ..Conditions::default()
     };
@@ -125,6 +125,11 @@ pub fn conditions(window_open: bool) -> Conditions {
     #[cfg(target_os = "macos")]
     macos::fill_power(&mut conditions);
     conditions
+}
+
+/// Memory free for new work now, in bytes; 0 where the platform doesn't tell.
+pub fn available_memory_bytes() -> u64 {
+    memory().map_or(0, |system| system.available_memory())
 }
 
 /// What every platform tells alike.

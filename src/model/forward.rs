@@ -110,6 +110,10 @@ impl Model {
             take(self.piece(&piece.flatten_all()?, cache, check)?)?;
             cache.advance(t);
             from += t;
+            if from < total && ids.device().is_metal() {
+                // What is queued can't be taken back: the next cancellation point waits until this piece is computed.
+                ids.device().synchronize()?;
+            }
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ mod cache;
 pub mod config;
 mod config_json;
 mod error;
+pub mod estimate;
 mod files;
 mod forward;
 mod gguf;

@@ -1,14 +1,18 @@
 //! How it is run: suites, the plan, the runner with its two lanes. The only room that knows tokio.
 
 mod job;
+mod models;
 mod plan;
+mod request;
 mod runner;
 mod suite;
 
 use std::{path::PathBuf, sync::Arc};
 
 pub use self::{
-    plan::{Plan, PlanError, PlannedJob, Request, Sizes},
+    models::{BATCH_MAX, ModelOptions, POSITIONS_MAX, RANK_MAX},
+    plan::{FoundDevice, Plan, PlanError, PlannedJob},
+    request::{Request, Sizes},
     runner::{Events, Runner, collect},
     suite::SuiteName,
 };

@@ -1,42 +1,13 @@
 //! From what was asked for to the list of jobs.
 
-use super::suite::{self, SuiteName};
+use super::request::Request;
 use crate::{
     engine::{Engine, EngineId},
     machine::Device,
+    model::source,
     record::SuiteInfo,
-    workload::{Bandwidth, Dtype, Gemm, MemoryOp, Workload, WorkloadKind},
+    workload::{Precision, Workload, WorkloadKind},
 };
-
-/// What was asked for. Empty lists ask for everything in the suite.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Request {
-    /// The suite that jobs are taken from.
-    pub suite: SuiteName,
-    /// Only these kinds of workload.
-    pub workloads: Vec<WorkloadKind>,
-    /// Only these engines.
-    pub engines: Vec<EngineId>,
-    /// GEMM shapes and array sizes instead of the suite's.
-    pub sizes: Sizes,
-    /// Only these element types.
-    pub dtypes: Vec<Dtype>,
-    /// Only these memory operations.
-    pub operations: Vec<MemoryOp>,
-    /// The device: an id of [`Engine::devices`], its place in that list, or a part of its name. Best one if absent.
-    pub device: Option<String>,
-    /// The time allowed for all entries in seconds, instead of the suite's.
-    pub budget_s: Option<f64>,
-}
-
-/// Sizes that replace the suite's.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sizes {
-    /// GEMM shapes as (m, n, k).
-    pub shapes: Vec<(u32, u32, u32)>,
-    /// Array sizes in bytes.
-    pub arrays: Vec<u64>,
-}
 
 /// The jobs of a run, in order.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,6 +20,8 @@ pub struct Plan {
     pub devices: Vec<Device>,
     /// What is done, in order.
     pub jobs: Vec<PlannedJob>,
+    /// Why engines that were wanted take no part, in sentences.
+    pub missing: Vec<String>,
 }
 
 /// One workload on one engine and device.
@@ -76,54 +49,55 @@ pub enum PlanError {
         /// What there is.
         known: String,
     },
+    /// What was asked for makes no sense; the sentence says what to write.
+    #[error("{0}")]
+    Usage(String),
     /// Nothing is left after all filters.
     #[error("nothing to run: {0}")]
     Nothing(String),
 }
 
-impl Sizes {
-    /// Whether the suite's sizes are used.
-    pub fn is_empty(&self) -> bool {
-        self.shapes.is_empty() && self.arrays.is_empty()
-    }
-
-    /// Adds what `text` names: "4096" or "1000x200x300" for GEMM, "256MiB" or "1GiB" for arrays.
-    pub fn add(&mut self, text: &str) -> Result<(), String> {
-        let wrong = || format!("\"{text}\" is no size: write n, MxNxK, or an array size such as 64KiB, 256MiB, 1GiB");
-        if text.to_ascii_lowercase().ends_with("ib") {
-            let bytes = array_size(text).ok_or_else(wrong)?;
-            if !(4096..=1 << 40).contains(&bytes) {
-                return Err(format!("an array of {text} can't be measured: choose from 4KiB to 1TiB"));
-            }
-            self.arrays.push(bytes / 4096 * 4096);
-            return Ok(());
-        }
-        let numbers: Result<Vec<u32>, _> = text.split(['x', 'X', '×']).map(str::parse).collect();
-        let shape = match numbers.map_err(|_not_a_number| wrong())?.as_slice() {
-            [n] => (*n, *n, *n),
-            [m, n, k] => (*m, *n, *k),
-            _ => return Err(wrong()),
-        };
-        if [shape.0, shape.1, shape.2].iter().any(|side| !(1..=65_536).contains(side)) {
-            return Err(format!("a GEMM of {text} can't be measured: each side must be from 1 to 65536"));
-        }
-        self.shapes.push(shape);
-        Ok(())
-    }
+/// A device, and the engine that found it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundDevice {
+    /// The engine.
+    pub engine: EngineId,
+    /// The kinds of workload that it measures there.
+    pub kinds: &'static [WorkloadKind],
+    /// The device.
+    pub device: Device,
 }
 
-/// The bytes of "64KiB".
-fn array_size(text: &str) -> Option<u64> {
-    let lower = text.to_ascii_lowercase();
-    let steps = [("kib", 10), ("mib", 20), ("gib", 30), ("tib", 40)];
-    let (digits, shift) = steps.iter().find_map(|(suffix, shift)| Some((lower.strip_suffix(suffix)?, shift)))?;
-    digits.trim().parse::<u64>().ok()?.checked_mul(1 << shift)
+impl FoundDevice {
+    /// The devices of an engine, best first, or why there is none.
+    pub fn all(engine: &dyn Engine) -> Result<Vec<Self>, String> {
+        let found = |device| Self { engine: engine.id(), kinds: engine.measures(&device), device };
+        Ok(engine.devices()?.into_iter().map(found).collect())
+    }
 }
 
 impl Plan {
-    /// Makes the plan: finds devices, takes the suite's workloads, applies the filters.
+    /// Makes the plan: finds devices, takes the suite's workloads, applies the filters. Jobs of one engine follow each
+    /// other, so that each device is opened once.
     pub fn make(request: &Request, engines: &[Box<dyn Engine>]) -> Result<Self, PlanError> {
-        let wanted = |engine: EngineId| request.engines.is_empty() || request.engines.contains(&engine);
+        request.models.check().map_err(PlanError::Usage)?;
+        named_pairs(request)?;
+        let mut found = Vec::new();
+        let mut missing = Vec::new();
+        // A place counts over the devices of all engines, as they are listed.
+        let counts = request.place().is_some();
+        for engine in engines.iter().filter(|engine| counts || request.wants_engine(engine.id())) {
+            match FoundDevice::all(engine.as_ref()) {
+                Ok(devices) => found.extend(devices),
+                Err(reason) if request.wants_engine(engine.id()) => missing.push(reason),
+                Err(_) => {}
+            }
+        }
+        Self::over(request, &found, missing)
+    }
+
+    /// The plan over devices that are known. `missing` says why engines that were wanted have none.
+    pub fn over(request: &Request, found: &[FoundDevice], missing: Vec<String>) -> Result<Self, PlanError> {
         let mut plan = Self {
             suite: SuiteInfo {
                 name: if request.is_custom() { "custom".to_owned() } else { request.suite.id().to_owned() },
@@ -132,123 +106,98 @@ impl Plan {
             entry_budget_s: request.suite.entry_budget_s(),
             devices: Vec::new(),
             jobs: Vec::new(),
+            missing,
         };
-        let mut missing = Vec::new();
-        for engine in engines.iter().filter(|engine| wanted(engine.id())) {
-            match engine.devices() {
-                Ok(devices) => {
-                    let device = choose(&devices, request.device.as_deref())?;
-                    let jobs = request.workloads_for(device).into_iter();
-                    let job = |workload| PlannedJob { workload, engine: engine.id(), device: device.id.clone() };
-                    plan.jobs.extend(jobs.map(job));
-                    plan.devices.push(device.clone());
-                }
-                Err(reason) => missing.push(reason),
-            }
+        let chosen = choose(request, found);
+        if chosen.is_empty() {
+            return Err(plan.no_device(request, found));
         }
-        if plan.devices.is_empty() {
-            return Err(PlanError::NoDevice(missing.join("; ")));
+        let resolve = |name: &str, precision: Option<&Precision>| {
+            source::resolve(name, precision, request.hub.as_deref()).map_err(|error| error.to_string())
+        };
+        for FoundDevice { engine, kinds, device } in chosen {
+            let workloads = request.workloads_for(device, kinds, &resolve).map_err(PlanError::Usage)?;
+            if workloads.is_empty() {
+                continue;
+            }
+            let job = |workload| PlannedJob { workload, engine: *engine, device: device.id.clone() };
+            plan.jobs.extend(workloads.into_iter().map(job));
+            plan.devices.push(device.clone());
         }
         if plan.jobs.is_empty() {
-            return Err(PlanError::Nothing("the filters leave no workload of this suite; drop one".to_owned()));
+            return Err(plan.nothing(request));
         }
         plan.entry_budget_s = plan.entry_budget_s.max(plan.suite.budget_s / plan.jobs.len() as f64);
         Ok(plan)
     }
+
+    /// Why no device takes part.
+    fn no_device(self, request: &Request, found: &[FoundDevice]) -> PlanError {
+        let Some(asked) = request.device.clone().filter(|_| !found.is_empty()) else {
+            return PlanError::NoDevice(self.missing.join("; "));
+        };
+        let known = found.iter().map(|found| format!("{} ({})", found.device.id, found.device.name));
+        let known: Vec<String> = known.collect();
+        PlanError::UnknownDevice { asked, known: known.join(", ") }
+    }
+
+    /// Why there is no job: an engine that can't be had here, a device that has no such workload, or the filters.
+    fn nothing(self, request: &Request) -> PlanError {
+        match (&request.device, self.missing.is_empty()) {
+            (None, false) => PlanError::NoDevice(self.missing.join("; ")),
+            (Some(device), _) => PlanError::Nothing(format!(
+                "nothing of what is asked for is measured on \"{device}\"; choose another device, or drop a filter"
+            )),
+            (None, true) => PlanError::Nothing("the filters leave no workload of this suite; drop one".to_owned()),
+        }
+    }
 }
 
-/// The device that `asked` names: an id, a place in the list, or a part of a name.
-fn choose<'a>(devices: &'a [Device], asked: Option<&str>) -> Result<&'a Device, PlanError> {
-    let Some(asked) = asked else {
-        return devices.first().ok_or_else(|| PlanError::NoDevice("no device was found".to_owned()));
+/// The device of each engine that takes part: the one asked for, else its best.
+fn choose<'a>(request: &Request, found: &'a [FoundDevice]) -> Vec<&'a FoundDevice> {
+    let mut engines: Vec<EngineId> = found.iter().map(|found| found.engine).collect();
+    engines.dedup();
+    let of = |engine: EngineId| found.iter().filter(move |found| found.engine == engine);
+    let one = |engine: EngineId| match (&request.device, request.place()) {
+        (None, _) => of(engine).next(),
+        (Some(_), Some(place)) => found.get(place).filter(|found| found.engine == engine),
+        (Some(asked), None) => {
+            let asked = asked.to_lowercase();
+            let by_id = of(engine).find(|found| found.device.id == asked);
+            let named = |found: &&FoundDevice| !asked.is_empty() && found.device.name.to_lowercase().contains(&asked);
+            by_id.or_else(|| of(engine).find(named))
+        }
     };
-    let lower = asked.to_lowercase();
-    let by_place = asked.parse::<usize>().ok().and_then(|place| devices.get(place));
-    let by_id = || devices.iter().find(|device| device.id == lower);
-    let by_name = || devices.iter().find(|device| !lower.is_empty() && device.name.to_lowercase().contains(&lower));
-    by_place.or_else(by_id).or_else(by_name).ok_or_else(|| {
-        let known: Vec<String> = devices.iter().map(|device| format!("{} ({})", device.id, device.name)).collect();
-        PlanError::UnknownDevice { asked: asked.to_owned(), known: known.join(", ") }
-    })
+    engines.into_iter().filter(|engine| request.wants_engine(*engine)).filter_map(one).collect()
 }
 
-impl Request {
-    /// Whether the suite is run other than as it is defined.
-    pub fn is_custom(&self) -> bool {
-        let filtered = !self.workloads.is_empty() || !self.dtypes.is_empty() || !self.operations.is_empty();
-        filtered || !self.sizes.is_empty() || !self.engines.is_empty()
+/// A kind asked for by name must be measured by one of the engines asked for.
+fn named_pairs(request: &Request) -> Result<(), PlanError> {
+    if request.engines.is_empty() {
+        return Ok(());
     }
-
-    /// The workloads left for a device after sizes and filters.
-    fn workloads_for(&self, device: &Device) -> Vec<Workload> {
-        let base = if self.workloads.is_empty() {
-            self.suite.workloads(device)
-        } else {
-            // A kind asked for by name is run even if the suite has it not.
-            let suite = self.suite.workloads(device);
-            let missing = |kind: &&WorkloadKind| !suite.iter().any(|workload| workload.kind() == **kind);
-            let added: Vec<WorkloadKind> = self.workloads.iter().filter(missing).copied().collect();
-            let standard = SuiteName::Standard.workloads(device).into_iter();
-            suite.iter().cloned().chain(standard.filter(|workload| added.contains(&workload.kind()))).collect()
-        };
-        let sized = if self.sizes.is_empty() { base } else { self.resized(&base, device) };
-        sized.into_iter().filter(|workload| self.keeps(workload)).collect()
-    }
-
-    /// The kinds in `base` that the given sizes fit, at those sizes.
-    fn resized(&self, base: &[Workload], device: &Device) -> Vec<Workload> {
-        let has = |kind| base.iter().any(|workload| workload.kind() == kind);
-        let mut list = Vec::new();
-        if has(WorkloadKind::Bandwidth) {
-            for array_bytes in &self.sizes.arrays {
-                let at =
-                    |op| Workload::Bandwidth(Bandwidth { array_bytes: *array_bytes, ..suite::bandwidth(op, device) });
-                list.extend(MemoryOp::ALL.map(at));
-            }
+    for kind in &request.workloads {
+        if request.engines.iter().any(|engine| engine.kinds().contains(kind)) {
+            continue;
         }
-        if has(WorkloadKind::Gemm) {
-            for dtype in Dtype::ALL {
-                let gemm = |(m, n, k): &(u32, u32, u32)| Workload::Gemm(Gemm { m: *m, n: *n, k: *k, dtype });
-                list.extend(self.sizes.shapes.iter().map(gemm));
-            }
-        }
-        list
+        let able = EngineId::ALL.into_iter().filter(|engine| engine.kinds().contains(kind));
+        let able: Vec<_> = able.map(EngineId::id).collect();
+        let asked: Vec<_> = request.engines.iter().map(|engine| engine.id()).collect();
+        return Err(PlanError::Usage(format!(
+            "{} doesn't measure {kind}; write --engine {}, or leave --engine out",
+            asked.join(", "),
+            able.join(",")
+        )));
     }
-
-    /// Whether flags for one kind of workload leave another out: `--op read` alone asks for no GEMM.
-    fn speaks_of(&self, kind: WorkloadKind) -> bool {
-        let (typed, operated) = (!self.dtypes.is_empty(), !self.operations.is_empty());
-        match kind {
-            WorkloadKind::Gemm => typed || !operated,
-            WorkloadKind::Bandwidth | WorkloadKind::BandwidthSweep => operated || !typed,
-            WorkloadKind::TensorLimit | WorkloadKind::ModelLoad | WorkloadKind::Inference | WorkloadKind::Training => {
-                !typed && !operated
-            }
-        }
-    }
-
-    fn keeps(&self, workload: &Workload) -> bool {
-        let kind = if self.workloads.is_empty() {
-            self.speaks_of(workload.kind())
-        } else {
-            self.workloads.contains(&workload.kind())
-        };
-        let dtype = match workload {
-            Workload::Gemm(gemm) => self.dtypes.is_empty() || self.dtypes.contains(&gemm.dtype),
-            _ => true,
-        };
-        let op = match workload {
-            Workload::Bandwidth(Bandwidth { op, .. }) => self.operations.is_empty() || self.operations.contains(op),
-            Workload::BandwidthSweep(sweep) => self.operations.is_empty() || self.operations.contains(&sweep.op),
-            _ => true,
-        };
-        kind && dtype && op
-    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{ModelOptions, SuiteName},
+        *,
+    };
     use crate::machine::{DeviceKind, DeviceLimits};
 
     fn device(id: &str, name: &str) -> Device {
@@ -266,47 +215,74 @@ mod tests {
         }
     }
 
-    fn kinds(request: &Request) -> Vec<WorkloadKind> {
-        let mut kinds: Vec<_> = request.workloads_for(&device("vulkan:0", "GPU")).iter().map(Workload::kind).collect();
-        kinds.dedup();
-        kinds
+    fn found() -> Vec<FoundDevice> {
+        let of = |engine: EngineId, id, name| FoundDevice { engine, kinds: engine.kinds(), device: device(id, name) };
+        let mut processor = of(EngineId::Candle, "cpu", "AMD EPYC");
+        processor.device.kind = DeviceKind::Cpu;
+        vec![
+            of(EngineId::Wgpu, "vulkan:0", "NVIDIA H100"),
+            of(EngineId::Wgpu, "vulkan:1", "llvmpipe"),
+            of(EngineId::Candle, "cuda:0", "NVIDIA H100"),
+            processor,
+        ]
     }
 
-    #[test]
-    fn flags_for_one_kind_leave_the_others_out() {
-        let standard = Request { suite: SuiteName::Standard, ..Request::default() };
-        assert_eq!(kinds(&standard).len(), 4);
-        let read = Request { operations: vec![MemoryOp::Read], ..standard.clone() };
-        assert_eq!(kinds(&read), [WorkloadKind::Bandwidth, WorkloadKind::BandwidthSweep]);
-        let half = Request { dtypes: vec![Dtype::F16], ..standard.clone() };
-        assert_eq!(kinds(&half), [WorkloadKind::Gemm]);
-        let limit = Request { workloads: vec![WorkloadKind::TensorLimit], suite: SuiteName::Quick, ..standard };
-        assert_eq!(
-            kinds(&limit),
-            [WorkloadKind::TensorLimit],
-            "a kind asked for by name is run though the suite has it not"
-        );
-    }
-
-    #[test]
-    fn sizes_replace_the_suites_for_the_kinds_they_fit() {
-        let mut request = Request::default();
-        request.sizes.add("96x32x8").unwrap();
-        request.sizes.add("1MiB").unwrap();
-        let list = request.workloads_for(&device("vulkan:0", "GPU"));
-        assert_eq!(list.len(), Dtype::ALL.len() + MemoryOp::ALL.len());
-        assert!(list.contains(&Workload::Gemm(Gemm { m: 96, n: 32, k: 8, dtype: Dtype::F16 })));
+    fn devices(request: &Request) -> Vec<String> {
+        choose(request, &found()).iter().map(|found| found.device.id.clone()).collect()
     }
 
     #[test]
     fn a_device_is_found_by_place_id_and_part_of_its_name() {
-        let devices = [device("vulkan:0", "NVIDIA H100"), device("vulkan:1", "llvmpipe")];
+        let on = |asked: &str| devices(&Request { device: Some(asked.to_owned()), ..Request::default() });
         for asked in ["1", "vulkan:1", "LLVM"] {
-            assert_eq!(choose(&devices, Some(asked)).unwrap().id, "vulkan:1", "{asked}");
+            assert_eq!(on(asked), ["vulkan:1"], "{asked}");
         }
-        assert_eq!(choose(&devices, None).unwrap().id, "vulkan:0");
-        for asked in ["7", "", "AMD"] {
-            assert!(matches!(choose(&devices, Some(asked)), Err(PlanError::UnknownDevice { .. })), "{asked}");
+        assert_eq!(on("h100"), ["vulkan:0", "cuda:0"], "one card that both engines know");
+        assert_eq!(on("3"), ["cpu"], "counted over all engines");
+        assert_eq!(devices(&Request::default()), ["vulkan:0", "cuda:0"]);
+        for asked in ["7", "", "Radeon"] {
+            let request = Request { device: Some(asked.to_owned()), ..Request::default() };
+            let error = Plan::over(&request, &found(), Vec::new()).unwrap_err();
+            assert!(matches!(error, PlanError::UnknownDevice { .. }), "{asked}");
+            assert!(error.to_string().contains("cpu (AMD EPYC)"), "{error}");
         }
+    }
+
+    #[test]
+    fn jobs_of_one_engine_follow_each_other_and_are_its_own() {
+        let request = Request { suite: SuiteName::Full, ..Request::default() };
+        let plan = Plan::over(&request, &found(), Vec::new()).unwrap();
+        let mut engines: Vec<EngineId> = plan.jobs.iter().map(|job| job.engine).collect();
+        assert!(plan.jobs.iter().all(|job| job.engine.kinds().contains(&job.workload.kind())));
+        engines.dedup();
+        assert_eq!(engines, EngineId::ALL);
+        assert!(plan.jobs.len() > 40);
+    }
+
+    #[test]
+    fn what_an_engine_or_device_can_not_measure_is_said() {
+        let request = |device: Option<&str>, kind| Request {
+            device: device.map(str::to_owned),
+            workloads: vec![kind],
+            ..Request::default()
+        };
+        let pair = Request { engines: vec![EngineId::Wgpu], ..request(None, WorkloadKind::Inference) };
+        let error = named_pairs(&pair).unwrap_err().to_string();
+        assert!(error.contains("wgpu doesn't measure inference"), "{error}");
+        let error = Plan::over(&request(Some("cpu"), WorkloadKind::Gemm), &found(), Vec::new()).unwrap_err();
+        assert!(matches!(&error, PlanError::Nothing(why) if why.contains("\"cpu\"")), "{error}");
+        let missing = vec!["no adapter; install a driver".to_owned()];
+        let error = Plan::over(&request(None, WorkloadKind::Gemm), &found()[3..], missing).unwrap_err();
+        assert_eq!(error, PlanError::NoDevice("no adapter; install a driver".to_owned()));
+    }
+
+    #[test]
+    fn an_unknown_model_is_a_usage_error_that_names_the_presets() {
+        let mut request = Request::default();
+        request.models.model = Some("mistral-9000b".to_owned());
+        let error = Plan::over(&request, &found(), Vec::new()).unwrap_err();
+        assert!(matches!(&error, PlanError::Usage(why) if why.contains("mistral-7b")), "{error}");
+        request.models = ModelOptions { batches: vec![0], ..ModelOptions::default() };
+        assert!(request.models.check().unwrap_err().contains("--batch 0"));
     }
 }

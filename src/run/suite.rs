@@ -50,12 +50,12 @@ impl SuiteName {
         }
     }
 
-    /// The time allowed for all entries, in seconds. Quick leaves a quarter of its minute for opening and saving.
+    /// The time allowed for all entries, in seconds. Quick leaves a part of its minute for opening and saving.
     pub const fn budget_s(self) -> f64 {
         match self {
-            Self::Quick => 45.0,
-            Self::Standard => 300.0,
-            Self::Full => 1200.0,
+            Self::Quick => 50.0,
+            Self::Standard => 600.0,
+            Self::Full => 2400.0,
         }
     }
 
@@ -68,8 +68,8 @@ impl SuiteName {
         }
     }
 
-    /// The workloads in order, for a device.
-    pub fn workloads(self, device: &Device) -> Vec<Workload> {
+    /// The workloads of single kernels in order, for a device.
+    pub fn kernels(self, device: &Device) -> Vec<Workload> {
         let array_bytes = array_bytes(device);
         let gemm = |dtype| self.gemm_sizes().iter().map(move |n| Workload::Gemm(Gemm::square(*n, dtype)));
         let mut list: Vec<Workload> =

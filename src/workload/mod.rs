@@ -72,6 +72,17 @@ impl WorkloadKind {
         Self::Training,
     ];
 
+    /// Those that single kernels are measured by.
+    pub const KERNELS: [Self; 4] = [Self::Gemm, Self::Bandwidth, Self::BandwidthSweep, Self::TensorLimit];
+
+    /// Those that need a language model.
+    pub const MODELS: [Self; 3] = [Self::ModelLoad, Self::Inference, Self::Training];
+
+    /// Whether it needs a language model.
+    pub const fn is_model(self) -> bool {
+        matches!(self, Self::ModelLoad | Self::Inference | Self::Training)
+    }
+
     /// The name used in run files and on the command line.
     pub const fn id(self) -> &'static str {
         match self {
@@ -137,6 +148,16 @@ impl Workload {
             Self::ModelLoad(_) => WorkloadKind::ModelLoad,
             Self::Inference(_) => WorkloadKind::Inference,
             Self::Training(_) => WorkloadKind::Training,
+        }
+    }
+
+    /// The language model, of those that need one.
+    pub const fn model(&self) -> Option<&ModelRef> {
+        match self {
+            Self::ModelLoad(load) => Some(&load.model),
+            Self::Inference(inference) => Some(&inference.model),
+            Self::Training(training) => Some(&training.model),
+            Self::Gemm(_) | Self::Bandwidth(_) | Self::BandwidthSweep(_) | Self::TensorLimit(_) => None,
         }
     }
 

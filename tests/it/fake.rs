@@ -73,6 +73,7 @@ pub(crate) fn plan(count: u32) -> Plan {
         entry_budget_s: 60.0,
         devices: vec![device()],
         jobs: (0..count).map(job).collect(),
+        missing: Vec::new(),
     }
 }
 

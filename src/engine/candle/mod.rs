@@ -6,6 +6,7 @@
 mod cold;
 mod decode;
 mod device;
+mod fit;
 mod inference;
 mod load;
 mod memory;
@@ -14,8 +15,9 @@ mod training;
 use super::{Engine, EngineId, Session};
 use crate::{
     machine::Device,
-    measure::{Context, Report, Stop},
+    measure::{Context, Measurement, Report, Stop},
     model::{Model, ModelError, weights},
+    units::Unit,
     workload::{ModelRef, Workload},
 };
 
@@ -33,7 +35,9 @@ impl Engine for CandleEngine {
     }
 
     fn open(&self, device_id: &str) -> Result<Box<dyn Session>, Stop> {
-        Ok(Box::new(CandleSession { device: device::open(device_id)?, loaded: None }))
+        let device = device::open(device_id)?;
+        let rates = fit::Rates::guessed(&device);
+        Ok(Box::new(CandleSession { device, loaded: None, rates }))
     }
 }
 
@@ -41,6 +45,7 @@ impl Engine for CandleEngine {
 struct CandleSession {
     device: candle_core::Device,
     loaded: Option<Loaded>,
+    rates: fit::Rates,
 }
 
 /// A model on the device.
@@ -63,9 +68,10 @@ impl CandleSession {
     }
 }
 
-impl Session for CandleSession {
-    fn run(&mut self, workload: &Workload, context: &mut Context) -> Result<Report, Stop> {
-        let outcome = match workload {
+impl CandleSession {
+    /// Runs a workload that fits.
+    fn perform(&mut self, workload: &Workload, context: &mut Context) -> Result<Report, Stop> {
+        match workload {
             Workload::ModelLoad(load) => {
                 self.loaded = None;
                 load::run(&self.device, load, context)
@@ -77,8 +83,30 @@ impl Session for CandleSession {
             Workload::Gemm(_) | Workload::Bandwidth(_) | Workload::BandwidthSweep(_) | Workload::TensorLimit(_) => {
                 Err(Stop::Unsupported("candle runs language models here; wgpu measures the kernels".to_owned()))
             }
-        };
-        if outcome.is_err() {
+        }
+    }
+
+    /// The same, after its memory and time were predicted; the prediction stands in the report.
+    fn predicted(&mut self, workload: &Workload, context: &mut Context) -> Result<Report, Stop> {
+        if self.loaded.as_ref().is_some_and(|loaded| workload.model() != Some(&loaded.of)) {
+            self.loaded = None;
+        }
+        let held = self.loaded.as_ref().map_or(0, |loaded| loaded.model.weights.bytes());
+        let budget_s = context.remaining().as_secs_f64();
+        let needed = fit::check(&self.device, workload, held, &self.rates, budget_s)?;
+        let mut report = self.perform(workload, context)?;
+        self.rates.learn(workload, report.measurements.first());
+        let predicted = needed.map(|needed| needed.total as f64);
+        let predicted = predicted.and_then(|total| Measurement::single("predicted-memory", Unit::Byte, total, 0.0));
+        report.measurements.extend(predicted);
+        Ok(report)
+    }
+}
+
+impl Session for CandleSession {
+    fn run(&mut self, workload: &Workload, context: &mut Context) -> Result<Report, Stop> {
+        let outcome = self.predicted(workload, context);
+        if matches!(outcome, Err(Stop::Failed(_) | Stop::DeviceLost(_))) {
             // What went wrong may have been memory: the next entry starts without it.
             self.loaded = None;
         }

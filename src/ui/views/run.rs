@@ -153,7 +153,7 @@ fn devices_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
 fn idle_text_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     let tokens = Tokens::of(ui);
     let Some(device) = state.device() else { return };
-    let entries = state.choices.suite().workloads(device).len();
+    let entries = state.choices.suite().kernels(device).len();
     let text =
         if state.starting { "Starting…".to_owned() } else { format!("{entries} entries · {}", state.expected()) };
     ui.label(theme::label(text).color(tokens.dim));

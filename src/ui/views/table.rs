@@ -79,7 +79,7 @@ fn rows(state: &State) -> Vec<Row> {
         return (0..session.run.entries.len()).filter_map(|index| Row::of(session, index)).collect();
     }
     let Some(device) = state.device() else { return Vec::new() };
-    let workloads = state.choices.suite().workloads(device);
+    let workloads = state.choices.suite().kernels(device);
     workloads.iter().map(|workload| Row::waiting(workload.title(), workload.parameters())).collect()
 }
 
