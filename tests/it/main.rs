@@ -16,6 +16,7 @@ mod fake;
 mod inference;
 mod kernels;
 mod load;
+mod lora;
 mod machine;
 mod model;
 mod runner;

@@ -5,6 +5,7 @@
 
 mod block;
 mod check;
+pub mod curve;
 mod optimizer;
 pub mod text;
 
@@ -167,21 +168,25 @@ impl<'a> Trainer<'a> {
         Ok(Gradient { loss, vector: self.lora.gradients(&collected)?, scale })
     }
 
+    /// Whether sequences of `t` tokens can be trained on: they need a target, and positions that the model was made for.
+    pub fn accepts(&self, t: usize) -> Result<(), ModelError> {
+        let most = self.model.rope.positions();
+        let asked = |what: String| Err(ModelError::Asked(what));
+        match t {
+            0 | 1 => asked("training needs sequences of at least 2 tokens; choose a longer one".to_owned()),
+            t if t > most => asked(format!(
+                "sequences of {t} tokens are longer than the {most} that this model was made for; choose shorter ones"
+            )),
+            _ => Ok(()),
+        }
+    }
+
     /// Checks the ids' shape, and makes what all blocks share unless it is there.
     fn batch(&mut self, ids: &Tensor) -> Result<Batch, ModelError> {
         let (batch, t) = ids.dims2()?;
-        if batch == 0 || t < 2 {
-            return Err(ModelError::Asked(
-                "training needs sequences of at least 2 tokens; choose a longer one".to_owned(),
-            ));
-        }
+        self.accepts(if batch == 0 { 0 } else { t })?;
         let weights = &self.model.weights;
-        let (device, most) = (weights.device(), self.model.rope.positions());
-        if t > most {
-            return Err(ModelError::Asked(format!(
-                "sequences of {t} tokens are longer than the {most} that this model was made for; choose shorter ones"
-            )));
-        }
+        let device = weights.device();
         if self.layout.as_ref().is_none_or(|layout| (layout.batch, layout.t) != (batch, t)) {
             self.layout = Some(Layout::new(&weights.config, &self.model.rope, (batch, t), weights.dtype, device)?);
         }
