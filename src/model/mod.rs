@@ -7,6 +7,7 @@
 mod cache;
 pub mod config;
 mod config_json;
+pub mod download;
 mod error;
 pub mod estimate;
 mod files;

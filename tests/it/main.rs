@@ -11,9 +11,11 @@
 mod bad_weights;
 mod bundle;
 mod cli;
+mod download;
 mod fake;
 mod inference;
 mod kernels;
+mod load;
 mod machine;
 mod model;
 mod runner;

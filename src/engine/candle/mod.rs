@@ -3,6 +3,7 @@
 //! `device` lists and opens devices; `load`, `inference` and `training` are the workloads. The model itself is in `model/`.
 //! A session keeps its model from entry to entry, so that the entries of one model load it once.
 
+mod cold;
 mod decode;
 mod device;
 mod fit;
