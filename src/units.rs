@@ -26,11 +26,7 @@ pub enum Unit {
     /// Seconds.
     #[serde(rename = "s")]
     Second,
-<<<<<<< HEAD
-    /// Natural units of information, as losses are given in.
-=======
     /// Information in natural units: the loss of a language model, a token.
->>>>>>> p2-weights
     #[serde(rename = "nat")]
     Nat,
 }

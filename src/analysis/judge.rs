@@ -21,8 +21,6 @@ const fn peak_room(unit: Unit) -> f64 {
     match unit {
         Unit::FlopPerSecond => 1.12,
         Unit::BytePerSecond | Unit::TokenPerSecond | Unit::Byte | Unit::Second | Unit::Nat => 1.03,
-<<<<<<< HEAD
-=======
     }
 }
 /// Room above what the data sheet allows of tokens: decoding is bounded by memory; the products of prefill and training by
@@ -32,7 +30,6 @@ fn token_room(workload: &Workload) -> f64 {
         Workload::Inference(inference) if matches!(inference.phase, InferencePhase::Decode { .. }) => 1.03,
         Workload::Inference(inference) if inference.model.precision.dense_bytes().is_none() => 2.24,
         _ => peak_room(Unit::FlopPerSecond),
->>>>>>> p2-weights
     }
 }
 /// Half the 95 % interval beyond which a figure counts as uncertain.
@@ -78,12 +75,8 @@ fn implausible(entry: &Entry, device: &Device, machine: &Machine) -> Option<Mark
     let limit = match headline.unit {
         Unit::FlopPerSecond => FLOPS_EVER,
         Unit::BytePerSecond => BANDWIDTH_EVER,
-<<<<<<< HEAD
-        Unit::TokenPerSecond | Unit::Byte | Unit::Second | Unit::Nat => return None,
-=======
         Unit::TokenPerSecond => f64::INFINITY,
         Unit::Byte | Unit::Second | Unit::Nat => return None,
->>>>>>> p2-weights
     };
     let peak = theoretical(&entry.workload, device, machine);
     let shown = |value| Quantity::new(value, headline.unit);

@@ -7,12 +7,9 @@
 mod cache;
 pub mod config;
 mod config_json;
-<<<<<<< HEAD
 #[cfg(feature = "cuda")]
 pub mod cuda;
-=======
 pub mod download;
->>>>>>> p2-weights
 mod error;
 pub mod estimate;
 mod files;

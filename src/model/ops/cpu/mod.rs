@@ -19,7 +19,8 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{CpuStorage, Error, Layout, Result, WithDType, bail};
 use half::{f16, slice::HalfFloatSliceExt as _};
 
-<<<<<<< HEAD
+#[cfg(target_arch = "x86_64")]
+pub(super) use self::q4k::RowByQ4K;
 pub(super) use self::{
     attention::DecodeAttention,
     backward::{CrossEntropy, CrossEntropyBackward, NormBackward, SoftmaxBackward, SwiGluBackward},
@@ -28,11 +29,6 @@ pub(super) use self::{
     softmax::MaskedSoftmax,
     swiglu::SwiGlu,
 };
-=======
-#[cfg(target_arch = "x86_64")]
-pub(super) use self::q4k::RowByQ4K;
-pub(super) use self::{attention::DecodeAttention, norm::Norm, rope::Split, softmax::MaskedSoftmax, swiglu::SwiGlu};
->>>>>>> p2-forward
 
 /// Below so many elements, waking the other cores takes longer than the work.
 const ALONE: usize = 1 << 14;
