@@ -14,11 +14,13 @@ mod files;
 mod forward;
 mod gguf;
 pub mod linear;
+pub mod lora;
 pub mod ops;
 mod pieces;
 mod sentencepiece;
 pub mod source;
 mod tokenizer;
+pub mod train;
 pub mod weights;
 
 pub use self::{

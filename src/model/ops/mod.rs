@@ -3,6 +3,8 @@
 //! None records a gradient: training calls the `_backward` functions itself (see `lora`).
 
 mod attention;
+pub mod attention_backward;
+pub mod backward;
 mod cpu;
 mod rope;
 

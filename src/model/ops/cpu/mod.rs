@@ -1,6 +1,7 @@
 //! The steps of a block on the processor, each in one pass over its data, and on all cores where there is enough of it.
 
 mod attention;
+mod backward;
 mod norm;
 mod rope;
 mod simd;
@@ -12,7 +13,14 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{CpuStorage, Error, Layout, Result, WithDType, bail};
 use half::{f16, slice::HalfFloatSliceExt as _};
 
-pub(super) use self::{attention::DecodeAttention, norm::Norm, rope::Split, softmax::MaskedSoftmax, swiglu::SwiGlu};
+pub(super) use self::{
+    attention::DecodeAttention,
+    backward::{CrossEntropy, CrossEntropyBackward, NormBackward, SoftmaxBackward, SwiGluBackward},
+    norm::Norm,
+    rope::Split,
+    softmax::MaskedSoftmax,
+    swiglu::SwiGlu,
+};
 
 /// Below so many elements, waking the other cores takes longer than the work.
 const ALONE: usize = 1 << 14;
