@@ -68,7 +68,7 @@ impl App {
                 woken.request_repaint();
             }
         });
-        let fetching = Fetching { wake: Some(Arc::clone(&wake) as Wake), ..Fetching::default() };
+        let fetching = Fetching::new(Arc::clone(&wake) as Wake);
         let runner = Runner::new(Arc::clone(&engines), store.clone(), wake)?;
         let mut background = Background::default();
         background.look(&runner, &engines);
@@ -288,7 +288,7 @@ impl App {
 
 /// The files and folders that were dropped on the window in this frame.
 fn dropped(context: &Context) -> Vec<PathBuf> {
-    context.input(|input| input.raw.dropped_files.iter().filter_map(|file| file.path.clone()).collect())
+    context.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect())
 }
 
 impl eframe::App for App {

@@ -30,7 +30,7 @@ type Told = Arc<Mutex<Option<DownloadProgress>>>;
 #[derive(Default)]
 pub(super) struct Fetching {
     /// Asks the window for a paint.
-    pub(super) wake: Option<Wake>,
+    wake: Option<Wake>,
     /// Opens private models where the field is empty.
     pub(super) token: Option<String>,
     going: Option<Going>,
@@ -43,6 +43,11 @@ struct Going {
 }
 
 impl Fetching {
+    /// None yet; `wake` is called when there is news.
+    pub(super) fn new(wake: Wake) -> Self {
+        Self { wake: Some(wake), ..Self::default() }
+    }
+
     /// Begins, or goes on with what an earlier download left. The error says what to write.
     pub(super) fn start(
         &mut self,
