@@ -3,7 +3,7 @@
 # rustup's own place for cargo, for shells that don't have it on their path.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-.PHONY: help run test lint app icon
+.PHONY: help run test lint app icon cuda
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile
@@ -19,6 +19,9 @@ lint: prepare ## Checks formatting, lints and documentation, for Linux and macOS
 
 app: ## Builds Roofline.app on a Mac (in target/, or APP_DIR=…)
 	@scripts/app.sh
+
+cuda: prepare ## Builds Roofline with CUDA for NVIDIA GPUs (docs/cuda.md)
+	@scripts/cuda.sh
 
 icon: ## Draws assets/icon.png and assets/icon.icns from assets/icon.svg
 	@scripts/icon.sh
