@@ -240,11 +240,13 @@ const TOKEN: &str = "Token of Hugging Face";
 fn add_ui(ui: &mut Ui, state: &State, forms: &mut Forms, actions: &mut Vec<Action>) {
     ui.horizontal(|ui| {
         ui.visuals_mut().extreme_bg_color = Tokens::of(ui).ground;
-        let width = (ui.available_width() - 60.0).max(120.0);
-        let hint = "Path of a GGUF or safetensors file, or of a folder with them; or drop it on the window";
+        let width = (ui.available_width() - 264.0).max(120.0);
+        let hint = "Path of a GGUF or safetensors file or folder; or drop it here";
         let entered = field(ui, &mut forms.path, "File or folder", hint, width - space::L);
         let named = Named { words: "Add", name: "Add file or folder".to_owned(), hint: "Show it in this list" };
         named.ui(ui, state, Action::AddModel, actions);
+        action_button(ui, state, &Action::ChooseFiles, actions);
+        action_button(ui, state, &Action::ChooseFolder, actions);
         if entered && state.allows(&Action::AddModel) {
             actions.push(Action::AddModel);
         }

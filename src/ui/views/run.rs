@@ -50,8 +50,12 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
 fn notes_of(state: &State) -> Vec<notes::Note> {
     match (state.shown(), state.device()) {
         (Some(session), _) if session.live.is_none() => notes::after(session),
-        (_, Some(_)) => notes::before(&state.taking_part(), state.machine.as_ref(), state.conditions.as_ref()),
-        (_, None) => Vec::new(),
+        (Some(session), _) => {
+            let devices: Vec<&Device> = session.run.devices.iter().collect();
+            notes::before(&devices, state.machine.as_ref(), state.conditions.as_ref())
+        }
+        (None, Some(_)) => notes::before(&state.taking_part(), state.machine.as_ref(), state.conditions.as_ref()),
+        (None, None) => Vec::new(),
     }
 }
 
