@@ -204,15 +204,12 @@ impl Lora {
         for target in site.targets() {
             let outputs = target.dims(&self.shape).0 as usize;
             let found = slots.iter().enumerate().find(|(_, slot)| slot.target == *target);
-            rows.push(match found {
-                Some((at, slot)) => {
-                    let b = slot.b(&self.parameters)?.affine(self.scale(), 0.0)?.to_dtype(dtype)?;
-                    b.pad_with_zeros(2, at * rank, (count - 1 - at) * rank)?
-                }
-                None => {
-                    let layers = self.shape.layers as usize;
-                    Tensor::zeros((layers, outputs, rank * count), dtype, self.parameters.device())?
-                }
+            rows.push(if let Some((at, slot)) = found {
+                let b = slot.b(&self.parameters)?.affine(self.scale(), 0.0)?.to_dtype(dtype)?;
+                b.pad_with_zeros(2, at * rank, (count - 1 - at) * rank)?
+            } else {
+                let layers = self.shape.layers as usize;
+                Tensor::zeros((layers, outputs, rank * count), dtype, self.parameters.device())?
             });
         }
         Tensor::cat(&rows, 1)?.contiguous()

@@ -7,6 +7,8 @@
 mod cache;
 pub mod config;
 mod config_json;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod download;
 mod error;
 pub mod estimate;

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     engine::Engine,
     machine,
-    measure::{Cancel, Context, Paints},
+    measure::{Cancel, Context, Paints, Spared},
     record::{AppInfo, Entry, FORMAT_VERSION, Outcome, Run, RunLock, RunState, SaveError, Store},
 };
 
@@ -311,13 +311,14 @@ impl Lane {
         let cancel = self.cancel.child();
         let (engines, busy, job) = (Arc::clone(&self.engines), Arc::clone(&self.busy), job.clone());
         let mut context = Context::new(cancel.clone(), budget, self.paints.clone(), self.progress_of(index));
+        let spared = context.spared();
         let handle = tokio::task::spawn_blocking(move || {
             let _busy = busy;
             let engine = engines.get(at)?;
             let entry = bench.run(engine.as_ref(), &device, job, &mut context);
             Some((Box::new(entry), bench))
         });
-        self.wait(handle, &cancel, budget + HANG_GRACE).await
+        self.wait(handle, &cancel, budget + HANG_GRACE, &spared).await
     }
 
     /// What a job reports goes out while there is room; it never makes the job wait.
@@ -338,6 +339,7 @@ impl Lane {
         mut handle: JoinHandle<Option<(Box<Entry>, Box<Bench>)>>,
         cancel: &Cancel,
         limit: Duration,
+        spared: &Spared,
     ) -> Returned {
         let start = Instant::now();
         let mut cancelled_at: Option<Instant> = None;
@@ -359,7 +361,7 @@ impl Lane {
                 if since.elapsed() >= CANCEL_GRACE {
                     return Returned::Nothing(stopped(self.cancel.requested(), start.elapsed()));
                 }
-            } else if start.elapsed() > limit {
+            } else if start.elapsed() > limit + spared.so_far() {
                 cancel.request();
             }
         }

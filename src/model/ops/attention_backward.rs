@@ -5,6 +5,8 @@
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::{backward::softmax_backward, cpu};
+#[cfg(feature = "cuda")]
+use crate::model::cuda;
 
 /// Scores of so many bytes in f32 are held at once; larger problems go through some heads at a time.
 const SCORES_BYTES: usize = 256 << 20;
@@ -22,7 +24,7 @@ pub struct Causal {
 impl Causal {
     /// For `t` positions.
     pub fn new(t: usize, window: Option<usize>, device: &Device) -> Result<Self> {
-        let mask = if device.is_cpu() { None } else { Some(causal_mask(t, window, device)?) };
+        let mask = if !device.is_metal() { None } else { Some(causal_mask(t, window, device)?) };
         Ok(Self { t, window, mask })
     }
 }
@@ -66,6 +68,15 @@ pub fn attention_backward(
         let (q, dy) = (q_rows.narrow(0, start, len)?, dy_rows.narrow(0, start, len)?);
         let (k, v) = (k_rows.narrow(0, start, len)?, v_rows.narrow(0, start, len)?);
         let p = parts.probabilities(&q, &k, causal)?;
+        #[cfg(feature = "cuda")]
+        if q.device().is_cuda() {
+            dv.push(p.transpose(1, 2)?.matmul(&dy)?);
+            let ds = dy.matmul(&v.transpose(1, 2)?)?;
+            cuda::softmax_backward(&p, &ds, parts.scale())?;
+            dq.push(ds.matmul(&k)?);
+            dk.push(ds.transpose(1, 2)?.matmul(&q)?);
+            continue;
+        }
         // The rows of a group lie one after another, so that these products also sum over it.
         dv.push(p.to_dtype(dtype)?.transpose(1, 2)?.matmul(&dy)?);
         let dp = dy.matmul(&v.transpose(1, 2)?)?.to_dtype(DType::F32)?;
@@ -113,6 +124,14 @@ impl Parts {
     /// Softmax of the masked scores of some entries, in f32: len × group·t × t.
     fn probabilities(&self, q: &Tensor, k: &Tensor, causal: &Causal) -> Result<Tensor> {
         let keys = k.transpose(1, 2)?;
+        #[cfg(feature = "cuda")]
+        if q.device().is_cuda() {
+            // In the activations' type, as the products that follow want them.
+            let scores = q.matmul(&keys)?;
+            let window = causal.window;
+            cuda::causal_softmax(&scores, cuda::Causal { queries: self.t, position: 0, window, scale: self.scale() })?;
+            return Ok(scores);
+        }
         let Some(mask) = &causal.mask else {
             let scores = q.matmul(&keys)?.to_dtype(DType::F32)?;
             let scale = self.scale() as f32;

@@ -6,6 +6,8 @@
 use candle_core::{D, DType, Result, Tensor};
 
 use super::{cpu, on_processor};
+#[cfg(feature = "cuda")]
+use crate::model::cuda;
 
 /// dx of `rms_norm(x, w, eps)`: with r = 1 ÷ rms(x) and g = w·dy, dx = r·(g − x·r²·mean(g·x)).
 ///
@@ -13,6 +15,10 @@ use super::{cpu, on_processor};
 pub fn rms_norm_backward(x: &Tensor, w: &Tensor, dy: &Tensor, eps: f64) -> Result<Tensor> {
     if on_processor(x) {
         return x.apply_op3_no_bwd(dy, w, &cpu::NormBackward { eps: eps as f32 });
+    }
+    #[cfg(feature = "cuda")]
+    if cuda::takes(x) {
+        return cuda::norm_backward(x, w, dy, None, eps);
     }
     norm_steps(x, w, dy, eps)
 }
@@ -33,6 +39,10 @@ fn norm_steps(x: &Tensor, w: &Tensor, dy: &Tensor, eps: f64) -> Result<Tensor> {
 pub fn swiglu_backward(gate_up: &Tensor, dy: &Tensor) -> Result<Tensor> {
     if on_processor(gate_up) {
         return gate_up.apply_op2_no_bwd(dy, &cpu::SwiGluBackward);
+    }
+    #[cfg(feature = "cuda")]
+    if cuda::takes(dy) {
+        return cuda::gate_backward(gate_up, dy);
     }
     swiglu_steps(gate_up, dy)
 }
@@ -88,6 +98,11 @@ pub fn cross_entropy(logits: Tensor, targets: &Tensor, weights: &Tensor, scale: 
         let columns = [each.narrow(1, 1, 1)?, factors.unsqueeze(1)?];
         logits.inplace_op3(targets, &Tensor::cat(&columns, 1)?.contiguous()?, &cpu::CrossEntropyBackward)?;
         return Ok((loss, logits));
+    }
+    #[cfg(feature = "cuda")]
+    if cuda::takes(&logits) {
+        let losses = cuda::cross_entropy(&logits, targets, weights, scale)?;
+        return Ok((losses.sum_all()?, logits));
     }
     cross_entropy_steps(logits, targets, weights, scale)
 }

@@ -5,6 +5,8 @@
 
 use candle_core::{DType, Device, Result as Candle, Tensor};
 
+#[cfg(feature = "cuda")]
+use crate::model::cuda;
 use crate::model::{
     Check, LayerWeights, ModelConfig, ModelError,
     lora::{Adapters, Gradients, Site, Through},
@@ -24,6 +26,8 @@ pub(super) struct Layout {
     /// Angles that turn gradients back: t × `head_dim`/2 in the activations' type.
     cos: Tensor,
     minus_sin: Tensor,
+    #[cfg(feature = "cuda")]
+    sin: Tensor,
     causal: Causal,
 }
 
@@ -36,12 +40,16 @@ impl Layout {
         device: &Device,
     ) -> Candle<Self> {
         let (cos, sin) = rope.angles(0, t)?;
+        // Our CUDA kernels read the angles as they are, in f32.
+        let dtype = if device.is_cuda() { cos.dtype() } else { dtype };
         Ok(Self {
             batch,
             t,
             config: config.clone(),
             cos: cos.to_dtype(dtype)?.contiguous()?,
             minus_sin: sin.neg()?.to_dtype(dtype)?.contiguous()?,
+            #[cfg(feature = "cuda")]
+            sin: sin.contiguous()?,
             causal: Causal::new(t, config.window, device)?,
         })
     }
@@ -60,6 +68,11 @@ impl Layout {
 
     /// The gradient of the stacked product from those of q, k and v.
     fn merge(&self, dq: &Tensor, dk: &Tensor, dv: &Tensor) -> Candle<Tensor> {
+        #[cfg(feature = "cuda")]
+        if dq.device().is_cuda() {
+            let places = cuda::Places { cos: &self.cos, sin: &self.sin, position: 0, offset: 0 };
+            return cuda::gather(dq, dk, dv, places);
+        }
         let dq = rope_backward(dq, &self.cos, &self.minus_sin)?;
         let dk = rope_backward(dk, &self.cos, &self.minus_sin)?;
         Tensor::cat(&[self.rows(&dq)?, self.rows(&dk)?, self.rows(dv)?], 1)
@@ -108,8 +121,8 @@ impl Block<'_> {
         let (q, k, v) = ops::rope_and_split(&qkv, self.layout.batch, &self.layout.config, self.rope, 0)?;
         drop(qkv);
         let attended = self.layout.rows(&attention(&q, &k, &v, &self.layout.causal)?)?;
-        let (o, inner_o) = adapters.forward(Site::O, layer, &attended, weights.o.forward(&attended)?)?;
-        let middle = (&x + o)?;
+        let (mixed, inner_o) = adapters.forward(Site::O, layer, &attended, weights.o.forward(&attended)?)?;
+        let middle = (&x + mixed)?;
         self.pause(check)?;
         let normed = ops::rms_norm(&middle, &weights.mlp_norm, self.eps())?;
         let gate_up = ops::project(&weights.gate_up, &normed)?;
@@ -118,9 +131,9 @@ impl Block<'_> {
         self.pause(check)?;
         let gated = ops::swiglu(&gate_up)?;
         let (down, inner_down) = adapters.forward(Site::Down, layer, &gated, weights.down.forward(&gated)?)?;
-        let y = (&middle + down)?;
+        let output = (&middle + down)?;
         let inner = [inner_qkv, inner_o, inner_gate_up, inner_down];
-        Ok((y, Tape { x, qkv: [q, k, v], attended, middle, gate_up, inner }))
+        Ok((output, Tape { x, qkv: [q, k, v], attended, middle, gate_up, inner }))
     }
 
     /// The gradient of the block's input from that of its output; that of its adapters goes into `collected`. The first
@@ -137,7 +150,8 @@ impl Block<'_> {
         let weights = self.weights;
         let [inner_qkv, inner_o, ..] = &tape.inner;
         let d_attended = Some(weights.o.backward(&d_middle)?);
-        let d_attended = self.collect(Site::O, through(&tape.attended, inner_o, &d_middle), d_attended, collected)?;
+        let d_attended =
+            self.collect(Site::O, through(&tape.attended, inner_o.as_ref(), &d_middle), d_attended, collected)?;
         let Some(d_attended) = d_attended else { return Ok(None) };
         let [q, k, v] = &tape.qkv;
         let d_attended = self.layout.heads(&d_attended, 0, self.layout.config.heads())?;
@@ -147,7 +161,7 @@ impl Block<'_> {
         let d_normed = if self.index == 0 { None } else { Some(weights.qkv.backward(&d_qkv)?) };
         let d_normed = if self.adapters.has(Site::Qkv) {
             let normed = ops::rms_norm(&tape.x, &weights.attention_norm, self.eps())?;
-            self.collect(Site::Qkv, through(&normed, inner_qkv, &d_qkv), d_normed, collected)?
+            self.collect(Site::Qkv, through(&normed, inner_qkv.as_ref(), &d_qkv), d_normed, collected)?
         } else {
             d_normed
         };
@@ -169,7 +183,7 @@ impl Block<'_> {
         let mut d_gated = Some(weights.down.backward(dy)?);
         if self.adapters.has(Site::Down) {
             let gated = ops::swiglu(&tape.gate_up)?;
-            d_gated = self.collect(Site::Down, through(&gated, inner_down, dy), d_gated, collected)?;
+            d_gated = self.collect(Site::Down, through(&gated, inner_down.as_ref(), dy), d_gated, collected)?;
         }
         let Some(d_gated) = d_gated else { return Ok(dy.clone()) };
         self.pause(check)?;
@@ -177,7 +191,8 @@ impl Block<'_> {
         let mut d_normed = Some(weights.gate_up.backward(&d_gate_up)?);
         if self.adapters.has(Site::GateUp) {
             let normed = ops::rms_norm(&tape.middle, &weights.mlp_norm, self.eps())?;
-            d_normed = self.collect(Site::GateUp, through(&normed, inner_gate_up, &d_gate_up), d_normed, collected)?;
+            d_normed =
+                self.collect(Site::GateUp, through(&normed, inner_gate_up.as_ref(), &d_gate_up), d_normed, collected)?;
         }
         let Some(d_normed) = d_normed else { return Ok(dy.clone()) };
         Ok((dy + rms_norm_backward(&tape.middle, &weights.mlp_norm, &d_normed, self.eps())?)?)
@@ -203,6 +218,6 @@ impl Block<'_> {
 }
 
 /// Nothing where the site has no adapters.
-fn through<'a>(x: &'a Tensor, inner: &'a Option<Tensor>, dy: &'a Tensor) -> Option<Through<'a>> {
-    inner.as_ref().map(|inner| Through { x, inner, dy })
+fn through<'a>(x: &'a Tensor, inner: Option<&'a Tensor>, dy: &'a Tensor) -> Option<Through<'a>> {
+    inner.map(|inner| Through { x, inner, dy })
 }

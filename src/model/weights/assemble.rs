@@ -120,6 +120,9 @@ impl<'a> Loading<'a, '_> {
         tensors: &[TensorId],
         from: fn(f32) -> T,
     ) -> Result<Tensor, ModelError> {
+        if let Some(made) = self.made(tensors)? {
+            return Ok(made);
+        }
         let (rows, columns) = self.dims(tensors);
         let mut values = vec![T::zeroed(); rows * columns];
         let mut rest = values.as_mut_slice();
@@ -132,6 +135,18 @@ impl<'a> Loading<'a, '_> {
             rest = after;
         }
         Ok(Tensor::from_vec(values, (rows, columns), self.device)?)
+    }
+
+    /// The same where the source can make all of them on the device.
+    fn made(&mut self, tensors: &[TensorId]) -> Result<Option<Tensor>, ModelError> {
+        let mut parts = Vec::new();
+        for tensor in tensors {
+            let Some(part) = self.source.make(*tensor, self.dtype, self.device)? else { return Ok(None) };
+            self.done.done_bytes += (part.elem_count() * part.dtype().size_in_bytes()) as u64;
+            (self.progress)(self.done)?;
+            parts.push(part);
+        }
+        Ok(Some(Tensor::cat(&parts, 0)?))
     }
 
     fn dims(&self, tensors: &[TensorId]) -> (usize, usize) {

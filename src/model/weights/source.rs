@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, path::Path};
 
-use candle_core::quantized::GgmlDType;
+use candle_core::{DType, Device, Tensor, quantized::GgmlDType};
 
 use super::{
     convert::Converted, gguf::GgufSource, safetensors::SafetensorsSource, synthetic::Synthetic, tensors::TensorId,
@@ -32,6 +32,11 @@ pub(crate) trait Source {
 
     /// A tensor row by row, in its type, little-endian: as many bytes as its dimensions need.
     fn read(&self, tensor: TensorId, check: &mut Check<'_>) -> Result<Cow<'_, [u8]>, ModelError>;
+
+    /// The same tensor in `dtype`, made on the device where that is faster; `None` where it must be read.
+    fn make(&self, _tensor: TensorId, _dtype: DType, _device: &Device) -> Result<Option<Tensor>, ModelError> {
+        Ok(None)
+    }
 }
 
 /// The source of a model's weights, of which nothing but headers has been read yet.
