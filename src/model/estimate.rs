@@ -149,15 +149,25 @@ fn scores(shape: &ModelShape, rows: u64, positions: u64, place: Place) -> u64 {
     }
 }
 
+/// Logits of so many rows are held at once in training.
+const LOGIT_ROWS: u64 = 512;
+
+/// Training goes through some heads at a time where the scores of all would take more.
+const SCORES_BYTES: u64 = 256 << 20;
+
 /// The peak of one block's backward pass beside what was kept, with the logits and their gradient in f32.
 fn backward_pass(training: &Training, place: Place) -> u64 {
     let shape = &training.model.shape;
     let bytes = element_bytes(&training.model.precision, place);
     let tokens = training.tokens();
-    let logits = 3 * tokens * u64::from(shape.vocabulary) * SINGLE;
+    let logits = 3 * tokens.min(LOGIT_ROWS) * u64::from(shape.vocabulary) * SINGLE;
     // Every product's gradient is as large as the product; a quantised matrix is widened for it.
     let block = 3 * tokens * block_elements(shape) * bytes;
-    let scores = 2 * scores(shape, tokens, u64::from(training.sequence), Place::Cuda);
+    let of_a_query_head = u64::from(training.sequence).pow(2) * SINGLE;
+    let of_a_key_head = u64::from(shape.heads / shape.kv_heads.max(1)) * of_a_query_head;
+    let all = u64::from(training.batch) * u64::from(shape.heads) * of_a_query_head;
+    // Probabilities, their gradient, and that of the scores.
+    let scores = 3 * all.min(SCORES_BYTES.max(of_a_key_head));
     let widened = match training.model.precision.dense_bytes() {
         Some(_) => 0,
         None => 2 * u64::from(shape.intermediate) * u64::from(shape.hidden) * SINGLE,

@@ -116,20 +116,32 @@ impl Runner {
     /// Runs light work (listing devices, reading run files) on the background lane, one piece after another. Its result
     /// arrives on the receiver, and wakes the window.
     pub fn background<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
-        self.on(&self.background, work)
+        self.on(Some(&self.background), work)
+    }
+
+    /// Waits for a person, beside everything else. Its result arrives as that of [`Runner::background`].
+    pub fn aside<T: Send + 'static>(&self, wait: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+        self.on(None, wait)
     }
 
     /// Runs a download, one after another. Its result arrives as that of [`Runner::background`].
     pub fn download<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
-        self.on(&self.downloads, work)
+        self.on(Some(&self.downloads), work)
     }
 
-    fn on<T: Send + 'static>(&self, lane: &Arc<Semaphore>, work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+    fn on<T: Send + 'static>(
+        &self,
+        lane: Option<&Arc<Semaphore>>,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Receiver<T> {
         let (sender, receiver) = sync_channel(1);
         if let Some(runtime) = &self.runtime {
-            let (lane, wake) = (Arc::clone(lane), Arc::clone(&self.wake));
+            let (lane, wake) = (lane.map(Arc::clone), Arc::clone(&self.wake));
             runtime.spawn(async move {
-                let Ok(_permit) = lane.acquire().await else { return };
+                let _permit = match &lane {
+                    Some(lane) => lane.acquire().await.ok(),
+                    None => None,
+                };
                 // A panic ends the task alone: the receiver sees that nothing came.
                 if let Ok(value) = tokio::task::spawn_blocking(work).await {
                     sender.send(value).ok();

@@ -23,6 +23,10 @@ pub enum Action {
     Model(Option<String>),
     /// Add the file or folder in the field to the models.
     AddModel,
+    /// Choose files to add in the system's dialog.
+    ChooseFiles,
+    /// Choose a folder to add in the system's dialog.
+    ChooseFolder,
     /// Add this file or folder to the models.
     AddPath(PathBuf),
     /// Forget an added file or folder; it stays where it is.
@@ -118,7 +122,7 @@ const fn with(key: Key) -> KeyboardShortcut {
 }
 
 /// The actions that need no further choice, in the palette's order.
-pub static COMMANDS: [Command; 18] = [
+pub static COMMANDS: [Command; 20] = [
     command(Action::RunSuite, "Run suite", "Measure the chosen suite on the chosen device", Some(with(Key::R))),
     command(
         Action::Cancel,
@@ -141,6 +145,8 @@ pub static COMMANDS: [Command; 18] = [
     ),
     command(Action::CopyMachine, "Copy machine", "Copy the facts of this machine as text", None),
     command(Action::CloseRun, "Back to this machine", "Close the saved run", Some(with(Key::B))),
+    command(Action::ChooseFiles, "Add files…", "Add model files: GGUF or safetensors", None),
+    command(Action::ChooseFolder, "Add folder…", "Add a folder with models", None),
     command(
         Action::CancelDownload,
         "Cancel download",

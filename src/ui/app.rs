@@ -12,6 +12,7 @@ use eframe::egui::{Context, Ui, ViewportCommand};
 use super::{
     action::{Action, View, pressed},
     background::Background,
+    choosing::Choosing,
     fetching::Fetching,
     machine_text,
     palette::Palette,
@@ -44,6 +45,7 @@ pub struct App {
     active: Option<ActiveRun>,
     background: Background,
     fetching: Fetching,
+    choosing: Choosing,
     palette: Option<Palette>,
     forms: Forms,
     actions: Vec<Action>,
@@ -83,6 +85,7 @@ impl App {
             active: None,
             background,
             fetching,
+            choosing: Choosing::default(),
             palette: None,
             forms: Forms::default(),
             actions: Vec::new(),
@@ -135,6 +138,8 @@ impl App {
                 let path = std::mem::take(&mut self.forms.path);
                 self.add_model(PathBuf::from(path.trim()));
             }
+            Action::ChooseFiles => self.choosing.open(&self.runner, false),
+            Action::ChooseFolder => self.choosing.open(&self.runner, true),
             Action::AddPath(path) => self.add_model(path),
             Action::ForgetPath(path) => {
                 self.state.choices.model_paths.retain(|kept| *kept != path);
@@ -256,6 +261,9 @@ impl App {
                 self.state.warn(reason);
             }
             self.start(plan);
+        }
+        for path in self.choosing.poll() {
+            self.add_model(path);
         }
         if self.fetching.poll(&mut self.state) {
             self.state.stale_models = true;

@@ -36,7 +36,7 @@ pub(super) struct Background {
     opening: Option<(PathBuf, Receiver<Result<Run, LoadError>>)>,
     plan: Option<Receiver<Result<Plan, PlanError>>>,
     models: Option<Receiver<Vec<ListedModel>>>,
-    adding: Option<(PathBuf, Receiver<Result<(), String>>)>,
+    adding: Vec<(PathBuf, Receiver<Result<(), String>>)>,
 }
 
 /// What has arrived, if anything; the receiver is dropped when it has, or when its work died.
@@ -96,7 +96,7 @@ impl Background {
             let resolved = resolve(&asked, None, None).map(drop).map_err(|error| error.to_string());
             if holds_some { Ok(()) } else { resolved }
         };
-        self.adding = Some((path, runner.background(look)));
+        self.adding.push((path, runner.background(look)));
     }
 
     /// Makes the plan for a request.
@@ -113,7 +113,7 @@ impl Background {
     /// Whether anything is under way.
     pub(super) fn waits(&self) -> bool {
         let listing = self.history.is_some() || self.writable.is_some() || self.opening.is_some();
-        let models = self.models.is_some() || self.adding.is_some();
+        let models = self.models.is_some() || !self.adding.is_empty();
         listing || models || self.facts.is_some() || self.plan.is_some()
     }
 
@@ -146,18 +146,20 @@ impl Background {
     }
 
     fn poll_adding(&mut self, state: &mut State) {
-        let Some((path, receiver)) = self.adding.take() else { return };
-        match receiver.try_recv() {
-            Ok(Ok(())) => {
-                if !state.choices.model_paths.contains(&path) {
-                    state.choices.model_paths.push(path);
+        self.adding.retain(|(path, receiver)| {
+            match receiver.try_recv() {
+                Err(TryRecvError::Empty) => return true,
+                Ok(Ok(())) => {
+                    if !state.choices.model_paths.contains(path) {
+                        state.choices.model_paths.push(path.clone());
+                    }
+                    state.stale_models = true;
                 }
-                state.stale_models = true;
+                Ok(Err(error)) => state.warn(&error),
+                Err(TryRecvError::Disconnected) => state.warn("the model could not be looked at; try again"),
             }
-            Ok(Err(error)) => state.warn(&error),
-            Err(TryRecvError::Empty) => self.adding = Some((path, receiver)),
-            Err(TryRecvError::Disconnected) => state.warn("the model could not be looked at; try again"),
-        }
+            false
+        });
     }
 
     fn poll_opening(&mut self, state: &mut State) {

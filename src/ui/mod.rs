@@ -6,6 +6,7 @@
 mod action;
 mod app;
 mod background;
+mod choosing;
 mod fetching;
 mod machine_text;
 mod notes;

@@ -251,7 +251,11 @@ impl State {
             Action::CancelDownload => self.downloading(),
             Action::Cancel => self.starting || self.running() && !self.cancelling(),
             Action::Suite(_) | Action::Device(_) | Action::Model(_) | Action::LookAgain => !busy,
-            Action::AddModel | Action::AddPath(_) | Action::ForgetPath(_) => !busy,
+            Action::ChooseFiles
+            | Action::ChooseFolder
+            | Action::AddModel
+            | Action::AddPath(_)
+            | Action::ForgetPath(_) => !busy,
             Action::CopyResults => self.shown().is_some(),
             Action::CopyMachine => self.machine.is_some(),
             Action::CloseRun => self.opened.is_some(),

@@ -494,6 +494,8 @@ fn what_can_not_be_trained_is_said() {
     assert!(none.to_string().contains("rank"));
     let mut trainer = trainer(&model, lora(&config, &[Target::Q]), |_| {});
     assert!(trainer.step(&ids(&[vec![1]]), &mut go).unwrap_err().to_string().contains("longer"));
+    let long = trainer.step(&ids(&[vec![1; 65]]), &mut go).unwrap_err();
+    assert!(long.to_string().contains("longer than the 64"), "{long}");
     assert!(ids_tensor(&[vec![1, 2], vec![1]], &Device::Cpu).is_err());
     // Wherever it is asked for, and within blocks: more often than there are blocks to go through and back.
     for at in 0..12 {

@@ -50,8 +50,12 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
 fn notes_of(state: &State) -> Vec<notes::Note> {
     match (state.shown(), state.device()) {
         (Some(session), _) if session.live.is_none() => notes::after(session),
-        (_, Some(_)) => notes::before(&state.taking_part(), state.machine.as_ref(), state.conditions.as_ref()),
-        (_, None) => Vec::new(),
+        (Some(session), _) => {
+            let devices: Vec<&Device> = session.run.devices.iter().collect();
+            notes::before(&devices, state.machine.as_ref(), state.conditions.as_ref())
+        }
+        (None, Some(_)) => notes::before(&state.taking_part(), state.machine.as_ref(), state.conditions.as_ref()),
+        (None, None) => Vec::new(),
     }
 }
 
@@ -166,7 +170,8 @@ impl Chooser<'_> {
         let words =
             self.options.iter().find(|(id, _)| Some(id.as_str()) == self.chosen).map(|(_, words)| words.as_str());
         let words = words.or(self.chosen).unwrap_or("Automatic");
-        let combo = ComboBox::from_id_salt(self.name).selected_text(words).truncate().width(self.width);
+        let shown = if self.chosen.is_none() { format!("{}: automatic", self.name) } else { words.to_owned() };
+        let combo = ComboBox::from_id_salt(self.name).selected_text(shown).truncate().width(self.width);
         let combo = combo.show_ui(ui, |ui| {
             ui.visuals_mut().selection.bg_fill = tokens.hover;
             ui.visuals_mut().selection.stroke.color = tokens.text;
@@ -210,7 +215,7 @@ fn models_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     let usable = models.iter().filter(|model| model.forms.is_ok());
     let options = usable.map(|model| (model.asked.clone(), super::models::short_name(model))).collect();
     let (chosen, automatic) = (state.choices.model.as_deref(), "The language model that suits the device");
-    let chooser = Chooser { name: "Model", chosen, automatic, options, width: 130.0 };
+    let chooser = Chooser { name: "Model", chosen, automatic, options, width: 150.0 };
     chooser.ui(ui, |asked| actions.push(Action::Model(asked)));
 }
 
