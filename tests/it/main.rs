@@ -18,6 +18,7 @@ mod kernels;
 mod load;
 mod machine;
 mod model;
+mod models_cli;
 mod runner;
 mod sample;
 mod scenes;

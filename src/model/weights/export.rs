@@ -30,7 +30,14 @@ pub fn export(model: &ModelRef, path: &Path, progress: &mut OnLoad<'_>) -> Resul
     let vocabulary = vocabulary(model, source.config())?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error: &io::Error| ModelError::io(path, "write the file", error);
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
+    let mut builder = tempfile::Builder::new();
+    // The rights that any new file gets here.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder).map_err(|error| failed(&io::Error::from(error.kind())))?;
     let mut out = Counted { inner: BufWriter::with_capacity(1 << 20, file.as_file_mut()), at: 0 };
     let tensors = TensorId::all(&source.config().shape);
     write_header(&mut out, source.as_ref(), model, &vocabulary, &tensors)?.map_err(|error| failed(&error))?;
