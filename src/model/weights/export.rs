@@ -215,15 +215,21 @@ impl Value {
             }
             Self::Texts(values) => {
                 array(out, 8, values.len());
-                values.iter().for_each(|value| text(out, value));
+                for value in values {
+                    text(out, value);
+                }
             }
             Self::F32s(values) => {
                 array(out, 6, values.len());
-                values.iter().for_each(|value| put(out, &value.to_le_bytes()));
+                for value in values {
+                    put(out, &value.to_le_bytes());
+                }
             }
             Self::I32s(values) => {
                 array(out, 5, values.len());
-                values.iter().for_each(|value| put(out, &value.to_le_bytes()));
+                for value in values {
+                    put(out, &value.to_le_bytes());
+                }
             }
         }
     }
@@ -253,6 +259,6 @@ impl<W: Write> Counted<W> {
     /// Fills up with zeros to where the next tensor begins.
     fn align(&mut self) -> io::Result<()> {
         let padding = self.at.next_multiple_of(ALIGNMENT) - self.at;
-        self.write_all(&[0; ALIGNMENT][..padding.min(ALIGNMENT)])
+        self.write_all(&vec![0; padding])
     }
 }

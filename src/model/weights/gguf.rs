@@ -92,13 +92,13 @@ impl Source for GgufSource {
 /// Rows of heads of `head` rows each, put from the order of neighbouring rotary pairs into that of two halves.
 pub(crate) fn halves_from_pairs(raw: &[u8], out: &mut [u8], row_bytes: usize, head: usize) {
     let half = head / 2;
-    reorder(raw, out, [row_bytes, head], |row| if row < half { 2 * row } else { 2 * (row - half) + 1 })
+    reorder(raw, out, [row_bytes, head], |row| if row < half { 2 * row } else { 2 * (row - half) + 1 });
 }
 
 /// The other way, as GGUF files have it.
 pub(crate) fn pairs_from_halves(raw: &[u8], out: &mut [u8], row_bytes: usize, head: usize) {
     let half = head / 2;
-    reorder(raw, out, [row_bytes, head], |row| if row.is_multiple_of(2) { row / 2 } else { half + row / 2 })
+    reorder(raw, out, [row_bytes, head], |row| if row.is_multiple_of(2) { row / 2 } else { half + row / 2 });
 }
 
 /// Each head's row `i` is its row `from(i)` before.

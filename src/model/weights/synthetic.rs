@@ -4,7 +4,7 @@
 //! N(0, 0.02)) is drawn and quantised once, and each row is put together from chunks that a generator picks, seeded with the
 //! tensor and the row. So no two rows are the same, and the values are: in every precision, on every device, every time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use candle_core::quantized::GgmlDType;
 use rayon::prelude::*;
@@ -54,8 +54,8 @@ impl Synthetic {
         for tensor in TensorId::all(&config.shape).into_iter().filter(|tensor| !tensor.is_norm()) {
             let (_, columns) = tensor.dims(&config.shape);
             let key = (tensor.stored_as(&precision, &config), chunk(columns));
-            if !pools.contains_key(&key) {
-                pools.insert(key, pool(key.0, key.1)?);
+            if let Entry::Vacant(missing) = pools.entry(key) {
+                missing.insert(pool(key.0, key.1)?);
             }
         }
         Ok(Self { config, precision, pools })
