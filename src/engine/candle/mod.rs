@@ -68,7 +68,7 @@ impl CandleSession {
                 since = Instant::now();
                 context.check().map_err(|_stop| ModelError::Cancelled)
             };
-            let weights = weights::load(wanted, &self.device, &mut progress).map_err(stop)?;
+            let weights = weights::have(wanted, &self.device, &mut progress).map_err(stop)?;
             let model = Model::new(weights).map_err(stop)?;
             context.spare(since.elapsed());
             self.loaded = Some(Loaded { of: wanted.clone(), model });
