@@ -12,6 +12,7 @@ mod rope;
 mod simd;
 mod softmax;
 mod swiglu;
+mod widen;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -20,7 +21,9 @@ use half::{f16, slice::HalfFloatSliceExt as _};
 
 #[cfg(target_arch = "x86_64")]
 pub(super) use self::q4k::RowByQ4K;
-pub(super) use self::{attention::DecodeAttention, norm::Norm, rope::Split, softmax::MaskedSoftmax, swiglu::SwiGlu};
+pub(super) use self::{
+    attention::DecodeAttention, norm::Norm, rope::Split, softmax::MaskedSoftmax, swiglu::SwiGlu, widen::Widen,
+};
 
 /// Below so many elements, waking the other cores takes longer than the work.
 const ALONE: usize = 1 << 14;
