@@ -26,6 +26,9 @@ pub enum Unit {
     /// Seconds.
     #[serde(rename = "s")]
     Second,
+    /// Information in natural units: the loss of a language model, a token.
+    #[serde(rename = "nat")]
+    Nat,
 }
 
 impl Unit {
@@ -39,6 +42,7 @@ impl Unit {
             Self::TokenPerSecond => &[(1.0, "tokens/s")],
             Self::Byte => &[(1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")],
             Self::Second => &[(1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")],
+            Self::Nat => &[(1.0, "nats")],
         }
     }
 

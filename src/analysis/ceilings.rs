@@ -4,17 +4,26 @@ use super::peaks;
 use crate::{
     machine::{Device, Machine},
     record::{Entry, Run},
-    units::{Quantity, percent},
-    workload::{Dtype, Workload},
+    units::{Quantity, Unit, number, percent},
+    workload::{Dtype, InferencePhase, Precision, Workload},
 };
 
 /// Where a ceiling comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum CeilingKind {
     /// The hardware's data sheet.
     Theoretical,
     /// The best figure of its kind in the same run, on the same device.
     Measured,
+    /// What a token must move or compute, at a rate of this device's.
+    Token {
+        /// Bandwidth or arithmetic rate.
+        rate: Quantity,
+        /// Bytes or FLOPs a token.
+        cost: f64,
+        /// The rate is the data sheet's; else the best measured in this run.
+        published: bool,
+    },
 }
 
 /// A figure as a share of its ceiling.
@@ -29,20 +38,28 @@ pub struct Share {
 }
 
 impl Share {
-    /// "92.4 %", with "of best" where the ceiling is only the best measured.
+    /// "92.4 %", with "of best" where the ceiling is only the best measured, and "of limit" where it is worked out.
     pub fn text(&self) -> String {
         match self.kind {
             CeilingKind::Theoretical => percent(self.fraction),
             CeilingKind::Measured => format!("{} of best", percent(self.fraction)),
+            CeilingKind::Token { .. } => format!("{} of limit", percent(self.fraction)),
         }
     }
 
-    /// "of 3350 GB/s by the data sheet".
+    /// "92.4 % of 3350 GB/s by the data sheet"; "62.1 % of 209 tokens/s: 3350 GB/s by the data sheet ÷ 16.0 GB a token".
     pub fn explanation(&self) -> String {
+        let share = percent(self.fraction);
         match self.kind {
-            CeilingKind::Theoretical => format!("{} of {} by the data sheet", percent(self.fraction), self.ceiling),
-            CeilingKind::Measured => {
-                format!("{} of {}, the best of its kind in this run", percent(self.fraction), self.ceiling)
+            CeilingKind::Theoretical => format!("{share} of {} by the data sheet", self.ceiling),
+            CeilingKind::Measured => format!("{share} of {}, the best of its kind in this run", self.ceiling),
+            CeilingKind::Token { rate, cost, published } => {
+                let source = if published { "by the data sheet" } else { "as measured in this run" };
+                let cost = match rate.unit {
+                    Unit::FlopPerSecond => format!("{} GFLOP", number(cost / 1e9)),
+                    _ => Quantity::new(cost, Unit::Byte).to_string(),
+                };
+                format!("{share} of {}: {rate} {source} ÷ {cost} a token", self.ceiling)
             }
         }
     }
@@ -63,17 +80,63 @@ const fn family(workload: &Workload) -> Option<Family> {
     }
 }
 
-/// The data sheet's figure for a workload on a device, if it is known.
-pub(super) fn theoretical(workload: &Workload, device: &Device, machine: &Machine) -> Option<f64> {
+/// What bounds the tokens a second of a model: reading its weights, or the arithmetic.
+#[derive(Clone, Copy)]
+struct TokenCost {
+    family: Family,
+    /// Bytes or FLOPs a token.
+    cost: f64,
+}
+
+/// Weights smaller than this may stay in a cache: the memory's bandwidth is no limit of theirs.
+const MEMORY_WEIGHTS_MIN: u64 = 256 << 20;
+
+/// Decoding reads all weights for each step; prefill and training multiply by them for many tokens at once.
+fn token_cost(workload: &Workload) -> Option<TokenCost> {
+    let arithmetic = |precision: &Precision| match precision {
+        Precision::F32 => Dtype::F32,
+        _ => Dtype::F16,
+    };
+    match workload {
+        Workload::Inference(inference) => {
+            let tokens = inference.tokens() as f64;
+            match inference.phase {
+                InferencePhase::Decode { .. } if inference.model.token_bytes < MEMORY_WEIGHTS_MIN => None,
+                InferencePhase::Decode { .. } => {
+                    Some(TokenCost { family: Family::Memory, cost: inference.bytes() / tokens })
+                }
+                InferencePhase::Prefill { .. } => {
+                    let family = Family::Arithmetic(arithmetic(&inference.model.precision));
+                    Some(TokenCost { family, cost: inference.flops() / tokens })
+                }
+            }
+        }
+        Workload::Training(training) => {
+            let family = Family::Arithmetic(arithmetic(&training.model.precision));
+            Some(TokenCost { family, cost: training.flops() / training.tokens() as f64 })
+        }
+        _ => None,
+    }
+}
+
+fn published(family: Family, device: &Device, machine: &Machine) -> Option<f64> {
     if device.software {
         return None;
     }
     let peaks = peaks(&device.name, machine)?;
-    match family(workload)? {
+    match family {
         Family::Memory => peaks.bandwidth,
         Family::Arithmetic(Dtype::F32) => peaks.f32,
         Family::Arithmetic(Dtype::F16) => peaks.f16,
     }
+}
+
+/// The data sheet's figure for a workload on a device, if it is known.
+pub(super) fn theoretical(workload: &Workload, device: &Device, machine: &Machine) -> Option<f64> {
+    if let Some(TokenCost { family, cost }) = token_cost(workload) {
+        return Some(published(family, device, machine)? / cost);
+    }
+    published(family(workload)?, device, machine)
 }
 
 /// How near the entry at `index` comes to its ceiling: the data sheet's where it is known, else the best of its kind in the
@@ -81,6 +144,9 @@ pub(super) fn theoretical(workload: &Workload, device: &Device, machine: &Machin
 pub fn share_of_ceiling(run: &Run, index: usize) -> Option<Share> {
     let entry = run.entries.get(index)?;
     let headline = entry.headline()?;
+    if let Some(cost) = token_cost(&entry.workload) {
+        return share_of_tokens(run, entry, cost);
+    }
     let family = family(&entry.workload)?;
     let device = run.devices.iter().find(|device| device.id == entry.device);
     let theoretical = device.and_then(|device| theoretical(&entry.workload, device, &run.machine));
@@ -92,7 +158,117 @@ pub fn share_of_ceiling(run: &Run, index: usize) -> Option<Share> {
     fraction.is_finite().then_some(Share { fraction, ceiling: Quantity::new(ceiling, headline.unit), kind })
 }
 
+/// The same for tokens a second. A rate measured by another engine counts if it is the same device by name.
+fn share_of_tokens(run: &Run, entry: &Entry, TokenCost { family: wanted, cost }: TokenCost) -> Option<Share> {
+    let headline = entry.headline()?;
+    let device = run.devices.iter().find(|device| device.id == entry.device)?;
+    let same = |other: &Entry| run.devices.iter().any(|d| d.id == other.device && d.name == device.name && !d.software);
+    let measured = || match wanted {
+        Family::Memory => run.best_bandwidth().filter(|best| same(best)),
+        Family::Arithmetic(_) => run.best(|other| family(&other.workload) == Some(wanted) && same(other)),
+    };
+    let (rate, published) = match published(wanted, device, &run.machine) {
+        Some(rate) => (rate, true),
+        None => (measured()?.headline()?.summary.median, false),
+    };
+    let unit = if matches!(wanted, Family::Memory) { Unit::BytePerSecond } else { Unit::FlopPerSecond };
+    let ceiling = rate / cost;
+    let fraction = headline.summary.median / ceiling;
+    let kind = CeilingKind::Token { rate: Quantity::new(rate, unit), cost, published };
+    fraction.is_finite().then_some(Share { fraction, ceiling: Quantity::new(ceiling, headline.unit), kind })
+}
+
 fn best_measured(run: &Run, like: &Entry, wanted: Family) -> Option<f64> {
     let best = run.best(|entry| family(&entry.workload) == Some(wanted) && entry.device == like.device)?;
     Some(best.headline()?.summary.median)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        engine::EngineId,
+        machine::{Conditions, DeviceKind, DeviceLimits},
+        measure::Measurement,
+        record::{AppInfo, FORMAT_VERSION, Outcome, RunState, SuiteInfo},
+        workload::{Bandwidth, Inference, Location, MemoryOp, ModelRef, ModelShape, Origin},
+    };
+
+    fn device(id: &str, name: &str) -> Device {
+        Device {
+            id: id.into(),
+            name: name.into(),
+            kind: DeviceKind::DiscreteGpu,
+            backend: String::new(),
+            driver: String::new(),
+            driver_info: String::new(),
+            pci: None,
+            software: false,
+            limits: DeviceLimits::default(),
+            features: Vec::new(),
+        }
+    }
+
+    fn inference(phase: InferencePhase) -> Workload {
+        let shape = ModelShape::MISTRAL_7B;
+        let model = ModelRef {
+            name: "mistral-7b".into(),
+            origin: Origin::Synthetic,
+            precision: Precision::F16,
+            shape,
+            weight_bytes: 2 * shape.parameters(),
+            token_bytes: 2 * (shape.parameters() - shape.embedding_elements()),
+            location: Location::default(),
+        };
+        Workload::Inference(Inference { model, phase, batch: 1 })
+    }
+
+    fn run(name: &str) -> Run {
+        let entry = |workload: Workload, engine, device: &str, value| {
+            let unit = workload.unit();
+            let mut entry = Entry::pending(workload, engine, device);
+            entry.outcome = Outcome::Done;
+            entry.measurements = vec![Measurement::single("rate", unit, value, 1.0).unwrap()];
+            entry
+        };
+        let copy = Workload::Bandwidth(Bandwidth { op: MemoryOp::Copy, array_bytes: 1 << 30 });
+        let decode = inference(InferencePhase::Decode { tokens: 128, depth: 0 });
+        let prefill = inference(InferencePhase::Prefill { tokens: 512 });
+        let started_at = "2026-11-12T14:02:00Z".parse().unwrap();
+        Run {
+            format_version: FORMAT_VERSION,
+            id: "a".into(),
+            started_at,
+            ended_at: None,
+            state: RunState::Finished,
+            app: AppInfo::current(),
+            suite: SuiteInfo { name: "quick".into(), budget_s: 45.0 },
+            machine: Machine::default(),
+            conditions: Conditions::default(),
+            devices: vec![device("vulkan:0", name), device("cuda:0", name)],
+            entries: vec![
+                entry(copy, EngineId::Wgpu, "vulkan:0", 3.0e12),
+                entry(decode, EngineId::Candle, "cuda:0", 150.0),
+                entry(prefill, EngineId::Candle, "cuda:0", 20_000.0),
+            ],
+        }
+    }
+
+    #[test]
+    fn decoding_is_bounded_by_reading_the_weights() {
+        let share = share_of_ceiling(&run("NVIDIA H100 80GB HBM3"), 1).unwrap();
+        assert!((share.ceiling.value - 3.35e12 / 14.23e9).abs() < 1.0, "{share:?}");
+        assert!(share.text().ends_with("% of limit"));
+        assert!(share.explanation().contains("3350 GB/s by the data sheet ÷ 14.2"), "{}", share.explanation());
+        let unknown = share_of_ceiling(&run("a card"), 1).unwrap();
+        assert!(unknown.explanation().contains("3000 GB/s as measured in this run"), "{}", unknown.explanation());
+    }
+
+    #[test]
+    fn prefill_is_bounded_by_arithmetic_and_unknown_without_any() {
+        let share = share_of_ceiling(&run("NVIDIA H100 80GB HBM3"), 2).unwrap();
+        assert!((0.2..0.4).contains(&share.fraction), "{share:?}");
+        assert!(share.explanation().contains("GFLOP a token"), "{}", share.explanation());
+        assert_eq!(share_of_ceiling(&run("a card"), 2), None);
+    }
 }

@@ -7,7 +7,7 @@ use crate::{
     record::{Entry, Mark, MarkKind},
     stats::Summary,
     units::{Quantity, Unit, binary_size, percent},
-    workload::Workload,
+    workload::{InferencePhase, Workload, WorkloadKind},
 };
 
 /// How much slower than when the device was opened the canary may be before an entry counts as throttled.
@@ -20,7 +20,16 @@ const DRIFT_MAX: f64 = 0.10;
 const fn peak_room(unit: Unit) -> f64 {
     match unit {
         Unit::FlopPerSecond => 1.12,
-        Unit::BytePerSecond | Unit::TokenPerSecond | Unit::Byte | Unit::Second => 1.03,
+        Unit::BytePerSecond | Unit::TokenPerSecond | Unit::Byte | Unit::Second | Unit::Nat => 1.03,
+    }
+}
+/// Room above what the data sheet allows of tokens: decoding is bounded by memory; the products of prefill and training by
+/// arithmetic, which quantised weights may do in 8 bits at twice the rate of 16.
+fn token_room(workload: &Workload) -> f64 {
+    match workload {
+        Workload::Inference(inference) if matches!(inference.phase, InferencePhase::Decode { .. }) => 1.03,
+        Workload::Inference(inference) if inference.model.precision.dense_bytes().is_none() => 2.24,
+        _ => peak_room(Unit::FlopPerSecond),
     }
 }
 /// Half the 95 % interval beyond which a figure counts as uncertain.
@@ -42,8 +51,9 @@ pub fn judge(entry: &mut Entry, device: &Device, machine: &Machine) {
 }
 
 fn throttled(entry: &Entry) -> Option<Mark> {
-    // How much fits is the same at any clock.
-    let canary = entry.canary.filter(|_| entry.workload.unit() != Unit::Byte)?;
+    // How much fits is the same at any clock, and how fast files are read is the disk's affair.
+    let clocked = entry.workload.unit() != Unit::Byte && entry.workload.kind() != WorkloadKind::ModelLoad;
+    let canary = entry.canary.filter(|_| clocked)?;
     let (drift, slowdown) = (canary.drift(), canary.slowdown());
     let (slower, than) = match () {
         () if slowdown > SLOWDOWN_MAX => (slowdown, "at the start"),
@@ -65,11 +75,18 @@ fn implausible(entry: &Entry, device: &Device, machine: &Machine) -> Option<Mark
     let limit = match headline.unit {
         Unit::FlopPerSecond => FLOPS_EVER,
         Unit::BytePerSecond => BANDWIDTH_EVER,
-        Unit::TokenPerSecond | Unit::Byte | Unit::Second => return None,
+        Unit::TokenPerSecond => f64::INFINITY,
+        Unit::Byte | Unit::Second | Unit::Nat => return None,
     };
     let peak = theoretical(&entry.workload, device, machine);
     let shown = |value| Quantity::new(value, headline.unit);
     let reason = match peak {
+        Some(peak) if headline.unit == Unit::TokenPerSecond && value > peak * token_room(&entry.workload) => format!(
+            "{} is above the {} at which this device's data sheet allows a model of this size: the clock or the work is wrong",
+            shown(value),
+            shown(peak)
+        ),
+        Some(_) if headline.unit == Unit::TokenPerSecond => return None,
         Some(peak) if value > peak * peak_room(headline.unit) => {
             format!(
                 "{} is above the {} of the data sheet: caches or a wrong clock flatter it",

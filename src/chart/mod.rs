@@ -1,10 +1,10 @@
 //! A chart as data, whoever draws it: lines over time, the curve over sizes, and thinning to what a screen can show.
 
 use crate::{
-    measure::Measurement,
+    measure::{Measurement, StopReason},
     record::{Entry, Run},
     units::Unit,
-    workload::{Dtype, MemoryOp, Workload},
+    workload::{Dtype, InferencePhase, MemoryOp, Workload},
 };
 
 /// A point as (x, y).
@@ -25,6 +25,12 @@ pub enum Series {
     Bandwidth(MemoryOp),
     /// Bandwidth of one operation over sizes.
     Sweep(MemoryOp),
+    /// Tokens a second of reading prompts.
+    Prefill,
+    /// Tokens a second of writing.
+    Decode,
+    /// Tokens a second of training.
+    Training,
 }
 
 impl Series {
@@ -34,8 +40,18 @@ impl Series {
             Workload::Gemm(gemm) => Some(Self::Gemm(gemm.dtype)),
             Workload::Bandwidth(bandwidth) => Some(Self::Bandwidth(bandwidth.op)),
             Workload::BandwidthSweep(sweep) => Some(Self::Sweep(sweep.op)),
-            Workload::TensorLimit(_) | Workload::ModelLoad(_) | Workload::Inference(_) | Workload::Training(_) => None,
+            Workload::Inference(inference) => match inference.phase {
+                InferencePhase::Prefill { .. } => Some(Self::Prefill),
+                InferencePhase::Decode { .. } => Some(Self::Decode),
+            },
+            Workload::Training(_) => Some(Self::Training),
+            Workload::TensorLimit(_) | Workload::ModelLoad(_) => None,
         }
+    }
+
+    /// Whether values of a metric are drawn on this line: of models only the headline's, which is what batches do.
+    pub fn shows(self, metric: &str, unit: Unit) -> bool {
+        unit == self.unit() && (unit != Unit::TokenPerSecond || metric == "throughput")
     }
 
     /// The name beside the line.
@@ -44,6 +60,9 @@ impl Series {
             Self::Gemm(dtype) => dtype.to_string(),
             Self::Bandwidth(op) => op.to_string(),
             Self::Sweep(op) => format!("{op} by size"),
+            Self::Prefill => "prefill".to_owned(),
+            Self::Decode => "decode".to_owned(),
+            Self::Training => "training".to_owned(),
         }
     }
 
@@ -52,6 +71,7 @@ impl Series {
         match self {
             Self::Gemm(_) => Unit::FlopPerSecond,
             Self::Bandwidth(_) | Self::Sweep(_) => Unit::BytePerSecond,
+            Self::Prefill | Self::Decode | Self::Training => Unit::TokenPerSecond,
         }
     }
 
@@ -62,6 +82,9 @@ impl Series {
             Self::Gemm(Dtype::F16) | Self::Bandwidth(MemoryOp::Write) | Self::Sweep(MemoryOp::Write) => 1,
             Self::Bandwidth(MemoryOp::Copy) | Self::Sweep(MemoryOp::Copy) => 2,
             Self::Bandwidth(MemoryOp::Triad) | Self::Sweep(MemoryOp::Triad) => 3,
+            Self::Prefill => 4,
+            Self::Decode => 2,
+            Self::Training => 5,
         }
     }
 }
@@ -102,10 +125,15 @@ impl Timeline {
         // Preparing and tuning come before the first sample, and checking after the last; the samples end the entry.
         let sampled = |measurement: &Measurement| measurement.samples.iter().map(|sample| sample.host_s).sum::<f64>();
         let warmed = |measurement: &Measurement| measurement.warm_up.map_or(0.0, |warm_up| warm_up.seconds);
-        let timed: f64 = entry.measurements.iter().map(|measurement| sampled(measurement) + warmed(measurement)).sum();
+        // What is derived from the same samples took no time of its own.
+        let own =
+            |measurement: &&Measurement| measurement.unit == series.unit() && measurement.stop != StopReason::Single;
+        let timed = entry.measurements.iter().filter(own).map(|measurement| sampled(measurement) + warmed(measurement));
+        let timed: f64 = timed.sum();
         let before = (entry.duration_s.unwrap_or(timed) - timed).max(0.0);
         let mut at = started_at.duration_since(run.started_at).as_secs_f64() + before;
-        for measurement in entry.measurements.iter().filter(|measurement| measurement.unit == series.unit()) {
+        let drawn = |measurement: &&Measurement| series.shows(&measurement.metric, measurement.unit);
+        for measurement in entry.measurements.iter().filter(drawn) {
             at += warmed(measurement);
             for sample in &measurement.samples {
                 at += sample.host_s;
@@ -170,6 +198,14 @@ pub fn sweep_curve(entry: &Entry) -> Vec<Point> {
     let mut curve: Vec<Point> = entry.measurements.iter().filter_map(at).collect();
     curve.sort_by(|a, b| a[0].total_cmp(&b[0]));
     curve
+}
+
+/// The loss of a training: (step, nats a token), steps counted from 1.
+pub fn loss_curve(entry: &Entry) -> Vec<Point> {
+    let losses = entry.measurements.iter().filter(|measurement| measurement.unit == Unit::Nat);
+    let values = losses.flat_map(|measurement| &measurement.samples).map(|sample| sample.value);
+    let points = values.enumerate().map(|(step, value)| [(step + 1) as f64, value]);
+    points.filter(|[_, value]| value.is_finite()).collect()
 }
 
 /// The pieces with the pauses between jobs cut to `pause_s`. The x of the result is time spent measuring, in seconds.

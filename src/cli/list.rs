@@ -4,12 +4,15 @@ use std::{fmt::Write as _, path::PathBuf};
 
 use serde::Serialize;
 
-use super::output::{self, Error, Exit};
+use super::{
+    default_hub,
+    output::{self, Error, Exit},
+};
 use crate::{
     engine,
     machine::Device,
-    run::{FoundDevice, Plan, Request, SuiteName},
-    units::{binary_size, duration},
+    run::{FoundDevice, ListedModel, ModelForm, Plan, Request, SuiteName, catalogue},
+    units::{Quantity, Unit, binary_size, duration, number},
     workload::{Workload, WorkloadKind},
 };
 
@@ -19,6 +22,7 @@ struct Listing {
     workloads: Vec<ListedWorkload>,
     engines: Vec<ListedEngine>,
     devices: Vec<Device>,
+    models: Vec<ListedForm>,
     /// What a device can't run, and why.
     unavailable: Vec<Unavailable>,
 }
@@ -28,6 +32,25 @@ struct Unavailable {
     device: String,
     workload: String,
     reason: String,
+}
+
+/// A model in one precision, or files that are none.
+#[derive(Serialize)]
+struct ListedForm {
+    /// What `--model` is given.
+    model: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    precision: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight_bytes: Option<u64>,
+    /// Memory for a short answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs_bytes: Option<u64>,
+    /// Why it can't be run here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -86,8 +109,31 @@ fn gather(data_dir: PathBuf) -> Listing {
         suites: SuiteName::ALL.map(suite).into(),
         workloads: WorkloadKind::ALL.map(workload).into(),
         engines,
+        models: catalogue(&found, default_hub().as_deref(), &[]).into_iter().flat_map(forms).collect(),
         unavailable,
         devices: found.into_iter().map(|found| found.device).collect(),
+    }
+}
+
+fn forms(listed: ListedModel) -> Vec<ListedForm> {
+    let none = |reason| ListedForm {
+        model: listed.asked.clone(),
+        precision: None,
+        parameters: None,
+        weight_bytes: None,
+        needs_bytes: None,
+        reason,
+    };
+    let one = |form: ModelForm| ListedForm {
+        precision: Some(form.model.precision.to_string()),
+        parameters: Some(form.model.shape.parameters()),
+        weight_bytes: Some(form.model.weight_bytes),
+        needs_bytes: Some(form.needs_bytes),
+        ..none(form.reason)
+    };
+    match listed.forms {
+        Ok(forms) => forms.into_iter().map(one).collect(),
+        Err(reason) => vec![none(Some(reason))],
     }
 }
 
@@ -151,6 +197,7 @@ fn text(listing: &Listing) -> String {
     if listing.devices.is_empty() {
         out.push_str("  none\n");
     }
+    models_text(listing, &mut out);
     if !listing.unavailable.is_empty() {
         out.push_str("\nUnavailable\n");
     }
@@ -158,4 +205,19 @@ fn text(listing: &Listing) -> String {
         writeln!(out, "  {workload} on {device}: {reason}").ok();
     }
     out
+}
+
+/// A line for each model and precision: parameters, size, memory, and why it can't be run.
+fn models_text(listing: &Listing, out: &mut String) {
+    out.push_str("\nModels\n");
+    let size = |bytes: Option<u64>| bytes.map(|bytes| Quantity::new(bytes as f64, Unit::Byte).to_string());
+    for form in &listing.models {
+        let parameters = form.parameters.map(|count| format!("{} billion parameters", number(count as f64 / 1e9)));
+        let needs = size(form.needs_bytes).map(|bytes| format!("needs {bytes}"));
+        // The reason has the numbers.
+        let last = form.reason.clone().map(|reason| format!("unavailable: {reason}")).or(needs);
+        let parts = [form.precision.clone(), parameters, size(form.weight_bytes), last];
+        let text: Vec<String> = parts.into_iter().flatten().collect();
+        writeln!(out, "  {:<16} {}", form.model, text.join(", ")).ok();
+    }
 }

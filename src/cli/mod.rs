@@ -163,7 +163,7 @@ impl RunArguments {
             models,
             device: self.device.clone(),
             budget_s: self.budget,
-            hub: None,
+            hub: default_hub(),
         })
     }
 
@@ -216,6 +216,18 @@ pub fn default_data_dir() -> Option<PathBuf> {
         return Some(folder.into());
     }
     directories::ProjectDirs::from("", "", "Roofline").map(|folders| folders.data_dir().to_owned())
+}
+
+/// The folder of Hugging Face's cache, as its own tools find it.
+pub fn default_hub() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let home = || directories::BaseDirs::new().map(|folders| folders.home_dir().join(".cache/huggingface"));
+    variable("HF_HUB_CACHE").or_else(|| Some(variable("HF_HOME").or_else(home)?.join("hub")))
+}
+
+/// What opens private models of Hugging Face's, where the environment has it.
+pub fn hub_token() -> Option<String> {
+    std::env::var("HF_TOKEN").ok().filter(|token| !token.trim().is_empty())
 }
 
 #[cfg(test)]

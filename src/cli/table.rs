@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use crate::{
-    analysis::share_of_ceiling,
+    analysis::{CeilingKind, share_of_ceiling, side_figures},
     machine::PowerSource,
     record::{Entry, Outcome, Run},
     units::{Quantity, percent, relative_error},
@@ -15,7 +15,7 @@ use crate::{
 pub(super) fn results(run: &Run) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["Workload", "Parameters", "Value", "95 % ±", "Rel. error", "% of peak", "State"]);
+    table.set_header(["Workload", "Parameters", "Value", "95 % ±", "Rel. error", "Of ceiling", "State"]);
     for column in 2..=5 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -68,8 +68,9 @@ fn state(entry: &Entry) -> String {
 /// Reasons and notes under the table.
 fn footnotes(run: &Run) -> Vec<String> {
     let mut lines: Vec<String> = warnings(run).into_iter().map(|warning| format!("note: {warning}")).collect();
-    for entry in &run.entries {
+    for (index, entry) in run.entries.iter().enumerate() {
         let title = format!("{} {}", entry.workload.title(), entry.workload.parameters());
+        lines.extend(beside(run, index, entry).map(|text| format!("{title}: {text}")));
         let reason = entry.outcome.reason().map(|reason| format!("{}: {reason}", entry.outcome.word().to_lowercase()));
         let marks = entry.marks.iter().map(|mark| format!("{}: {}", mark.kind.word(), mark.reason));
         let all = reason.into_iter().chain(marks).chain(entry.notes.iter().cloned());
@@ -78,11 +79,19 @@ fn footnotes(run: &Run) -> Vec<String> {
     lines
 }
 
+/// What was measured of a model beside the headline, and where its limit comes from, in one line.
+fn beside(run: &Run, index: usize, entry: &Entry) -> Option<String> {
+    let figures = side_figures(entry).into_iter().map(|(name, value)| format!("{} {value}", name.to_lowercase()));
+    let limit = share_of_ceiling(run, index).filter(|share| matches!(share.kind, CeilingKind::Token { .. }));
+    let all: Vec<String> = figures.chain(limit.map(|share| share.explanation())).collect();
+    (!all.is_empty()).then(|| all.join(" · "))
+}
+
 /// What a reader must know of the conditions before the figures.
 pub(super) fn warnings(run: &Run) -> Vec<String> {
     let mut list = Vec::new();
-    if run.devices.iter().any(|device| device.software) {
-        list.push("this device is emulated on the processor; its figures say nothing of a GPU".to_owned());
+    for device in run.devices.iter().filter(|device| device.software) {
+        list.push(format!("{} is emulated on the processor; its figures say nothing of a GPU", device.id));
     }
     if run.conditions.power_source == PowerSource::Battery {
         list.push("the machine runs on battery, which may lower its clocks".to_owned());

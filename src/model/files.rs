@@ -25,6 +25,13 @@ pub(crate) fn map(path: &Path) -> Result<Mmap, ModelError> {
     Ok(map)
 }
 
+/// Lets the system begin to read a part of a map. One that can't be told reads it when it is looked at.
+pub(crate) fn fetch(map: &Mmap, part: &[u8]) {
+    let start = (part.as_ptr() as usize).saturating_sub(map.as_ptr() as usize);
+    #[cfg(unix)]
+    map.advise_range(Advice::WillNeed, start.min(map.len()), part.len()).ok();
+}
+
 /// A small text file beside the weights, of at most 64 MiB.
 pub(crate) fn text(path: &Path) -> Result<String, ModelError> {
     const MOST: u64 = 64 << 20;

@@ -65,6 +65,16 @@ impl Gguf {
         Ok(Self { path: path.to_owned(), map, metadata, tensors, data_start })
     }
 
+    /// Where it lies.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Lets the system begin to read a part of the file.
+    pub(crate) fn fetch(&self, part: &[u8]) {
+        files::fetch(&self.map, part);
+    }
+
     /// A value of the metadata.
     pub(crate) fn value(&self, key: &str) -> Option<&Value> {
         self.metadata.get(key)

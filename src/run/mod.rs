@@ -1,5 +1,6 @@
 //! How it is run: suites, the plan, the runner with its two lanes. The only room that knows tokio.
 
+mod catalogue;
 mod job;
 mod models;
 mod plan;
@@ -10,6 +11,7 @@ mod suite;
 use std::{path::PathBuf, sync::Arc};
 
 pub use self::{
+    catalogue::{ListedModel, ModelForm, catalogue},
     models::{BATCH_MAX, ModelOptions, POSITIONS_MAX, RANK_MAX},
     plan::{FoundDevice, Plan, PlanError, PlannedJob},
     request::{Request, Sizes},

@@ -126,7 +126,8 @@ impl<'a> Host<'a> {
         bytes + bytes / 4 + (1 << 30) <= self.device.limits.max_buffer_bytes
     }
 
-    fn place(&self) -> Place {
+    /// The kind of device, as far as memory depends on it.
+    pub(super) fn place(&self) -> Place {
         match self.device.backend.as_str() {
             "Metal" => Place::Metal,
             "CUDA" => Place::Cuda,

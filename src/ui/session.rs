@@ -3,10 +3,11 @@
 use std::{path::PathBuf, time::Instant};
 
 use crate::{
-    chart::{Series, Timeline},
+    chart::{Point, Series, Timeline, loss_curve},
     measure::{Phase, Progress},
     record::{Entry, Outcome, Run, RunState},
     run::Event,
+    units::Unit,
     workload::{Dtype, Workload},
 };
 
@@ -34,12 +35,17 @@ pub struct Live {
     pub current: Option<(usize, Phase)>,
     /// Cancel was asked for.
     pub cancelling: bool,
+    /// The loss of a training as it goes on: its entry, and (step, nats).
+    pub losses: (usize, Vec<Point>),
 }
+
+/// More steps than a training takes while it is measured.
+const LOSSES_MAX: usize = 10_000;
 
 impl Session {
     /// A run that begins now.
     pub fn begin(run: Run) -> Self {
-        let live = Live { began: Instant::now(), current: None, cancelling: false };
+        let live = Live { began: Instant::now(), current: None, cancelling: false, losses: Default::default() };
         Self { run, timeline: Timeline::default(), live: Some(live), selected: None, file: None }
     }
 
@@ -54,9 +60,12 @@ impl Session {
             Event::Begun(run) => *self = Self::begin(*run),
             Event::Started { index } => self.set_phase(index, Phase::Preparing),
             Event::Progress { index, progress: Progress::Phase(phase) } => self.set_phase(index, phase),
-            Event::Progress { index, progress: Progress::Value { unit, value, warm_up, at, .. } } => {
+            Event::Progress { index, progress: Progress::Value { metric, unit, value, warm_up, at } } => {
+                if unit == Unit::Nat {
+                    self.add_loss(index, value);
+                }
                 let series = self.run.entries.get(index).and_then(|entry| Series::of(&entry.workload));
-                if let Some(series) = series.filter(|series| series.unit() == unit) {
+                if let Some(series) = series.filter(|series| series.shows(&metric, unit)) {
                     let began = self.live.as_ref().map_or(at, |live| live.began);
                     let at_s = at.saturating_duration_since(began).as_secs_f64();
                     self.timeline.push(index, series, [at_s, value], warm_up);
@@ -77,6 +86,31 @@ impl Session {
                 self.live = None;
             }
         }
+    }
+
+    fn add_loss(&mut self, index: usize, value: f64) {
+        let Some(live) = &mut self.live else { return };
+        if live.losses.0 != index {
+            live.losses = (index, Vec::new());
+        }
+        let step = live.losses.1.len() + 1;
+        if value.is_finite() && step <= LOSSES_MAX {
+            live.losses.1.push([step as f64, value]);
+        }
+    }
+
+    /// The loss of the training that goes on; else of the selected one, else of the last that is done.
+    pub fn loss(&self) -> Option<(String, Vec<Point>)> {
+        let named = |index: usize, curve: Vec<Point>| {
+            let title = self.run.entries.get(index).map(|entry| entry.workload.title())?;
+            (!curve.is_empty()).then_some((title, curve))
+        };
+        let of = |index: usize| named(index, loss_curve(self.run.entries.get(index)?));
+        let going = self.live.as_ref().and_then(|live| live.current.as_ref()).map(|(index, _)| *index);
+        let live = self.live.as_ref().filter(|live| going == Some(live.losses.0));
+        live.and_then(|live| named(live.losses.0, live.losses.1.clone()))
+            .or_else(|| self.selected.and_then(of))
+            .or_else(|| (0..self.run.entries.len()).rev().find_map(of))
     }
 
     fn set_phase(&mut self, index: usize, phase: Phase) {

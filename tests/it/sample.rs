@@ -9,7 +9,10 @@ use roofline::{
     record::{AppInfo, Canary, Entry, FORMAT_VERSION, Mark, MarkKind, Outcome, Run, RunState, SuiteInfo},
     stats::Summary,
     units::Unit,
-    workload::{Bandwidth, BandwidthSweep, Dtype, Gemm, MemoryOp, TensorLimit, Workload},
+    workload::{
+        Bandwidth, BandwidthSweep, Dtype, Gemm, Inference, InferencePhase, Location, MemoryOp, ModelLoad, ModelRef,
+        ModelShape, Origin, Precision, Target, TensorLimit, Training, Workload,
+    },
 };
 
 /// The run, started at this second of a fixed day.
@@ -93,6 +96,7 @@ fn entries(start: jiff::Timestamp) -> Vec<Entry> {
         entry(Workload::BandwidthSweep(sweep), Outcome::Cancelled),
         entry(Workload::TensorLimit(TensorLimit::default()), Outcome::Pending),
     ];
+    all.extend(models().map(|workload| Entry::pending(workload, EngineId::Candle, "metal:0")));
     fill_done(&mut all[0], start);
     all[2].measurements = vec![measurement("copy", Unit::BytePerSecond, Some(1 << 20), StopReason::TimeBudget)];
     all[2].marks = [MarkKind::Throttled, MarkKind::Implausible, MarkKind::Uncertain]
@@ -103,6 +107,36 @@ fn entries(start: jiff::Timestamp) -> Vec<Entry> {
     all
 }
 
+/// Every workload of a language model, from synthetic weights and from files.
+fn models() -> [Workload; 4] {
+    let model = |origin, precision| ModelRef {
+        name: "mistral-7b".to_owned(),
+        origin,
+        precision,
+        shape: ModelShape::MISTRAL_7B,
+        weight_bytes: 4_370_000_000,
+        token_bytes: 4_300_000_000,
+        location: Location::default(),
+    };
+    let stored = || model(Origin::Files, Precision::Stored("Q5_K_S".to_owned()));
+    let inference =
+        |phase| Workload::Inference(Inference { model: model(Origin::Synthetic, Precision::Q4KM), phase, batch: 4 });
+    [
+        Workload::ModelLoad(ModelLoad { model: stored() }),
+        inference(InferencePhase::Prefill { tokens: 512 }),
+        inference(InferencePhase::Decode { tokens: 128, depth: 4096 }),
+        Workload::Training(Training {
+            model: model(Origin::Synthetic, Precision::Bf16),
+            rank: 8,
+            targets: Target::ALL.to_vec(),
+            sequence: 512,
+            batch: 1,
+            clipping: true,
+            checkpointing: false,
+        }),
+    ]
+}
+
 fn fill_done(entry: &mut Entry, start: jiff::Timestamp) {
     entry.started_at = Some(start);
     entry.duration_s = Some(7.25);
@@ -111,6 +145,7 @@ fn fill_done(entry: &mut Entry, start: jiff::Timestamp) {
         measurement("time", Unit::Second, None, StopReason::SampleLimit),
         Measurement::single("largest-buffer", Unit::Byte, 1e9, 0.1).unwrap(),
         measurement("decode", Unit::TokenPerSecond, None, StopReason::TimeBudget),
+        measurement("loss", Unit::Nat, None, StopReason::SampleLimit),
     ];
     entry.check = Some(Check::of("f64 dot products on the host", &[(1.0, 1.0)], 1e-5, true));
     entry.precision = Some("f32".to_owned());

@@ -3,6 +3,8 @@
 //! None records a gradient: training calls the `_backward` functions itself (see `lora`).
 
 mod attention;
+pub mod attention_backward;
+pub mod backward;
 mod cpu;
 mod rope;
 
@@ -14,6 +16,8 @@ pub use self::{
     attention::{Span, attention},
     rope::{Rope, rope_and_split},
 };
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{Linear, weights::Stacked};
 
 /// Whether the processor's own code takes this tensor.
@@ -26,6 +30,10 @@ pub fn rms_norm(x: &Tensor, w: &Tensor, eps: f64) -> Result<Tensor> {
     if on_processor(x) {
         return x.apply_op2_no_bwd(w, &cpu::Norm { eps: eps as f32 });
     }
+    #[cfg(feature = "cuda")]
+    if cuda::takes(x) {
+        return Ok(cuda::add_norm(x, None, w, eps)?.1);
+    }
     candle_nn::ops::rms_norm(x, w, eps as f32)
 }
 
@@ -35,6 +43,10 @@ pub fn add_rms_norm(x: &Tensor, y: &Tensor, w: &Tensor, eps: f64) -> Result<(Ten
         let (rows, _) = x.dims2()?;
         let both = x.apply_op3_no_bwd(y, w, &cpu::Norm { eps: eps as f32 })?;
         return Ok((both.narrow(0, 0, rows)?, both.narrow(0, rows, rows)?));
+    }
+    #[cfg(feature = "cuda")]
+    if cuda::takes(x) {
+        return cuda::add_norm(x, Some(y), w, eps);
     }
     let sum = (x + y)?;
     let normed = rms_norm(&sum, w, eps)?;
@@ -47,6 +59,10 @@ pub fn swiglu(gate_up: &Tensor) -> Result<Tensor> {
         return gate_up.apply_op1_no_bwd(&cpu::SwiGlu);
     }
     let n = gate_up.dim(1)? / 2;
+    #[cfg(feature = "cuda")]
+    if cuda::takes(gate_up) && n % 8 == 0 {
+        return cuda::gate(gate_up);
+    }
     gate_up.narrow(1, 0, n)?.silu()? * gate_up.narrow(1, n, n)?
 }
 

@@ -185,6 +185,6 @@ pub(super) fn decode(kind: GgmlDType, raw: &[u8]) -> f32 {
 }
 
 /// The same bytes where candle can read blocks, which it wants at addresses that are multiples of four.
-fn aligned(raw: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+pub(super) fn aligned(raw: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     if (raw.as_ptr() as usize).is_multiple_of(4) { raw } else { Cow::Owned(raw.into_owned()) }
 }

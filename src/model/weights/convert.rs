@@ -1,6 +1,6 @@
 //! Dense weights written in another precision while they are loaded, a stretch of rows at a time.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, path::Path};
 
 use candle_core::{
     Device, Tensor,
@@ -10,6 +10,7 @@ use rayon::prelude::*;
 
 use super::{
     assemble::decode,
+    finite,
     source::{Check, Source},
     tensors::{TensorId, bytes},
 };
@@ -32,6 +33,10 @@ impl<S: Source> Converted<S> {
 }
 
 impl<S: Source> Source for Converted<S> {
+    fn files(&self) -> Vec<&Path> {
+        self.inner.files()
+    }
+
     fn config(&self) -> &ModelConfig {
         self.inner.config()
     }
@@ -47,7 +52,14 @@ impl<S: Source> Source for Converted<S> {
             return Ok(raw);
         }
         let (_, columns) = tensor.dims(&self.config().shape);
-        Ok(Cow::Owned(convert(&raw, from, to, columns, check)?))
+        let converted = convert(&raw, from, to, columns, check)?;
+        if !finite::all(to, &converted, check)? {
+            let (name, path) = (tensor.hugging_face(), self.files().first().map_or(Path::new(""), |path| path));
+            let message =
+                format!("the tensor {name} holds weights beyond the range of {}; choose bf16", self.precision);
+            return Err(ModelError::file(path, message));
+        }
+        Ok(Cow::Owned(converted))
     }
 }
 

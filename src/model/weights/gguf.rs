@@ -55,6 +55,10 @@ impl GgufSource {
 }
 
 impl Source for GgufSource {
+    fn files(&self) -> Vec<&Path> {
+        vec![self.file.path()]
+    }
+
     fn config(&self) -> &ModelConfig {
         &self.config
     }
@@ -66,6 +70,7 @@ impl Source for GgufSource {
     fn read(&self, tensor: TensorId, check: &mut Check<'_>) -> Result<Cow<'_, [u8]>, ModelError> {
         let name = tensor.gguf();
         let (kind, raw) = (self.file.kind(&name)?, self.file.data(&name)?);
+        self.file.fetch(raw);
         if !finite::all(kind, raw, check)? {
             return Err(self
                 .file

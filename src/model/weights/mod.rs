@@ -9,10 +9,14 @@ pub(crate) mod safetensors;
 pub(crate) mod source;
 mod synthetic;
 pub(crate) mod tensors;
+mod verify;
 
 use candle_core::{DType, Device, Tensor};
 
-pub use self::export::export;
+pub use self::{
+    export::export,
+    verify::{spot_check, stored_in},
+};
 use super::{Linear, ModelConfig, ModelError};
 use crate::workload::ModelRef;
 

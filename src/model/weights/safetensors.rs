@@ -141,6 +141,10 @@ impl SafetensorsSource {
 }
 
 impl Source for SafetensorsSource {
+    fn files(&self) -> Vec<&Path> {
+        self.shards.iter().map(|shard| shard.path.as_path()).collect()
+    }
+
     fn config(&self) -> &ModelConfig {
         &self.config
     }
@@ -151,6 +155,7 @@ impl Source for SafetensorsSource {
 
     fn read(&self, tensor: TensorId, check: &mut Check<'_>) -> Result<Cow<'_, [u8]>, ModelError> {
         let (shard, kind, raw) = self.data(tensor)?;
+        files::fetch(&shard.map, raw);
         if !finite::all(kind, raw, check)? {
             let name = self.name(tensor);
             let message = format!("the tensor {name} holds NaN or infinite weights; the file is damaged");

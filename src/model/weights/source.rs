@@ -19,6 +19,11 @@ pub(crate) type Check<'a> = dyn FnMut() -> Result<(), ModelError> + 'a;
 ///
 /// Rows of queries and keys are in the order of rotary positions over the two halves of a head.
 pub(crate) trait Source {
+    /// The files that hold the weights; none where they are made.
+    fn files(&self) -> Vec<&Path> {
+        Vec::new()
+    }
+
     /// What the model is.
     fn config(&self) -> &ModelConfig;
 

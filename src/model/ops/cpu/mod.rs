@@ -5,6 +5,7 @@
 )]
 
 mod attention;
+mod backward;
 mod norm;
 #[cfg(target_arch = "x86_64")]
 mod q4k;
@@ -22,7 +23,13 @@ use half::{f16, slice::HalfFloatSliceExt as _};
 #[cfg(target_arch = "x86_64")]
 pub(super) use self::q4k::RowByQ4K;
 pub(super) use self::{
-    attention::DecodeAttention, norm::Norm, rope::Split, softmax::MaskedSoftmax, swiglu::SwiGlu, widen::Widen,
+    attention::DecodeAttention,
+    backward::{CrossEntropy, CrossEntropyBackward, NormBackward, SoftmaxBackward, SwiGluBackward},
+    norm::Norm,
+    rope::Split,
+    softmax::MaskedSoftmax,
+    swiglu::SwiGlu,
+    widen::Widen,
 };
 
 /// Below so many elements, waking the other cores takes longer than the work.
