@@ -15,12 +15,16 @@ use roofline::{
     engine::{Engine, EngineId, Session as EngineSession},
     machine::{Conditions, Device, DeviceKind, DeviceLimits, Machine, PowerSource},
     measure::{Check, Clock, Measurement, Phase, Progress, Sample, Stop, StopReason, WarmUp},
+    model::resolve,
     record::{AppInfo, Canary, Entry, Mark, MarkKind, Outcome, Run, RunState, Store, SuiteInfo},
-    run::{Event, FoundDevice},
+    run::{Event, FoundDevice, ListedModel, catalogue},
     stats::Summary,
-    ui::{App, Choices, Devices},
+    ui::{App, Choices, Devices, View},
     units::Unit,
-    workload::{Bandwidth, BandwidthSweep, Dtype, Gemm, MemoryOp, Workload},
+    workload::{
+        Bandwidth, BandwidthSweep, Dtype, Gemm, Inference, InferencePhase, MemoryOp, Precision, Target, Training,
+        Workload,
+    },
 };
 
 /// An engine with one device that can do nothing; its driver answers once the gate is open.
@@ -180,6 +184,75 @@ pub(crate) fn finished_run() -> Run {
     run.entries[8].check = None;
     run.state = RunState::Finished;
     run.ended_at = Some(run.started_at + jiff::SignedDuration::from_secs(34));
+    run
+}
+
+/// A machine whose processor runs models, with presets and files of all kinds.
+pub(crate) fn set_models(app: &mut App) {
+    let processor = Device { kind: DeviceKind::Cpu, ..device("cpu", "AMD EPYC", false) };
+    let found = vec![found(device("vulkan:0", "llvmpipe", true)), found_for_models(processor)];
+    let mut models = catalogue(&found, None, &[]);
+    let mut file = models[0].clone();
+    file.asked =
+        "/home/someone/models/a-rather-long-name-of-a-model-that-somebody-gave-it-v0.3-instruct.Q4_K_M.gguf".into();
+    file.path = Some(file.asked.clone().into());
+    let broken = ListedModel {
+        asked: "mistralai/Mistral-7B-v0.3".into(),
+        path: Some("/home/someone/.cache/huggingface/hub/models--mistralai--Mistral-7B-v0.3".into()),
+        forms: Err("the file is cut off; download it again: /home/someone/model.safetensors".into()),
+    };
+    models.extend([file.clone(), broken]);
+    let state = app.state_mut();
+    state.choices.model_paths = vec![file.asked.into()];
+    state.devices = Devices::Found(found);
+    state.models = Some(models);
+    state.choices.view = View::Models;
+}
+
+/// A run of language models that is done, with a loss curve.
+pub(crate) fn model_run() -> Run {
+    let synthetic = |precision| resolve("mistral-1b", Some(&precision), None).unwrap();
+    let inference = |phase| Workload::Inference(Inference { model: synthetic(Precision::Q4KM), phase, batch: 1 });
+    let list = [
+        (inference(InferencePhase::Prefill { tokens: 512 }), 61.2),
+        (inference(InferencePhase::Decode { tokens: 128, depth: 512 }), 9.4),
+        (
+            Workload::Training(Training {
+                model: synthetic(Precision::F32),
+                rank: 8,
+                targets: vec![Target::Q, Target::V],
+                sequence: 128,
+                batch: 1,
+                clipping: true,
+                checkpointing: false,
+            }),
+            14.8,
+        ),
+    ];
+    let mut run = pending_run();
+    run.devices = vec![Device { kind: DeviceKind::Cpu, ..device("cpu", "AMD EPYC", false) }];
+    run.entries = list.iter().map(|(workload, _)| Entry::pending(workload.clone(), EngineId::Candle, "cpu")).collect();
+    for (index, (_, rate)) in list.iter().enumerate() {
+        let started_at = run.started_at + jiff::SignedDuration::from_secs(4 * i64::try_from(index).unwrap());
+        let entry = &mut run.entries[index];
+        let named =
+            |metric: &str, unit, value| Measurement { metric: metric.to_owned(), ..measurement(unit, value, None) };
+        entry.outcome = Outcome::Done;
+        (entry.started_at, entry.duration_s) = (Some(started_at), Some(3.5));
+        entry.measurements = vec![
+            named("throughput", Unit::TokenPerSecond, *rate),
+            named("peak-memory", Unit::Byte, 2.1e9),
+            named("predicted-memory", Unit::Byte, 2.4e9),
+        ];
+    }
+    run.entries[0].measurements.push(Measurement { metric: "ttft".into(), ..measurement(Unit::Second, 8.4, None) });
+    let losses: Vec<f64> = (0..40).map(|step| 0.4 + 8.0 * (-f64::from(step) / 9.0).exp()).collect();
+    let mut loss = measurement(Unit::Nat, 1.0, None);
+    loss.samples = losses.iter().map(|value| Sample { value: *value, ..loss.samples[0] }).collect();
+    loss.summary = Summary::of(&losses).unwrap();
+    run.entries[2].measurements.push(loss);
+    run.state = RunState::Finished;
+    run.ended_at = Some(run.started_at + jiff::SignedDuration::from_secs(14));
     run
 }
 

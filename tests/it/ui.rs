@@ -17,11 +17,12 @@ use egui_kittest::{
 use roofline::{
     record::{Listed, RunHeader, Store},
     run::SuiteName,
-    ui::{Action, App, Devices, View},
+    ui::{Action, App, Devices, Download, DownloadState, View},
 };
 
 use crate::scenes::{
-    USUAL, app, finished_run, open_finished, ready, set_doubts, set_finished, set_ready, set_running, settle, window,
+    USUAL, app, finished_run, model_run, open_finished, ready, set_doubts, set_finished, set_models, set_ready,
+    set_running, settle, window,
 };
 
 #[test]
@@ -258,10 +259,108 @@ fn doubts_before_the_start_are_said() {
 }
 
 #[test]
+fn models_are_listed_with_what_fits_and_run_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = ready([1200.0, 1200.0], folder.path());
+    set_models(harness.state_mut());
+    harness.run();
+    harness.get_by_label("Presets");
+    assert!(harness.query_all_by_label_contains("No: needs 14.5").count() > 0);
+    harness.get_by_label_contains("The file is cut off");
+    harness.get_by_role_and_label(Role::Button, "Run mistral-1b Q4_K_M").click();
+    harness.step();
+    let wanted = Action::RunModel { asked: "mistral-1b".into(), precision: Some("Q4_K_M".into()) };
+    assert_eq!(harness.state().performed(), Some(&wanted));
+}
+
+#[test]
+fn a_model_is_added_by_path_and_what_is_none_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = ready([1200.0, 1200.0], folder.path());
+    set_models(harness.state_mut());
+    harness.run();
+    let missing = folder.path().join("no-such.gguf");
+    harness.get_by_role_and_label(Role::TextInput, "File or folder").focus();
+    harness.run();
+    harness.get_by_role_and_label(Role::TextInput, "File or folder").type_text(missing.to_str().unwrap());
+    harness.run();
+    harness.get_by_role_and_label(Role::Button, "Add file or folder").click();
+    harness.step();
+    settle(&mut harness);
+    harness.run();
+    assert_eq!(harness.state().performed(), Some(&Action::AddModel));
+    harness.get_by_label_contains("no-such.gguf");
+    assert_eq!(harness.state().state().choices.model_paths.len(), 1, "what is no model is not kept");
+}
+
+#[test]
+fn a_download_needs_a_name_shows_how_far_it_is_and_ends_in_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = ready([1200.0, 1200.0], folder.path());
+    set_models(harness.state_mut());
+    harness.run();
+    harness.get_by_role_and_label(Role::Button, "Download model").click();
+    harness.run();
+    harness.get_by_label_contains("write org/name");
+    let download = |state| Download {
+        asked: "mistralai/Mistral-7B-v0.3".into(),
+        state,
+        file: "model-00001-of-00003.safetensors".into(),
+        done_bytes: 3_000_000_000,
+        total_bytes: 14_500_000_000,
+    };
+    harness.state_mut().state_mut().download = Some(download(DownloadState::Going));
+    harness.run();
+    harness.get_by_label_contains("20.7 %");
+    assert!(harness.get_by_role_and_label(Role::Button, "Run mistral-1b Q4_K_M").accesskit_node().is_disabled());
+    harness.get_by_role_and_label(Role::Button, "Cancel download").click();
+    harness.run();
+    assert_eq!(harness.state().performed(), Some(&Action::CancelDownload));
+    let failed = DownloadState::Failed("access is refused; accept the licence, and give a token".into());
+    harness.state_mut().state_mut().download = Some(download(failed));
+    harness.run();
+    harness.get_by_label("Access is refused; accept the licence, and give a token");
+}
+
+#[test]
+fn a_run_of_models_shows_tokens_loss_and_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = ready([1200.0, 1200.0], folder.path());
+    let session = roofline::ui::Session::saved(model_run(), "/data/runs/a.json".into());
+    harness.state_mut().state_mut().current = Some(session);
+    harness.run();
+    harness.get_by_label("Best decode");
+    harness.get_by_role_and_label(Role::Image, "Tokens over the time measured, at most 61.69 tokens/s");
+    harness.get_by_role_and_label(Role::Image, "Loss of LoRA 1 × 128, 0.505 nats after 40 steps");
+    assert!(harness.query_by_label_contains("Best GEMM").is_none(), "no kernel was measured");
+    let context = harness.ctx.clone();
+    harness.state_mut().perform(&context, Action::Select(Some(0)));
+    harness.run();
+    harness.get_by_label("2.100 GB, 2.400 GB predicted");
+}
+
+#[test]
+fn the_suite_s_model_is_chosen_beside_its_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = ready(USUAL, folder.path());
+    set_models(harness.state_mut());
+    harness.state_mut().state_mut().choices.view = View::Run;
+    harness.run();
+    harness.get_by_label_contains("12 entries");
+    harness.get_by_role_and_label(Role::ComboBox, "Model, Automatic").click();
+    harness.run();
+    harness.get_by_role_and_label(Role::Button, "mistral-1b").click();
+    harness.run();
+    assert_eq!(harness.state().state().choices.model.as_deref(), Some("mistral-1b"));
+    assert!(harness.query_all_by_label_contains("mistral-1b Q4_K_M").count() > 0);
+}
+
+#[test]
 fn every_view_fits_the_smallest_window() {
     let folder = tempfile::tempdir().unwrap();
     let mut harness = ready([900.0, 600.0], folder.path());
     set_finished(harness.state_mut());
+    set_models(harness.state_mut());
     for view in View::ALL {
         harness.state_mut().state_mut().choices.view = view;
         harness.run();
@@ -280,7 +379,7 @@ fn pictures() {
     let Ok(pictures) = std::env::var("ROOFLINE_PICTURES") else { return };
     let folder = tempfile::tempdir().unwrap();
     type Scene = (&'static str, fn(&mut Harness<'static, App>));
-    let scenes: [Scene; 9] = [
+    let scenes: [Scene; 11] = [
         ("idle", |_| {}),
         ("running", |harness| set_running(harness.state_mut())),
         ("finished", |harness| open_finished(harness, None)),
@@ -293,6 +392,11 @@ fn pictures() {
             list.push(Listed::Unreadable { path: "/data/runs/b.json".into(), reason: reason.to_owned() });
             harness.state_mut().state_mut().history = Some(list);
             harness.state_mut().state_mut().choices.view = View::History;
+        }),
+        ("models", |harness| set_models(harness.state_mut())),
+        ("model-run", |harness| {
+            let session = roofline::ui::Session::saved(model_run(), "/data/runs/a.json".into());
+            harness.state_mut().state_mut().current = Some(session);
         }),
         ("machine", |harness| harness.state_mut().state_mut().choices.view = View::Machine),
         ("palette", |harness| harness.key_press_modifiers(Modifiers::COMMAND, Key::K)),

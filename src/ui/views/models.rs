@@ -78,6 +78,7 @@ fn title_ui(ui: &mut Ui, title: &str, sentence: &str) {
     let dim = Tokens::of(ui).dim;
     ui.spacing_mut().item_spacing.y = space::XS;
     ui.label(theme::section(title));
+    ui.spacing_mut().item_spacing.y = space::S;
     ui.add(Label::new(theme::label(sentence).color(dim)).wrap());
 }
 
@@ -107,7 +108,7 @@ fn table_ui(ui: &mut Ui, state: &State, id: &str, models: &[&ListedModel], actio
     let table = table
         .column(Column::exact(84.0).clip(true))
         .column(Column::remainder().at_least(100.0).clip(true))
-        .column(Column::exact(152.0).clip(true));
+        .column(Column::exact(138.0).clip(true));
     let names: &[&str] = if wide {
         &["Model", "Precision", "Parameters", "Weights", "Needs", "Fits this machine", ""]
     } else {
@@ -147,7 +148,9 @@ fn line_ui(row: &mut TableRow<'_, '_>, state: &State, line: &Line<'_>, wide: boo
     }
     text_cell(row, &or_none(form.map(|form| size(form.needs_bytes))));
     row.col(|ui| fits_ui(ui, line));
-    row.col(|ui| buttons_ui(ui, state, line, &name, actions));
+    row.col(|ui| {
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| buttons_ui(ui, state, line, &name, actions));
+    });
 }
 
 /// The last part of a path, or the whole name.
@@ -171,7 +174,8 @@ fn fits_ui(ui: &mut Ui, line: &Line<'_>) {
 
 fn buttons_ui(ui: &mut Ui, state: &State, line: &Line<'_>, name: &str, actions: &mut Vec<Action>) {
     ui.spacing_mut().item_spacing.x = space::XS;
-    ui.spacing_mut().button_padding.x = space::S;
+    ui.spacing_mut().button_padding = Vec2::new(space::M, 2.0);
+    ui.spacing_mut().interact_size.y = 22.0;
     if let Ok(form) = line.form {
         let synthetic = form.model.origin == Origin::Synthetic;
         let precision = synthetic.then(|| form.model.precision.to_string());
@@ -236,9 +240,9 @@ const TOKEN: &str = "Token of Hugging Face";
 fn add_ui(ui: &mut Ui, state: &State, forms: &mut Forms, actions: &mut Vec<Action>) {
     ui.horizontal(|ui| {
         ui.visuals_mut().extreme_bg_color = Tokens::of(ui).ground;
-        let width = (ui.available_width() - 96.0).max(120.0);
+        let width = (ui.available_width() - 60.0).max(120.0);
         let hint = "Path of a GGUF or safetensors file, or of a folder with them; or drop it on the window";
-        let entered = field(ui, &mut forms.path, "File or folder", hint, width - space::XL);
+        let entered = field(ui, &mut forms.path, "File or folder", hint, width - space::L);
         let named = Named { words: "Add", name: "Add file or folder".to_owned(), hint: "Show it in this list" };
         named.ui(ui, state, Action::AddModel, actions);
         if entered && state.allows(&Action::AddModel) {
@@ -251,7 +255,8 @@ fn download_ui(ui: &mut Ui, state: &State, forms: &mut Forms, actions: &mut Vec<
     title_ui(ui, "Download", "From Hugging Face into its cache, checked by checksum; what was cut off is gone on with");
     ui.horizontal(|ui| {
         ui.visuals_mut().extreme_bg_color = Tokens::of(ui).ground;
-        let width = ((ui.available_width() - 140.0) / 2.0).max(120.0) - space::L;
+        let button = if state.downloading() { 148.0 } else { 96.0 };
+        let width = ((ui.available_width() - button) / 2.0).max(120.0) - space::L - space::XS;
         let entered = field(ui, &mut forms.asked, "Model to download", "org/name, or org/name/file.gguf", width);
         field(ui, &mut forms.token, TOKEN, "Token, for private and gated models", width);
         if state.downloading() {

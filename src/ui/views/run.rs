@@ -166,7 +166,8 @@ impl Chooser<'_> {
         let words =
             self.options.iter().find(|(id, _)| Some(id.as_str()) == self.chosen).map(|(_, words)| words.as_str());
         let words = words.or(self.chosen).unwrap_or("Automatic");
-        let combo = ComboBox::from_id_salt(self.name).selected_text(words).truncate().width(self.width);
+        let shown = if self.chosen.is_none() { format!("{}: automatic", self.name) } else { words.to_owned() };
+        let combo = ComboBox::from_id_salt(self.name).selected_text(shown).truncate().width(self.width);
         let combo = combo.show_ui(ui, |ui| {
             ui.visuals_mut().selection.bg_fill = tokens.hover;
             ui.visuals_mut().selection.stroke.color = tokens.text;
@@ -210,7 +211,7 @@ fn models_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     let usable = models.iter().filter(|model| model.forms.is_ok());
     let options = usable.map(|model| (model.asked.clone(), super::models::short_name(model))).collect();
     let (chosen, automatic) = (state.choices.model.as_deref(), "The language model that suits the device");
-    let chooser = Chooser { name: "Model", chosen, automatic, options, width: 130.0 };
+    let chooser = Chooser { name: "Model", chosen, automatic, options, width: 150.0 };
     chooser.ui(ui, |asked| actions.push(Action::Model(asked)));
 }
 
