@@ -73,10 +73,14 @@ fn lack(needs: u64, device: &Device, available: u64) -> Option<String> {
     let whole = device.limits.max_buffer_bytes;
     let shares = matches!(device.kind, DeviceKind::Cpu | DeviceKind::IntegratedGpu) && available > 0;
     match () {
-        () if needed > whole => Some(format!("needs {} and 5 % more; {} has {}", shown(needs), device.name, shown(whole))),
-        () if shares && needed > available => {
-            Some(format!("needs {} and 5 % more; {} are free now: close other programs", shown(needs), shown(available)))
+        () if needed > whole => {
+            Some(format!("needs {} and 5 % more; {} has {}", shown(needs), device.name, shown(whole)))
         }
+        () if shares && needed > available => Some(format!(
+            "needs {} and 5 % more; {} are free now: close other programs",
+            shown(needs),
+            shown(available)
+        )),
         () => None,
     }
 }

@@ -334,7 +334,7 @@ mod tests {
         let right: Vec<f32> = right.flatten_all().unwrap().to_vec1().unwrap();
         let candles = QMatMul::from_arc(Arc::clone(&weight)).unwrap().forward(&x).unwrap();
         let candles: Vec<f32> = candles.flatten_all().unwrap().to_vec1().unwrap();
-        let size: f32 = right.iter().map(|y| y * y).sum::<f32>().sqrt();
+        let size = right.iter().map(|y| y * y).sum::<f32>().sqrt();
         let error = |ours: &[f32]| {
             let squares: f32 = ours.iter().zip(&right).map(|(a, b)| (a - b).powi(2)).sum();
             squares.sqrt() / size
