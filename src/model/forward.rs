@@ -47,6 +47,22 @@ impl Model {
         Cache::new(&self.weights.config, batch, positions, self.kept(), self.weights.device())
     }
 
+    /// The code that runs here, for `batch` sequences: `single` positions, or many at once.
+    pub fn path(&self, batch: usize, single: bool) -> &'static str {
+        #[cfg(feature = "cuda")]
+        if single && self.weights.device().is_cuda() && super::cuda::Decode::fits(&self.weights, batch) {
+            return "own CUDA kernels that stream the weights";
+        }
+        match self.weights.device() {
+            Device::Cpu if single && batch == 1 && ops::has_own_product(&self.weights) => {
+                "own products by Q4_K, candle's by the rest; own norms, rotation, gates and attention"
+            }
+            Device::Cpu => "candle's products; own norms, rotation, gates and attention",
+            Device::Metal(_) => "candle's products, norms, rotation and fused attention on Metal",
+            Device::Cuda(_) => "candle's products; own norms, rotation, gates and softmax on CUDA",
+        }
+    }
+
     /// The type of keys and values: that of activations, but f16 beside quantised weights on the processor, where half the
     /// bytes count for more than widening them.
     fn kept(&self) -> DType {
