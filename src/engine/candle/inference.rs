@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 
 use super::{compute, decode, memory::Watch, stop};
 use crate::{
@@ -164,14 +164,11 @@ pub(super) fn describe(model: &Model, workload: &Inference, cache: &Cache) -> Re
     let mut set = |name: &str, value: String| _ = settings.insert(name.to_owned(), value);
     set("activations", weights.dtype.as_str().to_owned());
     set("cache", kept.as_str().to_owned());
-    let variant = match weights.device() {
-        Device::Cpu => {
-            set("threads", candle_core::utils::get_num_threads().to_string());
-            "candle's products; own norms, rotation, gates and attention"
-        }
-        Device::Metal(_) => "candle's products, norms, rotation and fused attention on Metal",
-        Device::Cuda(_) => "candle's products, norms and rotation on CUDA; grouped attention",
-    };
+    if weights.device().is_cpu() {
+        set("threads", candle_core::utils::get_num_threads().to_string());
+    }
+    let single = matches!(workload.phase, InferencePhase::Decode { .. });
+    let variant = model.path(workload.batch as usize, single);
     let precision = format!(
         "{} weights, {} activations, {} keys and values",
         workload.model.precision,
