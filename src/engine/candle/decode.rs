@@ -272,7 +272,7 @@ impl<'a> Decoding<'a> {
         let stepwise = self.model.last_logits(&last, &mut self.cache, &mut cancel(context)).map_err(stop)?;
         self.cache.rewind(self.depth);
         let at_once = self.model.last_logits(&ids, &mut self.cache, &mut cancel(context)).map_err(stop)?;
-        compare("logits of the same tokens run at once", self.model, &stepwise, &at_once)
+        compare("logits of the same tokens run at once", self.model, (&stepwise, &at_once), batch)
     }
 }
 

@@ -10,6 +10,7 @@ mod fit;
 mod inference;
 mod load;
 mod memory;
+mod products;
 mod training;
 
 use std::time::Instant;
