@@ -1,6 +1,7 @@
 //! The headless face: flags in, tables and JSON out. The only room that knows clap, tables and progress bars.
 
 mod list;
+mod models;
 mod output;
 mod progress;
 mod run;
@@ -11,7 +12,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub use self::output::Exit;
+pub use self::{
+    models::{ModelsArguments, ModelsCommand},
+    output::Exit,
+};
 use crate::{
     engine::EngineId,
     run::{ModelOptions, Request, Sizes, SuiteName},
@@ -42,6 +46,8 @@ pub enum Command {
     List(FormatArguments),
     /// Describe this machine
     System(FormatArguments),
+    /// List, download and export language models
+    Models(ModelsArguments),
     /// Open the window on a saved run
     Open {
         /// The run file
@@ -204,6 +210,7 @@ pub fn perform(command: &Command, data_dir: PathBuf) -> Exit {
         Command::Run(arguments) => run::run(arguments, data_dir),
         Command::List(format) => list::list(format.json, data_dir),
         Command::System(format) => system::system(format.json, data_dir),
+        Command::Models(arguments) => models::models(arguments),
         Command::Open { .. } => Err(output::Error::usage("a run file is opened by the window, not without one")),
     };
     output::finish(result)

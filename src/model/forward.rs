@@ -1,6 +1,6 @@
 //! The forward pass.
 
-use candle_core::{D, Device, Result as Candle, Tensor};
+use candle_core::{D, DType, Device, Result as Candle, Tensor};
 
 use super::{
     Cache, LayerWeights, ModelError, Weights,
@@ -44,7 +44,30 @@ impl Model {
     /// A cache for `positions` of `batch` sequences, in the type that is fastest here.
     pub fn cache(&self, batch: usize, positions: usize) -> Result<Cache, ModelError> {
         self.weights_fit(positions)?;
-        Cache::new(&self.weights.config, batch, positions, self.weights.dtype, self.weights.device())
+        Cache::new(&self.weights.config, batch, positions, self.kept(), self.weights.device())
+    }
+
+    /// The code that runs here, for `batch` sequences: `single` positions, or many at once.
+    pub fn path(&self, batch: usize, single: bool) -> &'static str {
+        #[cfg(feature = "cuda")]
+        if single && self.weights.device().is_cuda() && super::cuda::Decode::fits(&self.weights, batch) {
+            return "own CUDA kernels that stream the weights";
+        }
+        match self.weights.device() {
+            Device::Cpu if single && batch == 1 && ops::has_own_product(&self.weights) => {
+                "own products by Q4_K, candle's by the rest; own norms, rotation, gates and attention"
+            }
+            Device::Cpu => "candle's products; own norms, rotation, gates and attention",
+            Device::Metal(_) => "candle's products, norms, rotation and fused attention on Metal",
+            Device::Cuda(_) => "candle's products; own norms, rotation, gates and softmax on CUDA",
+        }
+    }
+
+    /// The type of keys and values: that of activations, but f16 beside quantised weights on the processor, where half the
+    /// bytes count for more than widening them.
+    fn kept(&self) -> DType {
+        let narrow = self.weights.device().is_cpu() && self.weights.is_quantized();
+        if narrow { DType::F16 } else { self.weights.dtype }
     }
 
     /// Positions that one pass takes at most; longer prompts are taken piece by piece. It bounds the memory of the scores,

@@ -10,7 +10,7 @@ use super::{
     weights::{
         gguf::GgufSource,
         safetensors::{INDEX, SafetensorsSource},
-        source::Source,
+        source::Source as _,
         tensors::{TensorId, bytes},
     },
 };

@@ -221,9 +221,11 @@ pub(crate) fn vocabulary(path: &Path, config: &ModelConfig) -> Result<Vocabulary
     } else {
         let folder = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
         let model = folder.join("tokenizer.model");
-        match model.exists() {
-            true => Some(sentencepiece::parse(&files::map(&model)?).map_err(|what| ModelError::file(&model, what))?),
-            false => None,
+        if model.exists() {
+            let raw = files::map(&model)?;
+            Some(sentencepiece::parse(&raw).map_err(|what| ModelError::file(&model, what))?)
+        } else {
+            None
         }
     };
     let message = "a GGUF file needs a SentencePiece vocabulary, and there is no tokenizer.model beside the weights";

@@ -295,7 +295,7 @@ fn names_that_mean_nothing_are_answered_with_what_to_write() {
 fn a_file_that_may_not_be_read_says_so() {
     use std::os::unix::fs::PermissionsExt as _;
     let (_folder, path, _) = gguf(Precision::F16);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
     if fs::read(&path).is_ok() {
         return; // The superuser may read all.
     }

@@ -93,7 +93,7 @@ impl Server {
 }
 
 fn sha256(raw: &[u8]) -> String {
-    Sha256::digest(raw).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(raw).iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 fn listing(files: &BTreeMap<String, Vec<u8>>) -> String {

@@ -20,7 +20,7 @@ fn run(model: ModelRef, context: &mut Context) -> Result<Report, Stop> {
 }
 
 fn measured(model: ModelRef) -> Report {
-    run(model, &mut Context::detached(Duration::from_secs(60))).unwrap()
+    run(model, &mut Context::detached(Duration::from_mins(1))).unwrap()
 }
 
 #[test]
@@ -60,7 +60,7 @@ fn files_are_loaded_warm_and_cold_or_it_is_said_why_not() {
 fn cancelling_and_a_spent_budget_end_the_loading() {
     let cancel = Cancel::default();
     cancel.request();
-    let mut context = Context::new(cancel, Duration::from_secs(60), Paints::default(), Box::new(|_| {}));
+    let mut context = Context::new(cancel, Duration::from_mins(1), Paints::default(), Box::new(|_| {}));
     assert_eq!(run(synthetic(SHAPE, Precision::F16), &mut context), Err(Stop::Cancelled));
     let spent = run(synthetic(SHAPE, Precision::F16), &mut Context::detached(Duration::ZERO));
     assert!(matches!(spent, Err(Stop::Skipped { .. })), "{spent:?}");

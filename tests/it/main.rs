@@ -19,6 +19,7 @@ mod load;
 mod lora;
 mod machine;
 mod model;
+mod models_cli;
 mod runner;
 mod sample;
 mod scenes;

@@ -106,8 +106,8 @@ pub(crate) fn weights(config: &ModelConfig, named: &Named, kind: Kind, device: &
     let layer = |layer: usize| {
         let name = |part: &str| format!("model.layers.{layer}.{part}");
         let of = |parts: &[&str]| {
-            let names: Vec<String> = parts.iter().map(|part| name(part)).collect();
-            matrix(&names.iter().map(String::as_str).collect::<Vec<_>>())
+            let full: Vec<String> = parts.iter().map(|part| name(part)).collect();
+            matrix(&full.iter().map(String::as_str).collect::<Vec<_>>())
         };
         LayerWeights {
             attention_norm: vector(&name("input_layernorm.weight")),

@@ -235,10 +235,10 @@ impl<'a> Decoding<'a> {
         context: &mut Context,
     ) -> Result<Vec<Measurement>, Stop> {
         let fit = (0.9 * context.remaining().as_secs_f64() / pass_s.max(1e-6)) as usize;
-        let passes = fit.clamp(1, STREAMED);
+        let rounds = fit.clamp(1, STREAMED);
         let (mut samples, mut gaps) = (Vec::new(), Vec::new());
-        for done in 0..passes {
-            context.phase(Phase::Sampling { done: done as u32, target: passes as u32 })?;
+        for done in 0..rounds {
+            context.phase(Phase::Sampling { done: done as u32, target: rounds as u32 })?;
             context.let_window_paint();
             let paints = context.paints_begun();
             let start = Instant::now();
@@ -272,7 +272,7 @@ impl<'a> Decoding<'a> {
         let stepwise = self.model.last_logits(&last, &mut self.cache, &mut cancel(context)).map_err(stop)?;
         self.cache.rewind(self.depth);
         let at_once = self.model.last_logits(&ids, &mut self.cache, &mut cancel(context)).map_err(stop)?;
-        compare("logits of the same tokens run at once", self.model, &stepwise, &at_once)
+        compare("logits of the same tokens run at once", self.model, (&stepwise, &at_once), batch)
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 
-use super::{compute, decode, memory::Watch, stop};
+use super::{compute, decode, memory::Watch, products, stop};
 use crate::{
     measure::{
         BatchTime, Check, Clock, Context, Measurement, Phase, Policy, Rate, Report, Sample, Stop, afford, sample,
@@ -104,17 +104,30 @@ fn check_prefill(model: &Model, ids: &Tensor, cache: &mut Cache, context: &Conte
         stepped = Some(model.last_logits(&id, cache, &mut cancel(context)).map_err(stop)?);
     }
     let stepped = stepped.ok_or_else(|| Stop::Failed("the prompt is empty; give it a token at least".to_owned()))?;
-    compare("logits after the last positions run one at a time", model, &whole, &stepped)
+    compare("logits after the last positions run one at a time", model, (&whole, &stepped), model.chunk().min(tokens))
 }
 
-/// The relative error of logits, and what it may be.
-pub(super) fn compare(method: &str, model: &Model, timed: &Tensor, other: &Tensor) -> Result<Check, Stop> {
+/// The relative error of logits that were timed and those found in another way, and what it may be. `rows` is how many
+/// positions the timed pass took at once, of which quantised products on GPUs depend.
+pub(super) fn compare(
+    method: &str,
+    model: &Model,
+    (timed, other): (&Tensor, &Tensor),
+    rows: usize,
+) -> Result<Check, Stop> {
     let values =
         |tensor: &Tensor| -> candle_core::Result<Vec<f32>> { tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1() };
     let (timed, other) = (values(timed).map_err(compute)?, values(other).map_err(compute)?);
     let pairs: Vec<_> = timed.iter().zip(&other).map(|(a, b)| (f64::from(*a), f64::from(*b))).collect();
+    if model.weights.is_quantized() && !model.weights.device().is_cpu() {
+        Check::of(method, &pairs, UNRELATED, true).require()?;
+        return products::check(model, rows).map_err(compute);
+    }
     Ok(Check::of(method, &pairs, tolerance(model), true))
 }
+
+/// Logits that have nothing to do with each other lie √2 apart.
+const UNRELATED: f64 = 0.7;
 
 /// How far two right ways to the same logits lie apart: sums in another order, rounded to the activations' type between
 /// steps, and through tens of blocks. Quantised products round activations to 8 bits.
@@ -164,14 +177,11 @@ pub(super) fn describe(model: &Model, workload: &Inference, cache: &Cache) -> Re
     let mut set = |name: &str, value: String| _ = settings.insert(name.to_owned(), value);
     set("activations", weights.dtype.as_str().to_owned());
     set("cache", kept.as_str().to_owned());
-    let variant = match weights.device() {
-        Device::Cpu => {
-            set("threads", candle_core::utils::get_num_threads().to_string());
-            "candle's products; own norms, rotation, gates and attention"
-        }
-        Device::Metal(_) => "candle's products, norms, rotation and fused attention on Metal",
-        Device::Cuda(_) => "candle's products, norms and rotation on CUDA; grouped attention",
-    };
+    if weights.device().is_cpu() {
+        set("threads", candle_core::utils::get_num_threads().to_string());
+    }
+    let single = matches!(workload.phase, InferencePhase::Decode { .. });
+    let variant = model.path(workload.batch as usize, single);
     let precision = format!(
         "{} weights, {} activations, {} keys and values",
         workload.model.precision,

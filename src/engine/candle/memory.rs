@@ -4,7 +4,6 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc,
     },
     thread::JoinHandle,
     time::Duration,
@@ -46,7 +45,6 @@ fn resident_bytes() -> Option<u64> {
 pub(super) struct Watch {
     peak: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
-    wake: mpsc::Sender<()>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -54,18 +52,17 @@ impl Watch {
     /// Begins to look.
     pub(super) fn start(device: &Device) -> Self {
         let (peak, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let (wake, woken) = mpsc::channel();
         let thread = {
             let (peak, stop, device) = (Arc::clone(&peak), Arc::clone(&stop), device.clone());
             let look = move || {
                 while !stop.load(Ordering::Acquire) {
                     peak.fetch_max(used_bytes(&device).unwrap_or(0), Ordering::AcqRel);
-                    _ = woken.recv_timeout(EVERY);
+                    std::thread::park_timeout(EVERY);
                 }
             };
             std::thread::Builder::new().name("memory".to_owned()).spawn(look).ok()
         };
-        Self { peak, stop, wake, thread }
+        Self { peak, stop, thread }
     }
 
     /// Stops and says the most that was seen.
@@ -77,8 +74,8 @@ impl Watch {
 
     fn end(&mut self) {
         self.stop.store(true, Ordering::Release);
-        _ = self.wake.send(());
         if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
             _ = thread.join();
         }
     }

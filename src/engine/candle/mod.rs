@@ -10,6 +10,7 @@ mod fit;
 mod inference;
 mod load;
 mod memory;
+mod products;
 mod training;
 
 use std::time::Instant;
@@ -68,7 +69,7 @@ impl CandleSession {
                 since = Instant::now();
                 context.check().map_err(|_stop| ModelError::Cancelled)
             };
-            let weights = weights::load(wanted, &self.device, &mut progress).map_err(stop)?;
+            let weights = weights::have(wanted, &self.device, &mut progress).map_err(stop)?;
             let model = Model::new(weights).map_err(stop)?;
             context.spare(since.elapsed());
             self.loaded = Some(Loaded { of: wanted.clone(), model });

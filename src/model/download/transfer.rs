@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    fmt::Write as _,
     fs::{self, File},
     io::{self, Read as _, Write as _},
     path::Path,
@@ -266,7 +267,10 @@ impl<'a> Growing<'a> {
 
     /// Compares the checksum; a file with a wrong one is deleted.
     fn check(self, file: &Remote) -> Result<(), ModelError> {
-        let found: String = self.hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut found = String::new();
+        for byte in self.hash.finalize() {
+            write!(found, "{byte:02x}").ok();
+        }
         match &file.sha256 {
             Some(wanted) if !wanted.eq_ignore_ascii_case(&found) => {
                 fs::remove_file(self.path).ok();

@@ -105,7 +105,11 @@ fn grouped(q: &Tensor, keys: &Tensor, values: &Tensor, span: &Span) -> Result<Te
     let scale = 1.0 / (dim as f64).sqrt();
     let cpu = q.device().is_cpu();
     let dtype = if cpu { DType::F32 } else { q.dtype() };
-    let (keys, values) = (keys.to_dtype(dtype)?, values.to_dtype(dtype)?);
+    let in_type = |kept: &Tensor| match kept.dtype() {
+        DType::F16 if cpu => kept.apply_op1_no_bwd(&cpu::Widen),
+        _ => kept.to_dtype(dtype),
+    };
+    let (keys, values) = (in_type(keys)?, in_type(values)?);
     let rows = q.to_dtype(dtype)?.reshape((batch, kv_heads, heads / kv_heads * t, dim))?;
     #[cfg(feature = "cuda")]
     if q.device().is_cuda() {

@@ -18,7 +18,7 @@ pub use self::{
 };
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{Linear, weights::Stacked};
+use super::{Linear, Weights, weights::Stacked};
 
 /// Whether the processor's own code takes this tensor.
 fn on_processor(x: &Tensor) -> bool {
@@ -78,6 +78,18 @@ pub fn product(linear: &Linear, x: &Tensor) -> Result<Tensor> {
         return x.apply_op1_no_bwd(&op);
     }
     linear.forward(x)
+}
+
+/// Whether [`product`] has code of its own for a single row by any matrix of the blocks.
+pub fn has_own_product(weights: &Weights) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    let own = |linear: &Linear| match linear {
+        Linear::Quantized { weight, .. } => cpu::RowByQ4K::of(weight).is_some(),
+        Linear::Dense(_) => false,
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    let own = |_: &Linear| false;
+    weights.layers.iter().any(|layer| layer.gate_up.parts.iter().any(own))
 }
 
 /// x (m × k) by matrices that share it: m × n. Like [`Stacked::forward`].

@@ -6,11 +6,11 @@ use candle_core::{
     DType, Device, Tensor,
     quantized::{GgmlDType, QStorage, QTensor},
 };
-use half::{bf16, f16};
+use half::{bf16, f16, vec::HalfBitsVecExt as _};
 use rayon::prelude::*;
 
 use super::{
-    LayerWeights, LoadProgress, OnLoad, Stacked, Weights,
+    LayerWeights, LoadProgress, OnLoad, Path, Stacked, Weights,
     source::Source,
     tensors::{Part, TensorId, activations, bytes, dense},
 };
@@ -21,12 +21,15 @@ pub(super) fn assemble(
     source: &dyn Source,
     device: &Device,
     total_bytes: u64,
+    path: Path,
     progress: &mut OnLoad<'_>,
 ) -> Result<Weights, ModelError> {
     let config = source.config().clone();
     // The products of the blocks decide the activations' type; the table and the head follow.
     let dtype = activations(source.kind(TensorId::Block(0, Part::Gate))?, device);
-    let mut loading = Loading { source, device, dtype, done: LoadProgress { done_bytes: 0, total_bytes }, progress };
+    let done = LoadProgress { done_bytes: 0, total_bytes };
+    let (scratch, joined) = (Vec::new(), Vec::new());
+    let mut loading = Loading { source, device, dtype, path, done, progress, scratch, joined };
     let embedding = loading.linear(&[TensorId::Embedding])?;
     let layers = (0..config.shape.layers).map(|layer| loading.layer(layer)).collect::<Result<Vec<_>, _>>()?;
     let norm = loading.norm(TensorId::Norm)?;
@@ -39,8 +42,12 @@ struct Loading<'a, 'p> {
     source: &'a dyn Source,
     device: &'a Device,
     dtype: DType,
+    path: Path,
     done: LoadProgress,
     progress: &'a mut OnLoad<'p>,
+    /// Room for one tensor, and for several put together, kept from one to the next.
+    scratch: Vec<u8>,
+    joined: Vec<u8>,
 }
 
 impl<'a> Loading<'a, '_> {
@@ -92,54 +99,84 @@ impl<'a> Loading<'a, '_> {
             return Ok(Linear::Dense(self.dense(tensors)?));
         }
         let (rows, columns) = self.dims(tensors);
-        let blocks = match tensors {
-            [one] => self.read(*one)?,
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let storage = match tensors {
+            [one] => QStorage::from_data(aligned(self.read(*one, &mut scratch)?), self.device, kind)?,
             several => {
-                let mut joined = Vec::with_capacity(bytes(kind, rows * columns));
+                let mut joined = std::mem::take(&mut self.joined);
+                joined.clear();
                 for tensor in several {
-                    joined.extend_from_slice(&self.read(*tensor)?);
+                    joined.extend_from_slice(self.read(*tensor, &mut scratch)?);
                 }
-                Cow::Owned(joined)
+                let storage = QStorage::from_data(aligned(&joined), self.device, kind)?;
+                self.joined = joined;
+                storage
             }
         };
-        let storage = QStorage::from_data(aligned(blocks), self.device, kind)?;
+        self.scratch = scratch;
         Ok(Linear::quantized(QTensor::new(storage, (rows, columns))?)?)
     }
 
     /// The same, in the activations' type.
     fn dense(&mut self, tensors: &[TensorId]) -> Result<Tensor, ModelError> {
+        let mut stored = tensors.iter().map(|tensor| self.source.kind(*tensor));
+        let as_stored = stored.all(|kind| kind.is_ok_and(|kind| dense(kind) == Some(self.dtype)));
         match self.dtype {
-            DType::F16 => self.typed(tensors, f16::from_f32),
-            DType::BF16 => self.typed(tensors, bf16::from_f32),
-            _ => self.typed(tensors, |value| value),
+            dtype if as_stored && self.device.is_cuda() => self.uploaded(tensors, dtype),
+            DType::F16 => self.typed(tensors, |length| vec![0_u16; length].reinterpret_into(), f16::from_f32),
+            DType::BF16 => self.typed(tensors, |length| vec![0_u16; length].reinterpret_into(), bf16::from_f32),
+            _ => self.typed(tensors, |length| vec![0.0_f32; length], |value| value),
+        }
+    }
+
+    /// Straight to the device, and put together there. Metal would round what it puts together up to a power of two.
+    fn uploaded(&mut self, tensors: &[TensorId], dtype: DType) -> Result<Tensor, ModelError> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut parts = Vec::with_capacity(tensors.len());
+        for tensor in tensors {
+            let (rows, columns) = tensor.dims(&self.source.config().shape);
+            let raw = self.read(*tensor, &mut scratch)?;
+            parts.push(Tensor::from_raw_buffer(raw, dtype, &[rows, columns], self.device)?);
+        }
+        self.scratch = scratch;
+        match parts.as_slice() {
+            [one] => Ok(one.clone()),
+            several => Ok(Tensor::cat(several, 0)?),
         }
     }
 
     fn typed<T: candle_core::WithDType + bytemuck::Pod + Send>(
         &mut self,
         tensors: &[TensorId],
+        zeros: fn(usize) -> Vec<T>,
         from: fn(f32) -> T,
     ) -> Result<Tensor, ModelError> {
         if let Some(made) = self.made(tensors)? {
             return Ok(made);
         }
         let (rows, columns) = self.dims(tensors);
-        let mut values = vec![T::zeroed(); rows * columns];
+        // Zeroed memory comes from the system as it is: it is first touched, on all cores, when it is filled.
+        let mut values = zeros(rows * columns);
         let mut rest = values.as_mut_slice();
+        let mut scratch = std::mem::take(&mut self.scratch);
         for tensor in tensors {
             let (rows, columns) = tensor.dims(&self.source.config().shape);
             let kind = self.source.kind(*tensor)?;
-            let raw = self.read(*tensor)?;
+            let raw = self.read(*tensor, &mut scratch)?;
             let (target, after) = rest.split_at_mut(rows * columns);
-            fill(target, kind, &raw, from);
+            fill(target, kind, raw, from);
             rest = after;
         }
+        self.scratch = scratch;
         Ok(Tensor::from_vec(values, (rows, columns), self.device)?)
     }
 
     /// The same where the source can make all of them on the device.
     fn made(&mut self, tensors: &[TensorId]) -> Result<Option<Tensor>, ModelError> {
         let mut parts = Vec::new();
+        if self.path == Path::Host {
+            return Ok(None);
+        }
         for tensor in tensors {
             let Some(part) = self.source.make(*tensor, self.dtype, self.device)? else { return Ok(None) };
             self.done.done_bytes += (part.elem_count() * part.dtype().size_in_bytes()) as u64;
@@ -155,10 +192,13 @@ impl<'a> Loading<'a, '_> {
     }
 
     /// Reads a tensor, tells of it, and makes sure that it is as long as it must be: candle panics otherwise.
-    fn read(&mut self, tensor: TensorId) -> Result<Cow<'a, [u8]>, ModelError> {
+    fn read<'s>(&mut self, tensor: TensorId, scratch: &'s mut Vec<u8>) -> Result<&'s [u8], ModelError>
+    where
+        'a: 's,
+    {
         let source = self.source;
         let (done, progress) = (self.done, &mut *self.progress);
-        let raw = source.read(tensor, &mut || progress(done))?;
+        let raw = source.read(tensor, scratch, &mut || progress(done))?;
         let (rows, columns) = tensor.dims(&source.config().shape);
         if raw.len() != bytes(source.kind(tensor)?, rows * columns) {
             return Err(ModelError::Compute(format!("{} has a wrong length", tensor.gguf())));
@@ -200,6 +240,6 @@ pub(super) fn decode(kind: GgmlDType, raw: &[u8]) -> f32 {
 }
 
 /// The same bytes where candle can read blocks, which it wants at addresses that are multiples of four.
-pub(super) fn aligned(raw: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
-    if (raw.as_ptr() as usize).is_multiple_of(4) { raw } else { Cow::Owned(raw.into_owned()) }
+pub(super) fn aligned(raw: &[u8]) -> Cow<'_, [u8]> {
+    if (raw.as_ptr() as usize).is_multiple_of(4) { Cow::Borrowed(raw) } else { Cow::Owned(raw.to_vec()) }
 }

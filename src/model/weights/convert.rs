@@ -1,6 +1,6 @@
 //! Dense weights written in another precision while they are loaded, a stretch of rows at a time.
 
-use std::{borrow::Cow, path::Path};
+use std::path::Path;
 
 use candle_core::{
     Device, Tensor,
@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::{
     assemble::decode,
     finite,
-    source::{Check, Source},
+    source::{Check, Source, room},
     tensors::{TensorId, bytes},
 };
 use crate::{
@@ -45,51 +45,59 @@ impl<S: Source> Source for Converted<S> {
         Ok(tensor.stored_as(&self.precision, self.inner.config()))
     }
 
-    fn read(&self, tensor: TensorId, check: &mut Check<'_>) -> Result<Cow<'_, [u8]>, ModelError> {
+    fn read<'a>(
+        &'a self,
+        tensor: TensorId,
+        scratch: &'a mut Vec<u8>,
+        check: &mut Check<'_>,
+    ) -> Result<&'a [u8], ModelError> {
         let (from, to) = (self.inner.kind(tensor)?, self.kind(tensor)?);
-        let raw = self.inner.read(tensor, check)?;
         if from == to {
-            return Ok(raw);
+            return self.inner.read(tensor, scratch, check);
         }
-        let (_, columns) = tensor.dims(&self.config().shape);
-        let converted = convert(&raw, from, to, columns, check)?;
-        if !finite::all(to, &converted, check)? {
+        let mut inner = Vec::new();
+        let raw = self.inner.read(tensor, &mut inner, check)?;
+        let (rows, columns) = tensor.dims(&self.config().shape);
+        let converted = room(scratch, bytes(to, rows * columns));
+        convert(raw, converted, [from, to], columns, check)?;
+        if !finite::all(to, converted, check)? {
             let (name, path) = (tensor.hugging_face(), self.files().first().map_or(Path::new(""), |path| path));
             let message =
                 format!("the tensor {name} holds weights beyond the range of {}; choose bf16", self.precision);
             return Err(ModelError::file(path, message));
         }
-        Ok(Cow::Owned(converted))
+        Ok(converted)
     }
 }
 
-/// Rows of `columns` values of a dense type in any type.
+/// Writes rows of `columns` values of a dense type in any type.
 pub(crate) fn convert(
     raw: &[u8],
-    from: GgmlDType,
-    to: GgmlDType,
+    out: &mut [u8],
+    [from, to]: [GgmlDType; 2],
     columns: usize,
     check: &mut Check<'_>,
-) -> Result<Vec<u8>, ModelError> {
+) -> Result<(), ModelError> {
     /// Values converted between two looks at whether to go on: about a tenth of a second in the slowest type.
     const STRETCH: usize = 1 << 20;
-    let row = columns * from.type_size();
+    let (row, row_out) = (columns * from.type_size(), bytes(to, columns));
     let stretch_rows = (STRETCH / columns).max(1);
-    let mut out = Vec::with_capacity(bytes(to, raw.len() / from.type_size()));
-    for stretch in raw.chunks(stretch_rows * row) {
+    // Rows on all cores.
+    let piece_rows = stretch_rows.div_ceil(rayon::current_num_threads().max(1));
+    for (raw, out) in raw.chunks(stretch_rows * row).zip(out.chunks_mut(stretch_rows * row_out)) {
         check()?;
-        // Rows on all cores.
-        let cores = rayon::current_num_threads().max(1);
-        let piece = (stretch.len() / row).div_ceil(cores) * row;
-        let pieces = stretch.par_chunks(piece.max(row)).map(|rows| {
-            let values: Vec<f32> = rows.chunks_exact(from.type_size()).map(|raw| decode(from, raw)).collect();
-            encode(to, &values)
-        });
-        for piece in pieces.collect::<Result<Vec<_>, _>>()? {
-            out.extend_from_slice(&piece);
-        }
+        let pieces = raw.par_chunks(piece_rows * row).zip(out.par_chunks_mut(piece_rows * row_out));
+        pieces.try_for_each(|(raw, out)| {
+            let values: Vec<f32> = raw.chunks_exact(from.type_size()).map(|raw| decode(from, raw)).collect();
+            let encoded = encode(to, &values)?;
+            if encoded.len() != out.len() {
+                return Err(ModelError::Compute("rows were quantised to another length than theirs".to_owned()));
+            }
+            out.copy_from_slice(&encoded);
+            Ok(())
+        })?;
     }
-    Ok(out)
+    Ok(())
 }
 
 /// Values as they are stored in a type: whole blocks.

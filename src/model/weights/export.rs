@@ -1,7 +1,6 @@
 //! Writes a model as a GGUF file that llama.cpp runs, one tensor after the other.
 
 use std::{
-    borrow::Cow,
     io::{self, BufWriter, Write},
     path::Path,
 };
@@ -12,7 +11,7 @@ use super::{
     LoadProgress, OnLoad,
     convert::convert,
     gguf::{mix_number, pairs_from_halves},
-    source::{Source, open},
+    source::{Source, open, room},
     tensors::{TensorId, bytes},
 };
 use crate::{
@@ -30,7 +29,14 @@ pub fn export(model: &ModelRef, path: &Path, progress: &mut OnLoad<'_>) -> Resul
     let vocabulary = vocabulary(model, source.config())?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let failed = |error: &io::Error| ModelError::io(path, "write the file", error);
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
+    let mut builder = tempfile::Builder::new();
+    // The rights that any new file gets here.
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder).map_err(|error| failed(&io::Error::from(error.kind())))?;
     let mut out = Counted { inner: BufWriter::with_capacity(1 << 20, file.as_file_mut()), at: 0 };
     let tensors = TensorId::all(&source.config().shape);
     write_header(&mut out, source.as_ref(), model, &vocabulary, &tensors)?.map_err(|error| failed(&error))?;
@@ -106,17 +112,20 @@ fn write_tensors(
         let (rows, columns) = tensor.dims(&shape);
         total_bytes += bytes(written_kind(source, *tensor)?, rows * columns) as u64;
     }
-    let mut done_bytes = 0;
+    let (mut done_bytes, mut scratch, mut other) = (0, Vec::new(), Vec::new());
     for tensor in tensors {
         let (rows, columns) = tensor.dims(&shape);
         let (kind, written) = (source.kind(*tensor)?, written_kind(source, *tensor)?);
         let mut check = || progress(LoadProgress { done_bytes, total_bytes });
-        let mut raw = source.read(*tensor, &mut check)?;
+        let mut raw = source.read(*tensor, &mut scratch, &mut check)?;
         if kind != written {
-            raw = Cow::Owned(convert(&raw, kind, written, columns, &mut check)?);
-        }
-        if let Some(heads) = tensor.rotary_heads(&shape) {
-            raw = Cow::Owned(pairs_from_halves(&raw, bytes(kind, columns), rows / heads));
+            let converted = room(&mut other, bytes(written, rows * columns));
+            convert(raw, converted, [kind, written], columns, &mut check)?;
+            raw = converted;
+        } else if let Some(heads) = tensor.rotary_heads(&shape) {
+            let ordered = room(&mut other, raw.len());
+            pairs_from_halves(raw, ordered, bytes(kind, columns), rows / heads);
+            raw = ordered;
         }
         for stretch in raw.chunks(STRETCH) {
             out.write_all(stretch).map_err(|error| failed(&error))?;
@@ -206,15 +215,21 @@ impl Value {
             }
             Self::Texts(values) => {
                 array(out, 8, values.len());
-                values.iter().for_each(|value| text(out, value));
+                for value in values {
+                    text(out, value);
+                }
             }
             Self::F32s(values) => {
                 array(out, 6, values.len());
-                values.iter().for_each(|value| put(out, &value.to_le_bytes()));
+                for value in values {
+                    put(out, &value.to_le_bytes());
+                }
             }
             Self::I32s(values) => {
                 array(out, 5, values.len());
-                values.iter().for_each(|value| put(out, &value.to_le_bytes()));
+                for value in values {
+                    put(out, &value.to_le_bytes());
+                }
             }
         }
     }
@@ -244,6 +259,6 @@ impl<W: Write> Counted<W> {
     /// Fills up with zeros to where the next tensor begins.
     fn align(&mut self) -> io::Result<()> {
         let padding = self.at.next_multiple_of(ALIGNMENT) - self.at;
-        self.write_all(&[0; ALIGNMENT][..padding.min(ALIGNMENT)])
+        self.write_all(&vec![0; padding])
     }
 }

@@ -1,12 +1,12 @@
 //! Weights in a GGUF file, as llama.cpp writes it.
 
-use std::{borrow::Cow, path::Path};
+use std::path::Path;
 
 use candle_core::quantized::GgmlDType;
 
 use super::{
     finite,
-    source::{Check, Source, commonest},
+    source::{Check, Source, commonest, room},
     tensors::{TensorId, bytes, dense},
 };
 use crate::{
@@ -67,7 +67,12 @@ impl Source for GgufSource {
         self.file.kind(&tensor.gguf())
     }
 
-    fn read(&self, tensor: TensorId, check: &mut Check<'_>) -> Result<Cow<'_, [u8]>, ModelError> {
+    fn read<'a>(
+        &'a self,
+        tensor: TensorId,
+        scratch: &'a mut Vec<u8>,
+        check: &mut Check<'_>,
+    ) -> Result<&'a [u8], ModelError> {
         let name = tensor.gguf();
         let (kind, raw) = (self.file.kind(&name)?, self.file.data(&name)?);
         self.file.fetch(raw);
@@ -77,35 +82,35 @@ impl Source for GgufSource {
                 .error(format!("the tensor {name} holds NaN or infinite weights; the file is damaged")));
         }
         let (rows, columns) = tensor.dims(&self.config.shape);
-        Ok(match tensor.rotary_heads(&self.config.shape) {
-            Some(heads) => Cow::Owned(halves_from_pairs(raw, bytes(kind, columns), rows / heads)),
-            None => Cow::Borrowed(raw),
-        })
+        let Some(heads) = tensor.rotary_heads(&self.config.shape) else { return Ok(raw) };
+        let ordered = room(scratch, raw.len());
+        halves_from_pairs(raw, ordered, bytes(kind, columns), rows / heads);
+        Ok(ordered)
     }
 }
 
 /// Rows of heads of `head` rows each, put from the order of neighbouring rotary pairs into that of two halves.
-pub(crate) fn halves_from_pairs(raw: &[u8], row_bytes: usize, head: usize) -> Vec<u8> {
+pub(crate) fn halves_from_pairs(raw: &[u8], out: &mut [u8], row_bytes: usize, head: usize) {
     let half = head / 2;
-    reordered(raw, row_bytes, head, |row| if row < half { 2 * row } else { 2 * (row - half) + 1 })
+    reorder(raw, out, [row_bytes, head], |row| if row < half { 2 * row } else { 2 * (row - half) + 1 });
 }
 
 /// The other way, as GGUF files have it.
-pub(crate) fn pairs_from_halves(raw: &[u8], row_bytes: usize, head: usize) -> Vec<u8> {
+pub(crate) fn pairs_from_halves(raw: &[u8], out: &mut [u8], row_bytes: usize, head: usize) {
     let half = head / 2;
-    reordered(raw, row_bytes, head, |row| if row.is_multiple_of(2) { row / 2 } else { half + row / 2 })
+    reorder(raw, out, [row_bytes, head], |row| if row.is_multiple_of(2) { row / 2 } else { half + row / 2 });
 }
 
 /// Each head's row `i` is its row `from(i)` before.
-fn reordered(raw: &[u8], row_bytes: usize, head: usize, from: impl Fn(usize) -> usize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(raw.len());
-    for rows in raw.chunks(head * row_bytes) {
-        for row in 0..head {
+fn reorder(raw: &[u8], out: &mut [u8], [row_bytes, head]: [usize; 2], from: impl Fn(usize) -> usize) {
+    for (rows, out) in raw.chunks(head * row_bytes).zip(out.chunks_mut(head * row_bytes)) {
+        for (row, out) in out.chunks_exact_mut(row_bytes).enumerate() {
             let start = from(row) * row_bytes;
-            out.extend_from_slice(rows.get(start..start + row_bytes).unwrap_or_default());
+            if let Some(values) = rows.get(start..start + row_bytes) {
+                out.copy_from_slice(values);
+            }
         }
     }
-    out
 }
 
 /// What the metadata says that the model is.

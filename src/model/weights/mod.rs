@@ -145,5 +145,21 @@ pub type OnLoad<'a> = dyn FnMut(LoadProgress) -> Result<(), ModelError> + 'a;
 /// Brings a model's weights onto a device: reads its files, or makes synthetic ones.
 pub fn load(model: &ModelRef, device: &Device, progress: &mut OnLoad<'_>) -> Result<Weights, ModelError> {
     let source = source::open(model)?;
-    assemble::assemble(source.as_ref(), device, model.weight_bytes, progress)
+    assemble::assemble(source.as_ref(), device, model.weight_bytes, Path::Host, progress)
+}
+
+/// The same weights as [`load`] brings, as fast as they can be had: synthetic ones may be made on the device. For work that
+/// doesn't measure the loading.
+pub fn have(model: &ModelRef, device: &Device, progress: &mut OnLoad<'_>) -> Result<Weights, ModelError> {
+    let source = source::open(model)?;
+    assemble::assemble(source.as_ref(), device, model.weight_bytes, Path::Shortest, progress)
+}
+
+/// How tensors come onto a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Path {
+    /// From files or a generator through the host's memory.
+    Host,
+    /// Made on the device where their source can.
+    Shortest,
 }

@@ -1,7 +1,6 @@
 //! Weights in safetensors files: one, or several with an index.
 
 use std::{
-    borrow::Cow,
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
@@ -15,7 +14,7 @@ use memmap2::Mmap;
 
 use super::{
     finite, gguf,
-    source::{Check, Source, commonest},
+    source::{Check, Source, commonest, room},
     tensors::{TensorId, bytes},
 };
 use crate::{
@@ -153,7 +152,12 @@ impl Source for SafetensorsSource {
         self.data(tensor).map(|(_, kind, _)| kind)
     }
 
-    fn read(&self, tensor: TensorId, check: &mut Check<'_>) -> Result<Cow<'_, [u8]>, ModelError> {
+    fn read<'a>(
+        &'a self,
+        tensor: TensorId,
+        scratch: &'a mut Vec<u8>,
+        check: &mut Check<'_>,
+    ) -> Result<&'a [u8], ModelError> {
         let (shard, kind, raw) = self.data(tensor)?;
         files::fetch(&shard.map, raw);
         if !finite::all(kind, raw, check)? {
@@ -162,10 +166,11 @@ impl Source for SafetensorsSource {
             return Err(ModelError::file(&shard.path, message));
         }
         let (rows, columns) = tensor.dims(&self.config.shape);
-        Ok(match tensor.rotary_heads(&self.config.shape).filter(|_| self.consolidated) {
-            Some(heads) => Cow::Owned(gguf::halves_from_pairs(raw, bytes(kind, columns), rows / heads)),
-            None => Cow::Borrowed(raw),
-        })
+        let heads = tensor.rotary_heads(&self.config.shape).filter(|_| self.consolidated);
+        let Some(heads) = heads else { return Ok(raw) };
+        let ordered = room(scratch, raw.len());
+        gguf::halves_from_pairs(raw, ordered, bytes(kind, columns), rows / heads);
+        Ok(ordered)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Where a model's tensors come from, one at a time.
 
-use std::{borrow::Cow, path::Path};
+use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, quantized::GgmlDType};
 
@@ -30,13 +30,27 @@ pub(crate) trait Source {
     /// The type that [`Source::read`] gives a tensor in.
     fn kind(&self, tensor: TensorId) -> Result<GgmlDType, ModelError>;
 
-    /// A tensor row by row, in its type, little-endian: as many bytes as its dimensions need.
-    fn read(&self, tensor: TensorId, check: &mut Check<'_>) -> Result<Cow<'_, [u8]>, ModelError>;
+    /// A tensor row by row, in its type, little-endian: as many bytes as its dimensions need. They lie in a file or in
+    /// `scratch`, which is kept from tensor to tensor: fresh memory of that size costs more than filling it.
+    fn read<'a>(
+        &'a self,
+        tensor: TensorId,
+        scratch: &'a mut Vec<u8>,
+        check: &mut Check<'_>,
+    ) -> Result<&'a [u8], ModelError>;
 
     /// The same tensor in `dtype`, made on the device where that is faster; `None` where it must be read.
     fn make(&self, _tensor: TensorId, _dtype: DType, _device: &Device) -> Result<Option<Tensor>, ModelError> {
         Ok(None)
     }
+}
+
+/// The first `length` bytes of a scratch, which holds anything.
+pub(crate) fn room(scratch: &mut Vec<u8>, length: usize) -> &mut [u8] {
+    if scratch.len() < length {
+        scratch.resize(length, 0);
+    }
+    scratch.get_mut(..length).unwrap_or_default()
 }
 
 /// The source of a model's weights, of which nothing but headers has been read yet.

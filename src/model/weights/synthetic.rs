@@ -4,14 +4,14 @@
 //! N(0, 0.02)) is drawn and quantised once, and each row is put together from chunks that a generator picks, seeded with the
 //! tensor and the row. So no two rows are the same, and the values are: in every precision, on every device, every time.
 
-use std::{borrow::Cow, collections::HashMap};
+use std::collections::{HashMap, hash_map::Entry};
 
 use candle_core::{DType, Device, Tensor, quantized::GgmlDType};
 use rayon::prelude::*;
 
 use super::{
     convert::encode,
-    source::{Check, Source},
+    source::{Check, Source, room},
     tensors::{TensorId, bytes, dense},
 };
 use crate::{
@@ -54,8 +54,8 @@ impl Synthetic {
         for tensor in TensorId::all(&config.shape).into_iter().filter(|tensor| !tensor.is_norm()) {
             let (_, columns) = tensor.dims(&config.shape);
             let key = (tensor.stored_as(&precision, &config), chunk(columns));
-            if !pools.contains_key(&key) {
-                pools.insert(key, pool(key.0, key.1)?);
+            if let Entry::Vacant(missing) = pools.entry(key) {
+                missing.insert(pool(key.0, key.1)?);
             }
         }
         Ok(Self { config, precision, pools })
@@ -91,20 +91,26 @@ impl Source for Synthetic {
         Ok(tensor.stored_as(&self.precision, &self.config))
     }
 
-    fn read(&self, tensor: TensorId, check: &mut Check<'_>) -> Result<Cow<'_, [u8]>, ModelError> {
+    fn read<'a>(
+        &'a self,
+        tensor: TensorId,
+        scratch: &'a mut Vec<u8>,
+        check: &mut Check<'_>,
+    ) -> Result<&'a [u8], ModelError> {
         let (rows, columns) = tensor.dims(&self.config.shape);
         let kind = self.kind(tensor)?;
         if tensor.is_norm() {
-            return Ok(Cow::Owned(encode(kind, &vec![1.0; columns])?));
+            *scratch = encode(kind, &vec![1.0; columns])?;
+            return Ok(scratch);
         }
         let row_bytes = bytes(kind, columns);
-        let mut out = vec![0; rows * row_bytes];
+        let out = room(scratch, rows * row_bytes);
         let stretch_rows = (STRETCH / row_bytes).max(1);
         for (index, stretch) in out.chunks_mut(stretch_rows * row_bytes).enumerate() {
             check()?;
             self.fill(tensor, index * stretch_rows, stretch)?;
         }
-        Ok(Cow::Owned(out))
+        Ok(out)
     }
 
     /// On CUDA the chunks are put together by the device, ten times as fast as they would be brought there. Metal's memory

@@ -45,11 +45,11 @@ pub fn spot_check(
         TensorId::Block(last, Part::V),
         if shape.tied_head { TensorId::Embedding } else { TensorId::Head },
     ];
-    let mut pairs = Vec::new();
+    let (mut pairs, mut scratch) = (Vec::new(), Vec::new());
     for tensor in chosen {
         let (rows, columns) = tensor.dims(&shape);
         let kind = source.kind(tensor)?;
-        let raw = source.read(tensor, check)?;
+        let raw = source.read(tensor, &mut scratch, check)?;
         for row in [0, rows / 3, rows - 1] {
             check()?;
             let width = bytes(kind, columns);
@@ -122,6 +122,6 @@ fn dequantized(kind: GgmlDType, raw: &[u8], columns: usize) -> Result<Vec<f32>, 
     if dense(kind).is_some() {
         return Ok(raw.chunks_exact(kind.type_size()).map(|raw| decode(kind, raw)).collect());
     }
-    let storage = QStorage::from_data(aligned(raw.to_vec().into()), &Device::Cpu, kind)?;
+    let storage = QStorage::from_data(aligned(raw), &Device::Cpu, kind)?;
     Ok(QTensor::new(storage, (1, columns))?.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1()?)
 }

@@ -61,7 +61,7 @@ impl DecodeAttention {
         heads: usize,
         (keys, values): (Side<'_>, Side<'_>),
     ) -> Result<CpuStorage> {
-        let (keys, values) = (Heads::<C>::of(keys)?, Heads::<C>::of(values)?);
+        let (keys, values) = (Kept::<C>::of(keys)?, Kept::<C>::of(values)?);
         let group = heads / keys.heads.max(1);
         if keys.heads * group != heads || keys.dim != dim || values.dim != dim || keys.count != values.count {
             bail!("{heads} query heads of {dim} over {} of {}", keys.heads, keys.dim);
@@ -93,7 +93,7 @@ impl DecodeAttention {
 }
 
 /// Keys or values of all heads.
-struct Heads<'a, T> {
+struct Kept<'a, T> {
     data: &'a [T],
     heads: usize,
     count: usize,
@@ -102,7 +102,7 @@ struct Heads<'a, T> {
     strides: (usize, usize),
 }
 
-impl<'a, T: WithDType> Heads<'a, T> {
+impl<'a, T: WithDType> Kept<'a, T> {
     fn of((storage, layout): Side<'a>) -> Result<Self> {
         let (&[_, heads, count, dim], &[sequence, head, row, 1]) = (layout.dims(), layout.stride()) else {
             bail!("keys and values of heads, not {layout:?}")
@@ -186,7 +186,9 @@ impl<C: Element> Kernel for Task<'_, C> {
                 let max = max_sum.0.max(self.scale * simd::max(scores));
                 let fade = (max_sum.0 - max).exp();
                 if fade != 1.0 {
-                    out.iter_mut().for_each(|out| *out *= fade);
+                    for out in out.iter_mut() {
+                        *out *= fade;
+                    }
                 }
                 *max_sum = (max, max_sum.1 * fade + exp_less::<FUSED>(scores, self.scale, max));
                 weigh::<FUSED>(scores, rows, out);

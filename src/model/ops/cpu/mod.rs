@@ -13,6 +13,7 @@ mod rope;
 mod simd;
 mod softmax;
 mod swiglu;
+mod widen;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -28,6 +29,7 @@ pub(super) use self::{
     rope::Split,
     softmax::MaskedSoftmax,
     swiglu::SwiGlu,
+    widen::Widen,
 };
 
 /// Below so many elements, waking the other cores takes longer than the work.

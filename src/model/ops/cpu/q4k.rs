@@ -128,6 +128,7 @@ struct Activations {
 
 impl Activations {
     fn of(x: &[f32; WEIGHTS]) -> Self {
+        const ROUND: f32 = 12_582_912.0; // 1.5·2²³
         let most = x.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
         // NaN and infinity must not become numbers.
         let broken = x.iter().any(|x| !x.is_finite());
@@ -139,7 +140,8 @@ impl Activations {
         for (place, part) in places.iter_mut().zip(ORDER) {
             let Some((x, sum)) = parts.get(part).zip(sums.get_mut(part)) else { continue };
             for (q, x) in place.iter_mut().zip(x) {
-                *q = (x * inverse).round() as i8;
+                // The lowest byte is the nearest integer.
+                *q = (x * inverse + ROUND).to_bits() as i8;
                 *sum += i16::from(*q);
             }
         }
@@ -160,7 +162,7 @@ fn scales(block: &[u8; BYTES]) -> __m128i {
     // high 2 bits on top of a and b.
     let scales = (a & 0x3f3f_3f3f, (c & 0x0f0f_0f0f) | ((a >> 6) & 0x0303_0303) << 4);
     let offsets = (b & 0x3f3f_3f3f, ((c >> 4) & 0x0f0f_0f0f) | ((b >> 6) & 0x0303_0303) << 4);
-    let join = |(low, high): (u32, u32)| (u64::from(high) << 32 | u64::from(low)) as i64;
+    let join = |(low, high): (u32, u32)| (u64::from(high) << 32 | u64::from(low)).cast_signed();
     _mm_set_epi64x(join(offsets), join(scales))
 }
 
@@ -332,7 +334,7 @@ mod tests {
         let right: Vec<f32> = right.flatten_all().unwrap().to_vec1().unwrap();
         let candles = QMatMul::from_arc(Arc::clone(&weight)).unwrap().forward(&x).unwrap();
         let candles: Vec<f32> = candles.flatten_all().unwrap().to_vec1().unwrap();
-        let size: f32 = right.iter().map(|y| y * y).sum::<f32>().sqrt();
+        let size = right.iter().map(|y| y * y).sum::<f32>().sqrt();
         let error = |ours: &[f32]| {
             let squares: f32 = ours.iter().zip(&right).map(|(a, b)| (a - b).powi(2)).sum();
             squares.sqrt() / size

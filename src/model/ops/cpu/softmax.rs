@@ -34,7 +34,7 @@ impl InplaceOp1 for MaskedSoftmax {
         let each = rows_each(scores.len() / keys.max(1));
         let elements = scores.len();
         let items: Vec<_> = scores.chunks_mut(each * keys.max(1)).enumerate().collect();
-        share(items, elements, |(index, rows)| simd::run(Rows { op: self, keys, row: index * each, rows }));
+        share(items, elements, |(index, rows)| simd::run(Rows { op: self, keys, row: index * each, scores: rows }));
         Ok(())
     }
 }
@@ -44,7 +44,7 @@ struct Rows<'a> {
     keys: usize,
     /// The number of the first row.
     row: usize,
-    rows: &'a mut [f32],
+    scores: &'a mut [f32],
 }
 
 impl Kernel for Rows<'_> {
@@ -52,7 +52,7 @@ impl Kernel for Rows<'_> {
 
     #[inline(always)]
     fn run<const FUSED: bool>(self) {
-        for (row, scores) in self.rows.chunks_mut(self.keys.max(1)).enumerate() {
+        for (row, scores) in self.scores.chunks_mut(self.keys.max(1)).enumerate() {
             let end = self.op.first + (self.row + row) % self.op.queries.max(1) + 1;
             let start = self.op.window.map_or(0, |window| end.saturating_sub(window));
             let end = end.min(scores.len());
