@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A model by its name, in the precisions that it can be run in.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedModel {
     /// What `--model` is given for it.
     pub asked: String,
@@ -24,7 +24,7 @@ pub struct ListedModel {
 }
 
 /// A model in one precision.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelForm {
     /// The model.
     pub model: ModelRef,

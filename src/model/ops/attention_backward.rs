@@ -24,7 +24,7 @@ pub struct Causal {
 impl Causal {
     /// For `t` positions.
     pub fn new(t: usize, window: Option<usize>, device: &Device) -> Result<Self> {
-        let mask = if !device.is_metal() { None } else { Some(causal_mask(t, window, device)?) };
+        let mask = if device.is_metal() { Some(causal_mask(t, window, device)?) } else { None };
         Ok(Self { t, window, mask })
     }
 }
