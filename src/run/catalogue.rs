@@ -73,11 +73,9 @@ fn lack(needs: u64, device: &Device, available: u64) -> Option<String> {
     let whole = device.limits.max_buffer_bytes;
     let shares = matches!(device.kind, DeviceKind::Cpu | DeviceKind::IntegratedGpu) && available > 0;
     match () {
-        () if needed > whole => {
-            Some(format!("needs {} and 5 % more; {} has {}", shown(needs), device.name, shown(whole)))
-        }
+        () if needed > whole => Some(format!("needs {} + 5 %, of {} on {}", shown(needs), shown(whole), device.name)),
         () if shares && needed > available => Some(format!(
-            "needs {} and 5 % more; {} are free now: close other programs",
+            "needs {} + 5 %, of {} free now; close other programs",
             shown(needs),
             shown(available)
         )),
@@ -110,7 +108,7 @@ mod tests {
         let forms = seven.forms.as_ref().unwrap();
         let fits: Vec<bool> = forms.iter().map(|form| form.reason.is_none()).collect();
         assert_eq!(fits, [false, false, true], "{forms:?}");
-        assert!(forms[0].reason.as_ref().unwrap().contains("a small card has 8.000 GB"), "{forms:?}");
+        assert!(forms[0].reason.as_ref().unwrap().contains("of 8.000 GB on a small card"), "{forms:?}");
         assert_eq!(list.len(), 3);
     }
 }
