@@ -74,11 +74,9 @@ fn lack(needs: u64, device: &Device, available: u64) -> Option<String> {
     let shares = matches!(device.kind, DeviceKind::Cpu | DeviceKind::IntegratedGpu) && available > 0;
     match () {
         () if needed > whole => Some(format!("needs {} + 5 %, of {} on {}", shown(needs), shown(whole), device.name)),
-        () if shares && needed > available => Some(format!(
-            "needs {} + 5 %, of {} free now; close other programs",
-            shown(needs),
-            shown(available)
-        )),
+        () if shares && needed > available => {
+            Some(format!("needs {} + 5 %, of {} free now; close other programs", shown(needs), shown(available)))
+        }
         () => None,
     }
 }

@@ -109,13 +109,13 @@ fn training_is_cancelled_within_a_step() {
             mine.request();
         }
     };
-    let mut context = Context::new(cancel, Duration::from_secs(60), Paints::default(), Box::new(report));
+    let mut context = Context::new(cancel, Duration::from_mins(1), Paints::default(), Box::new(report));
     assert_eq!(run("cpu", training(Precision::F32), &mut context).unwrap_err(), Stop::Cancelled);
 }
 
 #[test]
 fn a_sequence_without_a_target_is_refused() {
     let training = Training { sequence: 1, ..training(Precision::F16) };
-    let stop = run("cpu", training, &mut Context::detached(Duration::from_secs(60))).unwrap_err();
+    let stop = run("cpu", training, &mut Context::detached(Duration::from_mins(1))).unwrap_err();
     assert!(matches!(&stop, Stop::Failed(reason) if reason.contains("longer")), "{stop:?}");
 }

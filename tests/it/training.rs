@@ -84,7 +84,7 @@ fn lora(config: &ModelConfig, targets: &[Target]) -> Lora {
     lora
 }
 
-fn trainer<'a>(model: &'a Model, lora: Lora, change: impl FnOnce(&mut TrainSettings)) -> Trainer<'a> {
+fn trainer(model: &Model, lora: Lora, change: impl FnOnce(&mut TrainSettings)) -> Trainer<'_> {
     let mut settings = TrainSettings::default();
     change(&mut settings);
     Trainer::new(model, lora, settings).unwrap()
@@ -98,6 +98,7 @@ fn ids(sequences: &[Vec<u32>]) -> Tensor {
     ids_tensor(sequences, &Device::Cpu).unwrap()
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "what a step calls may fail")]
 fn go() -> std::result::Result<(), ModelError> {
     Ok(())
 }
@@ -138,25 +139,25 @@ impl Oracle<'_> {
 
     fn block(&self, index: usize, x: &Tensor) -> Result<Tensor> {
         let (config, layer) = (&self.weights.config, &self.weights.layers[index]);
-        let (heads, kv, d) = (config.heads(), config.kv_heads(), config.head_dim());
-        let t = x.dim(0)?;
+        let (heads, kv, dim) = (config.heads(), config.kv_heads(), config.head_dim());
+        let rows = x.dim(0)?;
         let normed = slow_norm(x, &layer.attention_norm, config.norm_eps)?;
         let qkv = matrix(&layer.qkv.parts[0]);
-        let q = self.adapted(Target::Q, index, &normed, &qkv.narrow(0, 0, heads * d)?)?;
-        let k = self.adapted(Target::K, index, &normed, &qkv.narrow(0, heads * d, kv * d)?)?;
-        let v = self.adapted(Target::V, index, &normed, &qkv.narrow(0, (heads + kv) * d, kv * d)?)?;
-        let split = |rows: Tensor, heads| rows.reshape((1, t, heads, d))?.transpose(1, 2)?.contiguous();
-        let (cos, sin) = angles(config, t)?;
+        let q = self.adapted(Target::Q, index, &normed, &qkv.narrow(0, 0, heads * dim)?)?;
+        let k = self.adapted(Target::K, index, &normed, &qkv.narrow(0, heads * dim, kv * dim)?)?;
+        let v = self.adapted(Target::V, index, &normed, &qkv.narrow(0, (heads + kv) * dim, kv * dim)?)?;
+        let split = |part: Tensor, heads| part.reshape((1, rows, heads, dim))?.transpose(1, 2)?.contiguous();
+        let (cos, sin) = angles(config, rows)?;
         let q = candle_nn::rotary_emb::rope_slow(&split(q, heads)?, &cos, &sin)?;
         let k = candle_nn::rotary_emb::rope_slow(&split(k, kv)?, &cos, &sin)?;
         let (k, v) = (repeat(&k, heads / kv)?, repeat(&split(v, kv)?, heads / kv)?);
-        let scores = q.matmul(&k.transpose(2, 3)?)?.affine(1.0 / (d as f64).sqrt(), 0.0)?;
-        let window = config.window.unwrap_or(t);
-        let seen = |at: usize| at % t <= at / t && at / t - at % t < window;
-        let mask: Vec<f32> = (0..t * t).map(|at| if seen(at) { 0.0 } else { -1e9 }).collect();
-        let scores = scores.broadcast_add(&Tensor::from_vec(mask, (t, t), &Device::Cpu)?)?;
+        let scores = q.matmul(&k.transpose(2, 3)?)?.affine(1.0 / (dim as f64).sqrt(), 0.0)?;
+        let window = config.window.unwrap_or(rows);
+        let seen = |at: usize| at % rows <= at / rows && at / rows - at % rows < window;
+        let mask: Vec<f32> = (0..rows * rows).map(|at| if seen(at) { 0.0 } else { -1e9 }).collect();
+        let scores = scores.broadcast_add(&Tensor::from_vec(mask, (rows, rows), &Device::Cpu)?)?;
         let attended = candle_nn::ops::softmax(&scores, D::Minus1)?.matmul(&v)?;
-        let attended = attended.transpose(1, 2)?.reshape((t, heads * d))?;
+        let attended = attended.transpose(1, 2)?.reshape((rows, heads * dim))?;
         let x = (x + self.adapted(Target::O, index, &attended, &matrix(&layer.o))?)?;
         let normed = slow_norm(&x, &layer.mlp_norm, config.norm_eps)?;
         let (gate_up, inner) = (matrix(&layer.gate_up.parts[0]), config.intermediate());
@@ -221,7 +222,7 @@ fn every_gradient_equals_automatic_differentiation() {
         let lora = lora(&config, &Target::ALL);
         let (loss, expected) = oracle(&model.weights, &lora, &tokens);
         let mut trainer = trainer(&model, lora, |_| {});
-        let (ours, gradient) = gradient(&mut trainer, &ids(&[tokens.clone()]));
+        let (ours, gradient) = gradient(&mut trainer, &ids(std::slice::from_ref(&tokens)));
         assert!((ours - loss).abs() < 1e-5, "{ours} {loss}");
         assert!((trainer.loss(&ids(&[tokens]), &mut go).unwrap() - loss).abs() < 1e-5);
         for target in Target::ALL {
@@ -330,7 +331,7 @@ fn a_step_is_adamw_on_gradients_clipped_to_the_norm() {
             let (_, gradient) = gradient(&mut trainer, &ids);
             let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
             let factor = clip.map_or(1.0, |clip: f64| (clip / norm).min(1.0));
-            let unbias = |beta: f64| 1.0 / (1.0 - beta.powi(step as i32));
+            let unbias = |beta: f64| 1.0 / (1.0 - beta.powf(f64::from(step)));
             for ((value, (first, second)), g) in expected.iter_mut().zip(&mut moments).zip(&gradient) {
                 let g = f64::from(*g) * factor;
                 *first = 0.9 * *first + 0.1 * g;

@@ -15,6 +15,8 @@ mod training;
 
 use std::time::Instant;
 
+use candle_core::{DType, Tensor};
+
 use super::{Engine, EngineId, Session};
 use crate::{
     machine::Device,
@@ -71,6 +73,7 @@ impl CandleSession {
             };
             let weights = weights::have(wanted, &self.device, &mut progress).map_err(stop)?;
             let model = Model::new(weights).map_err(stop)?;
+            warm_up(&model, context).map_err(stop)?;
             context.spare(since.elapsed());
             self.loaded = Some(Loaded { of: wanted.clone(), model });
         }
@@ -126,6 +129,21 @@ impl Session for CandleSession {
     fn canary(&mut self) -> Result<Option<f64>, Stop> {
         device::canary(&self.device).map(Some)
     }
+}
+
+/// Runs a GPU's kernels once: with their first use they are loaded and translated, which takes seconds.
+fn warm_up(model: &Model, context: &Context) -> Result<(), ModelError> {
+    let device = model.weights.device();
+    let t = model.chunk().min(model.weights.config.max_positions.saturating_sub(1));
+    if device.is_cpu() || t == 0 {
+        return Ok(());
+    }
+    let mut check = || context.check().map_err(|_stop| ModelError::Cancelled);
+    let mut cache = model.cache(1, t + 1)?;
+    let ids = Tensor::zeros((1, t), DType::U32, device)?;
+    let next = model.next(&ids, &mut cache, &mut check)?;
+    model.next(&next.unsqueeze(1)?, &mut cache, &mut check)?;
+    Ok(device.synchronize()?)
 }
 
 /// How an entry ends after an error of the model's.

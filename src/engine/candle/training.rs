@@ -198,7 +198,11 @@ fn tell(report: &mut Report, workload: &Training, steps: &[Step]) {
     }
     if spikes > 0 || !workload.clipping {
         let clipping = if workload.clipping { "" } else { "Without clipping, " };
-        let some = if spikes == 1 { "one loss stood".to_owned() } else { format!("{spikes} losses stood") };
+        let some = match spikes {
+            0 => "no loss stood".to_owned(),
+            1 => "one loss stood".to_owned(),
+            _ => format!("{spikes} losses stood"),
+        };
         let sentence =
             format!("{clipping}{some} more than 10 % above the least before; gradients reached a norm of {most:.2}.");
         report.notes.push(capitalised(&sentence));

@@ -24,7 +24,7 @@ pub struct Causal {
 impl Causal {
     /// For `t` positions.
     pub fn new(t: usize, window: Option<usize>, device: &Device) -> Result<Self> {
-        let mask = if device.is_metal() { Some(causal_mask(t, window, device)?) } else { None };
+        let mask = device.is_metal().then(|| causal_mask(t, window, device)).transpose()?;
         Ok(Self { t, window, mask })
     }
 }
