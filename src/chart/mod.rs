@@ -80,10 +80,9 @@ impl Series {
         match self {
             Self::Gemm(Dtype::F32) | Self::Bandwidth(MemoryOp::Read) | Self::Sweep(MemoryOp::Read) => 0,
             Self::Gemm(Dtype::F16) | Self::Bandwidth(MemoryOp::Write) | Self::Sweep(MemoryOp::Write) => 1,
-            Self::Bandwidth(MemoryOp::Copy) | Self::Sweep(MemoryOp::Copy) => 2,
+            Self::Bandwidth(MemoryOp::Copy) | Self::Sweep(MemoryOp::Copy) | Self::Decode => 2,
             Self::Bandwidth(MemoryOp::Triad) | Self::Sweep(MemoryOp::Triad) => 3,
             Self::Prefill => 4,
-            Self::Decode => 2,
             Self::Training => 5,
         }
     }

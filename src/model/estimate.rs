@@ -96,11 +96,9 @@ fn weights(model: &ModelRef, place: Place, used: bool) -> u64 {
     let packs = used && matches!(place, Place::Processor { packs: true });
     match &model.precision {
         Precision::Bf16 if matches!(place, Place::Processor { .. }) => 2 * model.weight_bytes,
-        Precision::F32 | Precision::F16 | Precision::Bf16 => model.weight_bytes,
-        // Blocks of 32 are multiplied as they are.
-        Precision::Q8_0 | Precision::Q4_0 => model.weight_bytes,
         Precision::Q4KM | Precision::Stored(_) if packs => model.weight_bytes + model.token_bytes * PACKED.0 / PACKED.1,
-        Precision::Q4KM | Precision::Stored(_) => model.weight_bytes,
+        // Dense weights and blocks of 32 are multiplied as they are.
+        _ => model.weight_bytes,
     }
 }
 

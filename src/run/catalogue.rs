@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A model by its name, in the precisions that it can be run in.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListedModel {
     /// What `--model` is given for it.
     pub asked: String,
@@ -24,7 +24,7 @@ pub struct ListedModel {
 }
 
 /// A model in one precision.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelForm {
     /// The model.
     pub model: ModelRef,
@@ -73,14 +73,10 @@ fn lack(needs: u64, device: &Device, available: u64) -> Option<String> {
     let whole = device.limits.max_buffer_bytes;
     let shares = matches!(device.kind, DeviceKind::Cpu | DeviceKind::IntegratedGpu) && available > 0;
     match () {
-        () if needed > whole => {
-            Some(format!("needs {} and 5 % more; {} has {}", shown(needs), device.name, shown(whole)))
+        () if needed > whole => Some(format!("needs {} + 5 %, of {} on {}", shown(needs), shown(whole), device.name)),
+        () if shares && needed > available => {
+            Some(format!("needs {} + 5 %, of {} free now; close other programs", shown(needs), shown(available)))
         }
-        () if shares && needed > available => Some(format!(
-            "needs {} and 5 % more; {} are free now: close other programs",
-            shown(needs),
-            shown(available)
-        )),
         () => None,
     }
 }
@@ -110,7 +106,7 @@ mod tests {
         let forms = seven.forms.as_ref().unwrap();
         let fits: Vec<bool> = forms.iter().map(|form| form.reason.is_none()).collect();
         assert_eq!(fits, [false, false, true], "{forms:?}");
-        assert!(forms[0].reason.as_ref().unwrap().contains("a small card has 8.000 GB"), "{forms:?}");
+        assert!(forms[0].reason.as_ref().unwrap().contains("of 8.000 GB on a small card"), "{forms:?}");
         assert_eq!(list.len(), 3);
     }
 }

@@ -240,9 +240,9 @@ impl Chooser<'_> {
     pub(super) fn workloads(&self, want: impl Fn(WorkloadKind) -> Want) -> Result<Vec<Workload>, String> {
         let sizes_of = |kind: WorkloadKind| match want(kind) {
             Want::No => None,
-            Want::Suite => Some(sizes(self.suite)),
-            Want::Always if self.suite == SuiteName::Quick => Some(self.least(kind)),
-            Want::Always => Some(sizes(self.suite)),
+            // Quick has no more than inference.
+            Want::Always if self.suite == SuiteName::Quick && kind != WorkloadKind::Inference => Some(&STANDARD),
+            Want::Suite | Want::Always => Some(sizes(self.suite)),
         };
         let mut list = Vec::new();
         let load = sizes_of(WorkloadKind::ModelLoad).is_some_and(|sizes| sizes.load);
@@ -265,11 +265,6 @@ impl Chooser<'_> {
             list.extend(self.more_precisions(training.is_some())?);
         }
         Ok(list)
-    }
-
-    /// The sizes of a kind asked for by name: Quick's where it has some, else Standard's.
-    const fn least(&self, kind: WorkloadKind) -> &'static Sizes {
-        if matches!(kind, WorkloadKind::Inference) { &QUICK } else { &STANDARD }
     }
 
     /// The models that a kind is run with: one for each precision asked for.

@@ -69,7 +69,9 @@ impl Fetching {
                 *teller.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress.clone());
                 if last.is_none_or(|last| last.elapsed() >= TELL) {
                     last = Some(Instant::now());
-                    wake.iter().for_each(|wake| wake());
+                    if let Some(wake) = &wake {
+                        wake();
+                    }
                 }
                 if heard.requested() { Err(ModelError::Cancelled) } else { Ok(()) }
             };

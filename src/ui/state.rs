@@ -92,7 +92,7 @@ pub enum Devices {
 }
 
 /// A download of a model.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Download {
     /// What was asked for: "org/name".
     pub asked: String,
@@ -250,8 +250,11 @@ impl State {
             Action::Download => !busy && !self.downloading(),
             Action::CancelDownload => self.downloading(),
             Action::Cancel => self.starting || self.running() && !self.cancelling(),
-            Action::Suite(_) | Action::Device(_) | Action::Model(_) | Action::LookAgain => !busy,
-            Action::ChooseFiles
+            Action::Suite(_)
+            | Action::Device(_)
+            | Action::Model(_)
+            | Action::LookAgain
+            | Action::ChooseFiles
             | Action::ChooseFolder
             | Action::AddModel
             | Action::AddPath(_)

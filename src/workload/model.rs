@@ -86,7 +86,7 @@ impl ModelShape {
         let blocks = 2.0 * self.layers as f64 * self.block_matrix_elements() as f64 * tokens as f64;
         let head = 2.0 * self.embedding_elements() as f64 * logits as f64;
         // Position i looks at depth + i + 1 keys.
-        let pairs = tokens as f64 * (depth as f64 + (tokens as f64 + 1.0) / 2.0);
+        let pairs = tokens as f64 * (depth as f64 + f64::midpoint(tokens as f64, 1.0));
         blocks + head + 4.0 * self.layers as f64 * self.query_width() as f64 * pairs
     }
 
@@ -325,7 +325,7 @@ impl Inference {
             InferencePhase::Prefill { tokens } => weights + kv * f64::from(tokens) * f64::from(self.batch),
             InferencePhase::Decode { tokens, depth } => {
                 let steps = f64::from(tokens);
-                let positions = steps * (f64::from(depth) + (steps + 1.0) / 2.0);
+                let positions = steps * (f64::from(depth) + f64::midpoint(steps, 1.0));
                 weights * steps + kv * positions * f64::from(self.batch)
             }
         }

@@ -121,6 +121,9 @@ fn wrong_flags_exit_with_2_and_say_what_to_write() {
         (&["dance"], "dance"),
         (&["run", "--budget", "soon"], "seconds"),
         (&["run", "--output", ""], "standard output"),
+        (&["run", "--model", "mistral-9000b"], "mistral-7b"),
+        (&["run", "--precision", "q3"], "Q4_K_M"),
+        (&["run", "--workload", "inference", "--engine", "wgpu"], "--engine candle"),
     ] {
         let out = output(folder.path(), arguments);
         assert_eq!(out.status.code(), Some(2), "{arguments:?}");
@@ -220,7 +223,8 @@ fn without_a_driver_there_is_a_sentence_and_no_backtrace() {
         command.env("VK_DRIVER_FILES", "/nonexistent.json").env("VK_ICD_FILENAMES", "/nonexistent.json");
         command.env_remove("DISPLAY").env_remove("WAYLAND_DISPLAY").output().unwrap()
     };
-    let out = run(&["run"]);
+    // The processor runs language models all the same.
+    let out = run(&["run", "--workload", "gemm"]);
     assert_eq!(out.status.code(), Some(1));
     assert!(stderr(&out).contains("mesa-vulkan-drivers"), "{}", stderr(&out));
     let list = run(&["list"]);

@@ -15,13 +15,12 @@ const CPU: &str = "cpu";
 
 /// Every device, best first.
 pub(super) fn list() -> Vec<Device> {
-    let mut devices = Vec::new();
+    let found = std::iter::empty();
     #[cfg(target_os = "macos")]
-    devices.extend(metal());
+    let found = found.chain(metal());
     #[cfg(feature = "cuda")]
-    devices.extend(cuda());
-    devices.push(cpu());
-    devices
+    let found = found.chain(cuda());
+    found.chain([cpu()]).collect()
 }
 
 /// Opens a device of [`list`] by its id.

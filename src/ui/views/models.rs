@@ -58,14 +58,14 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, forms: &mut Forms, actions: 
         let (presets, local): (Vec<_>, Vec<_>) = models.iter().partition(|model| model.path.is_none());
         card(ui, |ui| {
             title_ui(ui, "Presets", "True shapes with random weights: nothing to download, as fast as real ones");
-            table_ui(ui, state, "presets", &presets, actions);
+            ui.scope(|ui| table_ui(ui, state, "presets", &presets, actions));
         });
         card(ui, |ui| {
             title_ui(ui, "On this machine", "Hugging Face's cache, and what was added: GGUF and safetensors");
             if local.is_empty() {
                 ui.label(RichText::new("None yet; add a file or folder, or download one").color(tokens.faint));
             } else {
-                table_ui(ui, state, "local", &local, actions);
+                ui.scope(|ui| table_ui(ui, state, "local", &local, actions));
             }
             add_ui(ui, state, forms, actions);
         });
@@ -138,6 +138,7 @@ fn line_ui(row: &mut TableRow<'_, '_>, state: &State, line: &Line<'_>, wide: boo
     row.col(|ui| {
         let hint = line.model.path.as_ref().map_or_else(|| name.clone(), |path| path.display().to_string());
         let text = RichText::new(&name).color(Tokens::of(ui).text);
+        ui.set_max_width(ui.available_width() - space::S);
         ui.add(Label::new(text).truncate()).on_hover_text(hint);
     });
     text_cell(row, &or_none(form.map(|form| form.model.precision.to_string())));

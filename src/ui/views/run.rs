@@ -88,9 +88,9 @@ fn header_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
 fn titles(state: &State) -> (String, String) {
     let Some(session) = state.shown() else {
         let title = format!("{} suite", state.choices.suite().title());
-        return (title, labels(state.taking_part()));
+        return (title, labels(&state.taking_part()));
     };
-    let device = labels(session.run.devices.iter().collect());
+    let device = labels(&session.run.devices.iter().collect::<Vec<_>>());
     let when = if state.opened.is_some() {
         format!("{} · ", super::history::when(session.run.started_at))
     } else {
@@ -100,9 +100,9 @@ fn titles(state: &State) -> (String, String) {
 }
 
 /// The devices' labels; one card that two engines know is named once.
-fn labels(devices: Vec<&Device>) -> String {
+fn labels(devices: &[&Device]) -> String {
     let mut list: Vec<String> = Vec::new();
-    for device in &devices {
+    for device in devices {
         let label = if devices.len() == 1 { device.label() } else { device.name.clone() };
         if !list.contains(&label) {
             list.push(label);
