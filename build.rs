@@ -36,7 +36,10 @@ fn main() -> Result<(), Message> {
         println!("cargo:rerun-if-changed={path}");
     }
     stamp();
-    embed_info_plist().and_then(|()| shaders()).map_err(|error| Message(error.to_string()))
+    embed_info_plist()
+        .and_then(|()| shaders())
+        .and_then(|()| cuda_kernels())
+        .map_err(|error| Message(error.to_string()))
 }
 
 /// The commit, with "+" when tracked files differ from it, and the target.
@@ -61,6 +64,30 @@ fn embed_info_plist() -> Result<(), Box<dyn Error>> {
     let plist = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("Info.plist");
     if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "macos") && plist.exists() {
         println!("cargo:rustc-link-arg-bins=-Wl,-sectcreate,__TEXT,__info_plist,{}", plist.display());
+    }
+    Ok(())
+}
+
+/// Compiles the CUDA kernels to PTX, in builds with the feature `cuda`. The driver translates PTX for its GPU when it is loaded,
+/// so that one build runs on all from compute capability 8.0 on.
+fn cuda_kernels() -> Result<(), Box<dyn Error>> {
+    if std::env::var_os("CARGO_FEATURE_CUDA").is_none() {
+        return Ok(());
+    }
+    for variable in ["NVCC", "CUDA_HOME"] {
+        println!("cargo:rerun-if-env-changed={variable}");
+    }
+    let home = std::env::var("CUDA_HOME").map(|home| format!("{home}/bin/nvcc"));
+    let nvcc = std::env::var("NVCC").or(home).unwrap_or_else(|_| "nvcc".to_owned());
+    for (name, capability) in [("block", 80), ("decode", 80), ("decode", 90)] {
+        let out = PathBuf::from(std::env::var("OUT_DIR")?).join(format!("{name}_{capability}.ptx"));
+        let mut command = Command::new(&nvcc);
+        command.args(["-ptx", "-O3", &format!("-arch=compute_{capability}"), "-o"]);
+        command.arg(out).arg(format!("shaders/{name}.cu"));
+        let status = command.status().map_err(|error| format!("{nvcc} could not run ({error}); see docs/cuda.md"))?;
+        if !status.success() {
+            return Err(format!("{nvcc} could not compile shaders/{name}.cu").into());
+        }
     }
     Ok(())
 }

@@ -232,6 +232,11 @@ pub fn default_hub() -> Option<PathBuf> {
     variable("HF_HUB_CACHE").or_else(|| Some(variable("HF_HOME").or_else(home)?.join("hub")))
 }
 
+/// What opens private models of Hugging Face's, where the environment has it.
+pub fn hub_token() -> Option<String> {
+    std::env::var("HF_TOKEN").ok().filter(|token| !token.trim().is_empty())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -195,10 +195,22 @@ pub enum Progress {
     },
 }
 
+/// Time that a job's deadline was put off by, in microseconds.
+#[derive(Clone, Debug, Default)]
+pub struct Spared(Arc<AtomicU64>);
+
+impl Spared {
+    /// All of it until now.
+    pub fn so_far(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Acquire))
+    }
+}
+
 /// The job's side of the runner: progress out, Cancel and the deadline in.
 pub struct Context {
     cancel: Cancel,
     deadline: Instant,
+    spared: Spared,
     report: Box<dyn FnMut(Progress) + Send>,
     paints: Paints,
     last_paint: Instant,
@@ -217,7 +229,7 @@ impl Context {
     /// A context whose job should end within `budget`. `report` must not block.
     pub fn new(cancel: Cancel, budget: Duration, paints: Paints, report: Box<dyn FnMut(Progress) + Send>) -> Self {
         let now = Instant::now();
-        Self { cancel, deadline: now + budget, report, paints, last_paint: now }
+        Self { cancel, deadline: now + budget, spared: Spared::default(), report, paints, last_paint: now }
     }
 
     /// A context that reports nowhere and can't be cancelled.
@@ -232,7 +244,18 @@ impl Context {
 
     /// Time left before the deadline.
     pub fn remaining(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        (self.deadline + self.spared.so_far()).saturating_duration_since(Instant::now())
+    }
+
+    /// Puts the deadline off by time that went into no figure, such as that of bringing a model onto the device. Told again
+    /// and again while it goes on, it also keeps the job from counting as hanging.
+    pub fn spare(&self, time: Duration) {
+        self.spared.0.fetch_add(time.as_micros() as u64, Ordering::AcqRel);
+    }
+
+    /// What [`Context::spare`] adds up to, for the one who waits for the job.
+    pub fn spared(&self) -> Spared {
+        self.spared.clone()
     }
 
     /// Says what the job is doing, and notices Cancel.

@@ -12,7 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    context::{Cancel, Context, Hush, Paints, Phase, Progress},
+    context::{Cancel, Context, Hush, Paints, Phase, Progress, Spared},
     sampler::{BatchTime, Policy, Rate, afford, sample},
 };
 use crate::{stats::Summary, units::Unit};

@@ -118,12 +118,13 @@ pub fn afford(context: &Context, iteration_s: f64) -> Result<(), Stop> {
 
 /// Warms up, calibrates and samples `batch`, which runs a number of iterations and says how long they took.
 ///
-/// `batch` must check the context about every 100 ms, and return when the work is complete on the device.
+/// `batch` must check the context about every 100 ms, and return when the work is complete on the device. It may tell values
+/// of its own, as a loss.
 pub fn sample(
     context: &mut Context,
     policy: &Policy,
     rate: Rate<'_>,
-    mut batch: impl FnMut(&Context, u32) -> Result<BatchTime, Stop>,
+    mut batch: impl FnMut(&mut Context, u32) -> Result<BatchTime, Stop>,
 ) -> Result<Measurement, Stop> {
     let (mut iterations, mut warmed) = warm_up(context, policy, rate, &mut batch)?;
     let mut taken = Taken::default();
@@ -157,7 +158,7 @@ fn warm_up(
     context: &mut Context,
     policy: &Policy,
     rate: Rate<'_>,
-    batch: &mut impl FnMut(&Context, u32) -> Result<BatchTime, Stop>,
+    batch: &mut impl FnMut(&mut Context, u32) -> Result<BatchTime, Stop>,
 ) -> Result<(u32, WarmUp), Stop> {
     const AGREE: f64 = 0.02;
     context.phase(Phase::WarmUp)?;
@@ -214,7 +215,7 @@ impl Taken {
         context: &mut Context,
         rate: Rate<'_>,
         iterations: u32,
-        batch: &mut impl FnMut(&Context, u32) -> Result<BatchTime, Stop>,
+        batch: &mut impl FnMut(&mut Context, u32) -> Result<BatchTime, Stop>,
     ) -> Result<(), Stop> {
         loop {
             let paints = context.paints_begun();

@@ -15,7 +15,7 @@ fn quick() -> Policy {
     Policy { warm_up_min_s: 0.0, warm_up_max_s: 60.0, ..Policy::default() }
 }
 
-fn exactly(seconds: f64) -> impl FnMut(&Context, u32) -> Result<BatchTime, Stop> {
+fn exactly(seconds: f64) -> impl FnMut(&mut Context, u32) -> Result<BatchTime, Stop> {
     move |_, iterations| {
         let time = seconds * f64::from(iterations);
         Ok(BatchTime { host_s: time * 1.01, device_s: Some(time) })
@@ -35,7 +35,7 @@ fn a_steady_device_converges_at_ten_samples_with_calibrated_batches() {
 #[test]
 fn a_device_clock_that_reads_zero_once_is_not_used_at_all() {
     let mut calls = 0;
-    let batch = move |_: &Context, iterations: u32| {
+    let batch = move |_: &mut Context, iterations: u32| {
         calls += 1;
         let time = 0.01 * f64::from(iterations);
         Ok(BatchTime { host_s: time, device_s: Some(if calls == 9 { 0.0 } else { time / 2.0 }) })
@@ -83,7 +83,7 @@ fn after_a_long_pause_the_device_is_warmed_up_again() {
 #[test]
 fn a_noisy_device_stops_at_the_limit_and_says_so() {
     let mut flip = false;
-    let batch = move |_: &Context, iterations: u32| {
+    let batch = move |_: &mut Context, iterations: u32| {
         flip = !flip;
         let time = if flip { 0.1 } else { 0.2 } * f64::from(iterations);
         Ok(BatchTime { host_s: time, device_s: None })
@@ -95,7 +95,7 @@ fn a_noisy_device_stops_at_the_limit_and_says_so() {
 
 #[test]
 fn the_time_budget_ends_sampling_with_what_there_is() {
-    let batch = |_: &Context, _: u32| {
+    let batch = |_: &mut Context, _: u32| {
         std::thread::sleep(Duration::from_millis(40));
         Ok(BatchTime { host_s: 0.04, device_s: None })
     };
@@ -129,12 +129,12 @@ fn a_batch_during_which_the_window_painted_is_repeated() {
     let mut calls = 0;
     let batch = {
         let paints = paints.clone();
-        move |_: &Context, iterations: u32| {
+        move |_: &mut Context, iterations: u32| {
             calls += 1;
             if calls == 12 {
                 paints.begin(Duration::ZERO);
             }
-            exactly(0.01)(&Context::detached(Duration::ZERO), iterations)
+            exactly(0.01)(&mut Context::detached(Duration::ZERO), iterations)
         }
     };
     let mut context = Context::new(Cancel::default(), Duration::from_mins(1), paints, Box::new(|_| {}));

@@ -13,6 +13,9 @@ pub struct Cache {
     batch: usize,
     capacity: usize,
     len: usize,
+    /// What one position at a time needs room for, made with the first.
+    #[cfg(feature = "cuda")]
+    pub(super) decode: Option<super::cuda::Decode>,
 }
 
 /// One block's: batch × `kv_heads` × positions × d each. What lies past the cache's length is left over and means nothing.
@@ -46,7 +49,14 @@ impl Cache {
         let zeros = || Tensor::zeros(shape, dtype, device);
         let layer = |_| Ok(LayerCache { keys: zeros()?, values: zeros()? });
         let layers = (0..config.layers()).map(layer).collect::<Candle<Vec<_>>>()?;
-        Ok(Self { layers, batch, capacity: positions, len: 0 })
+        Ok(Self {
+            layers,
+            batch,
+            capacity: positions,
+            len: 0,
+            #[cfg(feature = "cuda")]
+            decode: None,
+        })
     }
 
     /// Positions in it.

@@ -19,6 +19,13 @@ pub struct Model {
 /// Called between blocks, and on the processor between products: the cancellation point of long passes.
 pub type Check<'a> = dyn FnMut() -> Result<(), ModelError> + 'a;
 
+/// What a streamed position gives.
+#[cfg(feature = "cuda")]
+struct Streamed<'c> {
+    logits: Tensor,
+    step: &'c super::cuda::Decode,
+}
+
 /// What a block gives to the next.
 struct Stream {
     /// The sum so far: batch·t × hidden.
@@ -66,11 +73,16 @@ impl Model {
 
     /// Logits of hidden states: m × hidden to m × vocabulary.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(self.weights.head.forward(hidden)?)
+        Ok(ops::product(&self.weights.head, hidden)?)
     }
 
     /// Runs `ids` (batch × t, u32) and returns the logits after the last position of each sequence: batch × vocabulary.
     pub fn last_logits(&self, ids: &Tensor, cache: &mut Cache, check: &mut Check<'_>) -> Result<Tensor, ModelError> {
+        #[cfg(feature = "cuda")]
+        if let Some(decode) = self.streaming(ids, cache)? {
+            // The next step writes over them.
+            return Ok(decode.logits.copy()?);
+        }
         let mut last = None;
         self.pieces(ids, cache, check, &mut |stream| {
             last = Some(stream.normed);
@@ -90,7 +102,35 @@ impl Model {
 
     /// Runs `ids` and returns the most likely next token of each sequence, on the device: batch, u32.
     pub fn next(&self, ids: &Tensor, cache: &mut Cache, check: &mut Check<'_>) -> Result<Tensor, ModelError> {
+        #[cfg(feature = "cuda")]
+        if let Some(decode) = self.streaming(ids, cache)? {
+            return Ok(decode.step.highest()?);
+        }
         Ok(self.last_logits(ids, cache, check)?.argmax(D::Minus1)?)
+    }
+
+    /// One position by the kernels that stream the weights, where they fit: its logits in f32, and the step to go on with.
+    #[cfg(feature = "cuda")]
+    fn streaming<'c>(&self, ids: &Tensor, cache: &'c mut Cache) -> Result<Option<Streamed<'c>>, ModelError> {
+        use super::cuda::{Decode, Step};
+        let (batch, t) = ids.dims2()?;
+        let weights = &self.weights;
+        if t != 1 || !ids.device().is_cuda() || cache.dtype() != Some(weights.dtype) || !Decode::fits(weights, batch) {
+            return Ok(None);
+        }
+        self.room(batch, t, cache)?;
+        if cache.decode.is_none() {
+            cache.decode = Some(Decode::new(&weights.config, batch, weights.dtype, weights.device())?);
+        }
+        let position = cache.len();
+        cache.advance(1);
+        let layers = cache.layers();
+        let (keys, values): (Vec<_>, Vec<_>) =
+            layers.iter().map(|layer| (layer.keys.clone(), layer.values.clone())).unzip();
+        let Some(step) = &cache.decode else { return Ok(None) };
+        let place = Step { keys: &keys, values: &values, cos: &self.rope.cos, sin: &self.rope.sin, position };
+        let logits = step.logits(weights, &ids.flatten_all()?, place)?;
+        Ok(Some(Streamed { logits, step }))
     }
 
     /// Runs `ids` in pieces of at most [`Model::chunk`] positions and hands what each gives to `take`.
@@ -110,6 +150,10 @@ impl Model {
             take(self.piece(&piece.flatten_all()?, cache, check)?)?;
             cache.advance(t);
             from += t;
+            if from < total && ids.device().is_metal() {
+                // What is queued can't be taken back: the next cancellation point waits until this piece is computed.
+                ids.device().synchronize()?;
+            }
         }
         Ok(())
     }
@@ -156,11 +200,11 @@ impl Model {
             let after = weights.layers.get(index + 1).map_or(&weights.norm, |layer| &layer.attention_norm);
             let mixed = self.mix(layer, &stream.normed, cache, index, &span)?;
             between(weights.device(), check)?;
-            let projected = layer.o.forward(&mixed)?;
+            let projected = ops::product(&layer.o, &mixed)?;
             let (residual, normed) = ops::add_rms_norm(&stream.residual, &projected, &layer.mlp_norm, eps)?;
             let gate_up = ops::project(&layer.gate_up, &normed)?;
             between(weights.device(), check)?;
-            let down = layer.down.forward(&ops::swiglu(&gate_up)?)?;
+            let down = ops::product(&layer.down, &ops::swiglu(&gate_up)?)?;
             let (residual, normed) = ops::add_rms_norm(&residual, &down, after, eps)?;
             stream = Stream { residual, normed };
         }
@@ -170,10 +214,18 @@ impl Model {
     /// Attention of one block up to its output projection: batch·t × hidden to batch·t × heads·d.
     fn mix(&self, layer: &LayerWeights, x: &Tensor, cache: &Cache, index: usize, span: &Span) -> Candle<Tensor> {
         let qkv = ops::project(&layer.qkv, x)?;
-        let (q, k, v) = ops::rope_and_split(&qkv, cache.batch(), &self.weights.config, &self.rope, span.start())?;
         let Some(kept) = cache.layers().get(index) else {
             candle_core::bail!("the cache has no block {index}; make one for this model")
         };
+        #[cfg(feature = "cuda")]
+        if qkv.device().is_cuda() && kept.keys.dtype() == qkv.dtype() {
+            // Keys and values go straight to their places.
+            let (cos, sin, position) = (&self.rope.cos, &self.rope.sin, span.start());
+            let places = super::cuda::Places { cos, sin, position, offset: position };
+            let q = super::cuda::split(&qkv, self.weights.config.heads(), &kept.keys, &kept.values, places)?;
+            return ops::attention(&q, &kept.keys, &kept.values, span);
+        }
+        let (q, k, v) = ops::rope_and_split(&qkv, cache.batch(), &self.weights.config, &self.rope, span.start())?;
         kept.write(&k, &v, span.start())?;
         ops::attention(&q, &kept.keys, &kept.values, span)
     }

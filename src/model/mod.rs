@@ -7,6 +7,8 @@
 mod cache;
 pub mod config;
 mod config_json;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod download;
 mod error;
 pub mod estimate;
@@ -14,11 +16,13 @@ mod files;
 mod forward;
 mod gguf;
 pub mod linear;
+pub mod lora;
 pub mod ops;
 mod pieces;
 mod sentencepiece;
 pub mod source;
 mod tokenizer;
+pub mod train;
 pub mod weights;
 
 pub use self::{

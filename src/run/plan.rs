@@ -1,10 +1,10 @@
 //! From what was asked for to the list of jobs.
 
-use super::request::Request;
+use super::{catalogue::ListedModel, models::Resolve, request::Request};
 use crate::{
     engine::{Engine, EngineId},
     machine::Device,
-    model::source,
+    model::{ModelConfig, source},
     record::SuiteInfo,
     workload::{Precision, Workload, WorkloadKind},
 };
@@ -96,8 +96,36 @@ impl Plan {
         Self::over(request, &found, missing)
     }
 
+    /// The plan over devices and models that are known; no file is read.
+    pub fn preview(request: &Request, found: &[FoundDevice], models: &[ListedModel]) -> Result<Self, PlanError> {
+        let known = |name: &str| {
+            let listed = models.iter().find(|listed| listed.asked == name && listed.path.is_some())?;
+            Some(listed.forms.as_ref().ok()?.first()?.model.clone())
+        };
+        let resolve = |name: &str, precision: Option<&Precision>| match known(name) {
+            Some(model) => Ok(model),
+            None if ModelConfig::preset(name).is_some() => {
+                source::resolve(name, precision, None).map_err(|error| error.to_string())
+            }
+            None => Err(format!("{name} is not known yet; look again")),
+        };
+        Self::with(request, found, Vec::new(), &resolve)
+    }
+
     /// The plan over devices that are known. `missing` says why engines that were wanted have none.
     pub fn over(request: &Request, found: &[FoundDevice], missing: Vec<String>) -> Result<Self, PlanError> {
+        let resolve = |name: &str, precision: Option<&Precision>| {
+            source::resolve(name, precision, request.hub.as_deref()).map_err(|error| error.to_string())
+        };
+        Self::with(request, found, missing, &resolve)
+    }
+
+    fn with(
+        request: &Request,
+        found: &[FoundDevice],
+        missing: Vec<String>,
+        resolve: &Resolve<'_>,
+    ) -> Result<Self, PlanError> {
         let mut plan = Self {
             suite: SuiteInfo {
                 name: if request.is_custom() { "custom".to_owned() } else { request.suite.id().to_owned() },
@@ -112,11 +140,8 @@ impl Plan {
         if chosen.is_empty() {
             return Err(plan.no_device(request, found));
         }
-        let resolve = |name: &str, precision: Option<&Precision>| {
-            source::resolve(name, precision, request.hub.as_deref()).map_err(|error| error.to_string())
-        };
         for FoundDevice { engine, kinds, device } in chosen {
-            let workloads = request.workloads_for(device, kinds, &resolve).map_err(PlanError::Usage)?;
+            let workloads = request.workloads_for(device, kinds, resolve).map_err(PlanError::Usage)?;
             if workloads.is_empty() {
                 continue;
             }

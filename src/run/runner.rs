@@ -20,7 +20,7 @@ use super::{
 use crate::{
     engine::Engine,
     machine,
-    measure::{Cancel, Context, Paints},
+    measure::{Cancel, Context, Paints, Spared},
     record::{AppInfo, Entry, FORMAT_VERSION, Outcome, Run, RunLock, RunState, SaveError, Store},
 };
 
@@ -47,6 +47,8 @@ pub struct Runner {
     /// A run goes on, or a job that was abandoned has not returned: nothing may be measured beside it.
     measuring: Arc<AtomicBool>,
     background: Arc<Semaphore>,
+    /// Downloads take minutes: they wait for each other, and nothing else for them.
+    downloads: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Runner {
@@ -72,8 +74,8 @@ impl Runner {
             .thread_name("roofline-runner")
             .enable_time()
             .build()?;
-        let background = Arc::new(Semaphore::new(1));
-        Ok(Self { runtime: Some(runtime), engines, store, wake, measuring: Arc::default(), background })
+        let [background, downloads] = [(); 2].map(|()| Arc::new(Semaphore::new(1)));
+        Ok(Self { downloads, runtime: Some(runtime), engines, store, wake, measuring: Arc::default(), background })
     }
 
     /// Starts a run. [`SaveError::Occupied`] if one goes on here, [`SaveError::Busy`] if one does in another copy of the
@@ -114,9 +116,18 @@ impl Runner {
     /// Runs light work (listing devices, reading run files) on the background lane, one piece after another. Its result
     /// arrives on the receiver, and wakes the window.
     pub fn background<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+        self.on(&self.background, work)
+    }
+
+    /// Runs a download, one after another. Its result arrives as that of [`Runner::background`].
+    pub fn download<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+        self.on(&self.downloads, work)
+    }
+
+    fn on<T: Send + 'static>(&self, lane: &Arc<Semaphore>, work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
         let (sender, receiver) = sync_channel(1);
         if let Some(runtime) = &self.runtime {
-            let (lane, wake) = (Arc::clone(&self.background), Arc::clone(&self.wake));
+            let (lane, wake) = (Arc::clone(lane), Arc::clone(&self.wake));
             runtime.spawn(async move {
                 let Ok(_permit) = lane.acquire().await else { return };
                 // A panic ends the task alone: the receiver sees that nothing came.
@@ -288,13 +299,14 @@ impl Lane {
         let cancel = self.cancel.child();
         let (engines, busy, job) = (Arc::clone(&self.engines), Arc::clone(&self.busy), job.clone());
         let mut context = Context::new(cancel.clone(), budget, self.paints.clone(), self.progress_of(index));
+        let spared = context.spared();
         let handle = tokio::task::spawn_blocking(move || {
             let _busy = busy;
             let engine = engines.get(at)?;
             let entry = bench.run(engine.as_ref(), &device, job, &mut context);
             Some((Box::new(entry), bench))
         });
-        self.wait(handle, &cancel, budget + HANG_GRACE).await
+        self.wait(handle, &cancel, budget + HANG_GRACE, &spared).await
     }
 
     /// What a job reports goes out while there is room; it never makes the job wait.
@@ -315,6 +327,7 @@ impl Lane {
         mut handle: JoinHandle<Option<(Box<Entry>, Box<Bench>)>>,
         cancel: &Cancel,
         limit: Duration,
+        spared: &Spared,
     ) -> Returned {
         let start = Instant::now();
         let mut cancelled_at: Option<Instant> = None;
@@ -336,7 +349,7 @@ impl Lane {
                 if since.elapsed() >= CANCEL_GRACE {
                     return Returned::Nothing(stopped(self.cancel.requested(), start.elapsed()));
                 }
-            } else if start.elapsed() > limit {
+            } else if start.elapsed() > limit + spared.so_far() {
                 cancel.request();
             }
         }

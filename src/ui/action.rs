@@ -12,14 +12,33 @@ use crate::run::SuiteName;
 pub enum Action {
     /// Measure the chosen suite on the chosen device.
     RunSuite,
+    /// Measure the chosen suite's language-model part with one model.
+    RunModel {
+        /// What [`crate::model::resolve`] is asked.
+        asked: String,
+        /// The precision of synthetic weights.
+        precision: Option<String>,
+    },
+    /// Choose the model of the next runs; the one that suits the device if absent.
+    Model(Option<String>),
+    /// Add the file or folder in the field to the models.
+    AddModel,
+    /// Add this file or folder to the models.
+    AddPath(PathBuf),
+    /// Forget an added file or folder; it stays where it is.
+    ForgetPath(PathBuf),
+    /// Download the model in the field, or go on with it.
+    Download,
+    /// Stop the download; what is there stays, to go on later.
+    CancelDownload,
     /// Stop the run.
     Cancel,
     /// Go to a view.
     Show(View),
     /// Choose a suite.
     Suite(SuiteName),
-    /// Choose a device by its id.
-    Device(String),
+    /// Choose a device by its id; each engine's best if absent.
+    Device(Option<String>),
     /// Choose light, dark, or the system's.
     Theme(ThemePreference),
     /// Copy the results as tab-separated values.
@@ -50,19 +69,22 @@ pub enum View {
     Run,
     /// What was measured before?
     History,
+    /// Which language models can be run here?
+    Models,
     /// What is this machine?
     Machine,
 }
 
 impl View {
     /// Every view in the order of the navigation.
-    pub const ALL: [Self; 3] = [Self::Run, Self::History, Self::Machine];
+    pub const ALL: [Self; 4] = [Self::Run, Self::History, Self::Models, Self::Machine];
 
     /// Its name.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Run => "Run",
             Self::History => "History",
+            Self::Models => "Models",
             Self::Machine => "Machine",
         }
     }
@@ -96,7 +118,7 @@ const fn with(key: Key) -> KeyboardShortcut {
 }
 
 /// The actions that need no further choice, in the palette's order.
-pub static COMMANDS: [Command; 16] = [
+pub static COMMANDS: [Command; 18] = [
     command(Action::RunSuite, "Run suite", "Measure the chosen suite on the chosen device", Some(with(Key::R))),
     command(
         Action::Cancel,
@@ -106,7 +128,8 @@ pub static COMMANDS: [Command; 16] = [
     ),
     command(Action::Show(View::Run), "Show Run", "How fast is this machine now?", Some(with(Key::Num1))),
     command(Action::Show(View::History), "Show History", "What was measured before?", Some(with(Key::Num2))),
-    command(Action::Show(View::Machine), "Show Machine", "What is this machine?", Some(with(Key::Num3))),
+    command(Action::Show(View::Models), "Show Models", "Which language models can be run here?", Some(with(Key::Num3))),
+    command(Action::Show(View::Machine), "Show Machine", "What is this machine?", Some(with(Key::Num4))),
     command(Action::Suite(SuiteName::Quick), "Suite: Quick", SuiteName::Quick.description(), None),
     command(Action::Suite(SuiteName::Standard), "Suite: Standard", SuiteName::Standard.description(), None),
     command(Action::Suite(SuiteName::Full), "Suite: Full", SuiteName::Full.description(), None),
@@ -118,6 +141,12 @@ pub static COMMANDS: [Command; 16] = [
     ),
     command(Action::CopyMachine, "Copy machine", "Copy the facts of this machine as text", None),
     command(Action::CloseRun, "Back to this machine", "Close the saved run", Some(with(Key::B))),
+    command(
+        Action::CancelDownload,
+        "Cancel download",
+        "Stop the download; what is there stays, to go on with later",
+        None,
+    ),
     command(Action::LookAgain, "Look for devices again", "Ask the drivers again which devices there are", None),
     command(Action::Theme(ThemePreference::System), "Theme: System", "Follow the system's appearance", None),
     command(Action::Theme(ThemePreference::Light), "Theme: Light", "Always light", None),

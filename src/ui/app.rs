@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    path::PathBuf,
     sync::{Arc, mpsc::TryRecvError},
     time::{Duration, Instant},
 };
@@ -11,18 +12,20 @@ use eframe::egui::{Context, Ui, ViewportCommand};
 use super::{
     action::{Action, View, pressed},
     background::Background,
+    fetching::Fetching,
     machine_text,
     palette::Palette,
     rows::table_text,
     shell,
     state::{Choices, State},
     theme,
+    views::models::Forms,
 };
 use crate::{
     engine::Engine,
     measure::Paints,
     record::Store,
-    run::{ActiveRun, Event, Plan, Runner},
+    run::{ActiveRun, Event, Plan, Request, Runner, Wake},
 };
 
 /// News taken in one frame; the rest waits for the next.
@@ -40,7 +43,9 @@ pub struct App {
     paints: Paints,
     active: Option<ActiveRun>,
     background: Background,
+    fetching: Fetching,
     palette: Option<Palette>,
+    forms: Forms,
     actions: Vec<Action>,
     performed: Option<Action>,
     closing: Option<Instant>,
@@ -63,6 +68,7 @@ impl App {
                 woken.request_repaint();
             }
         });
+        let fetching = Fetching::new(Arc::clone(&wake) as Wake);
         let runner = Runner::new(Arc::clone(&engines), store.clone(), wake)?;
         let mut background = Background::default();
         background.look(&runner, &engines);
@@ -76,11 +82,20 @@ impl App {
             paints,
             active: None,
             background,
+            fetching,
             palette: None,
+            forms: Forms::default(),
             actions: Vec::new(),
             performed: None,
             closing: None,
         })
+    }
+
+    /// Says where downloaded models lie, and what opens private ones.
+    pub fn set_models(&mut self, hub: Option<PathBuf>, token: Option<String>) {
+        self.state.hub = hub;
+        self.fetching.token = token;
+        self.state.stale_models = true;
     }
 
     /// What the window shows.
@@ -110,11 +125,27 @@ impl App {
         }
         self.performed = Some(action.clone());
         match action {
-            Action::RunSuite => self.plan_run(),
+            Action::RunSuite => self.plan_run(self.state.request()),
+            Action::RunModel { asked, precision } => {
+                let request = self.state.request_of(asked, precision.as_deref());
+                self.plan_run(request);
+            }
+            Action::Model(model) => self.state.choices.model = model,
+            Action::AddModel => {
+                let path = std::mem::take(&mut self.forms.path);
+                self.add_model(PathBuf::from(path.trim()));
+            }
+            Action::AddPath(path) => self.add_model(path),
+            Action::ForgetPath(path) => {
+                self.state.choices.model_paths.retain(|kept| *kept != path);
+                self.state.stale_models = true;
+            }
+            Action::Download => self.download(),
+            Action::CancelDownload => self.fetching.cancel(),
             Action::Cancel => self.cancel(),
             Action::Show(view) => self.state.choices.view = view,
             Action::Suite(suite) => suite.id().clone_into(&mut self.state.choices.suite),
-            Action::Device(id) => self.state.choices.device = Some(id),
+            Action::Device(id) => self.state.choices.device = id,
             Action::Theme(theme) => {
                 self.state.choices.theme = theme.into();
                 context.set_theme(theme);
@@ -142,11 +173,27 @@ impl App {
         }
     }
 
-    fn plan_run(&mut self) {
+    fn add_model(&mut self, path: PathBuf) {
+        if path.as_os_str().is_empty() {
+            self.state.warn("no file or folder is named; write its path, or drop it on the window");
+        } else {
+            self.background.add_model(&self.runner, path);
+        }
+    }
+
+    fn download(&mut self) {
+        let (asked, token) = (self.forms.asked.trim().to_owned(), self.forms.token.trim().to_owned());
+        match self.fetching.start(&self.runner, &asked, token, self.state.hub.clone()) {
+            Ok(download) => self.state.download = Some(download),
+            Err(sentence) => self.state.warn(&sentence),
+        }
+    }
+
+    fn plan_run(&mut self, request: Request) {
         self.state.choices.view = View::Run;
         self.state.opened = None;
         self.state.starting = true;
-        self.background.plan(&self.runner, &self.engines, &self.state);
+        self.background.plan(&self.runner, &self.engines, request);
     }
 
     fn start(&mut self, plan: Plan) {
@@ -205,7 +252,16 @@ impl App {
     fn take_news(&mut self) {
         self.drain();
         if let Some(plan) = self.background.poll(&mut self.state) {
+            for reason in &plan.missing {
+                self.state.warn(reason);
+            }
             self.start(plan);
+        }
+        if self.fetching.poll(&mut self.state) {
+            self.state.stale_models = true;
+        }
+        if std::mem::take(&mut self.state.stale_models) {
+            self.background.list_models(&self.runner, &self.state);
         }
         if std::mem::take(&mut self.state.stale) {
             self.background.list(&self.runner, &self.store);
@@ -230,6 +286,11 @@ impl App {
     }
 }
 
+/// The files and folders that were dropped on the window in this frame.
+fn dropped(context: &Context) -> Vec<PathBuf> {
+    context.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect())
+}
+
 impl eframe::App for App {
     fn logic(&mut self, context: &Context, _frame: &mut eframe::Frame) {
         self.take_news();
@@ -241,7 +302,8 @@ impl eframe::App for App {
         let context = ui.ctx().clone();
         let mut actions = std::mem::take(&mut self.actions);
         actions.extend(pressed(&context));
-        shell::ui(ui, &self.state, &mut actions);
+        actions.extend(dropped(&context).into_iter().map(Action::AddPath));
+        shell::ui(ui, &self.state, &mut self.forms, &mut actions);
         if let Some(palette) = &mut self.palette
             && !palette.ui(ui, &self.state, &mut actions)
         {
@@ -268,6 +330,7 @@ impl eframe::App for App {
 
     fn on_exit(&mut self) {
         self.cancel();
+        self.fetching.cancel();
         self.paints.set_open(false);
     }
 }

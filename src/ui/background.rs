@@ -15,8 +15,9 @@ use super::{
 use crate::{
     engine::Engine,
     machine::{self, Conditions, Machine},
+    model::resolve,
     record::{Listed, LoadError, Run, SaveError, Store},
-    run::{Plan, PlanError, Runner},
+    run::{FoundDevice, ListedModel, Plan, PlanError, Request, Runner, catalogue},
 };
 
 /// What one look at the machine gives.
@@ -34,6 +35,8 @@ pub(super) struct Background {
     writable: Option<Receiver<Result<(), SaveError>>>,
     opening: Option<(PathBuf, Receiver<Result<Run, LoadError>>)>,
     plan: Option<Receiver<Result<Plan, PlanError>>>,
+    models: Option<Receiver<Vec<ListedModel>>>,
+    adding: Option<(PathBuf, Receiver<Result<(), String>>)>,
 }
 
 /// What has arrived, if anything; the receiver is dropped when it has, or when its work died.
@@ -76,9 +79,29 @@ impl Background {
         self.opening = Some((path, runner.background(move || Store::load(&file))));
     }
 
-    /// Makes the plan for what the state asks for.
-    pub(super) fn plan(&mut self, runner: &Runner, engines: &Arc<[Box<dyn Engine>]>, state: &State) {
-        let (engines, request) = (Arc::clone(engines), state.request());
+    /// Lists the models.
+    pub(super) fn list_models(&mut self, runner: &Runner, state: &State) {
+        let (found, hub) = (state.found().to_vec(), state.hub.clone());
+        let paths = state.choices.model_paths.clone();
+        self.models = Some(runner.background(move || catalogue(&found, hub.as_deref(), &paths)));
+    }
+
+    /// Looks whether a file or folder holds a model.
+    pub(super) fn add_model(&mut self, runner: &Runner, path: PathBuf) {
+        let looked = path.clone();
+        let look = move || {
+            let beside = catalogue(&[], None, std::slice::from_ref(&looked));
+            let holds_some = beside.iter().any(|listed| listed.path.is_some() && listed.forms.is_ok());
+            let asked = looked.to_string_lossy();
+            let resolved = resolve(&asked, None, None).map(drop).map_err(|error| error.to_string());
+            if holds_some { Ok(()) } else { resolved }
+        };
+        self.adding = Some((path, runner.background(look)));
+    }
+
+    /// Makes the plan for a request.
+    pub(super) fn plan(&mut self, runner: &Runner, engines: &Arc<[Box<dyn Engine>]>, request: Request) {
+        let engines = Arc::clone(engines);
         self.plan = Some(runner.background(move || Plan::make(&request, &engines)));
     }
 
@@ -90,7 +113,8 @@ impl Background {
     /// Whether anything is under way.
     pub(super) fn waits(&self) -> bool {
         let listing = self.history.is_some() || self.writable.is_some() || self.opening.is_some();
-        listing || self.facts.is_some() || self.plan.is_some()
+        let models = self.models.is_some() || self.adding.is_some();
+        listing || models || self.facts.is_some() || self.plan.is_some()
     }
 
     /// Takes over what has arrived. A plan that has is returned, to be started.
@@ -99,7 +123,12 @@ impl Background {
             state.machine = Some(facts.machine);
             state.conditions = Some(facts.conditions);
             state.devices = facts.devices;
+            state.stale_models = true;
         }
+        if let Some(Ok(models)) = taken(&mut self.models) {
+            state.models = Some(models);
+        }
+        self.poll_adding(state);
         if let Some(Ok(list)) = taken(&mut self.history) {
             state.history = Some(list);
         }
@@ -114,6 +143,21 @@ impl Background {
         }
         state.starting = false;
         None
+    }
+
+    fn poll_adding(&mut self, state: &mut State) {
+        let Some((path, receiver)) = self.adding.take() else { return };
+        match receiver.try_recv() {
+            Ok(Ok(())) => {
+                if !state.choices.model_paths.contains(&path) {
+                    state.choices.model_paths.push(path);
+                }
+                state.stale_models = true;
+            }
+            Ok(Err(error)) => state.warn(&error),
+            Err(TryRecvError::Empty) => self.adding = Some((path, receiver)),
+            Err(TryRecvError::Disconnected) => state.warn("the model could not be looked at; try again"),
+        }
     }
 
     fn poll_opening(&mut self, state: &mut State) {
@@ -131,7 +175,7 @@ impl Background {
 fn find(engines: &[Box<dyn Engine>]) -> Devices {
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for engine in engines {
-        match engine.devices() {
+        match FoundDevice::all(engine.as_ref()) {
             Ok(devices) => found.extend(devices),
             Err(reason) => missing.push(reason),
         }

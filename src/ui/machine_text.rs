@@ -5,7 +5,9 @@ use super::{
     state::{Devices, State},
 };
 use crate::{
-    machine::{Conditions, Device, Machine, PowerSource},
+    engine::EngineId,
+    machine::{Conditions, Machine, PowerSource},
+    run::FoundDevice,
     units::{Quantity, Unit, binary_size},
 };
 
@@ -55,17 +57,26 @@ pub(super) fn condition_facts(conditions: &Conditions) -> Vec<Fact> {
 }
 
 /// What a device is and allows.
-pub(super) fn device_facts(device: &Device) -> Vec<Fact> {
+pub(super) fn device_facts(found: &FoundDevice) -> Vec<Fact> {
+    let FoundDevice { engine, device, .. } = found;
     let limits = &device.limits;
     let (low, high) = limits.subgroup_sizes;
     let subgroup = if low == high { low.to_string() } else { format!("{low} to {high}") };
     let kind = if device.software { format!("{} (software)", device.kind) } else { device.kind.to_string() };
     let size = |bytes: u64| or_none(Some(bytes).filter(|bytes| *bytes > 0).map(binary_size));
-    vec![
+    let mut facts = vec![
         ("Kind", super::rows::capitalised(&kind)),
+        ("Engine", engine.to_string()),
         ("Backend", or_none(Some(device.backend.clone()))),
-        ("Driver", or_none(Some(format!("{} {}", device.driver, device.driver_info)))),
         ("Name for --device", device.id.clone()),
+    ];
+    // candle has no limits but the memory.
+    if *engine == EngineId::Candle {
+        facts.push(("Memory", size(limits.max_buffer_bytes)));
+        return facts;
+    }
+    facts.extend([
+        ("Driver", or_none(Some(format!("{} {}", device.driver, device.driver_info)))),
         ("PCI", or_none(device.pci.clone())),
         ("Largest buffer", size(limits.max_buffer_bytes)),
         ("Largest binding", size(limits.max_binding_bytes)),
@@ -73,7 +84,8 @@ pub(super) fn device_facts(device: &Device) -> Vec<Fact> {
         ("Workgroup size", format!("{} invocations", limits.workgroup_invocations)),
         ("Subgroup size", subgroup),
         ("Features", or_none(Some(device.features.join(", ")))),
-    ]
+    ]);
+    facts
 }
 
 /// Everything as lines of text.
@@ -86,7 +98,8 @@ pub(super) fn text(state: &State) -> String {
         sections.push(("Now".to_owned(), condition_facts(conditions)));
     }
     if let Devices::Found(devices) = &state.devices {
-        sections.extend(devices.iter().map(|device| (device.name.clone(), device_facts(device))));
+        let section = |found: &FoundDevice| (found.device.name.clone(), device_facts(found));
+        sections.extend(devices.iter().map(section));
     }
     let written = sections.into_iter().map(|(title, facts)| {
         let lines: Vec<String> = facts.into_iter().map(|(name, value)| format!("  {name}: {value}")).collect();

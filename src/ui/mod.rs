@@ -6,6 +6,7 @@
 mod action;
 mod app;
 mod background;
+mod fetching;
 mod machine_text;
 mod notes;
 mod open;
@@ -22,7 +23,7 @@ mod widgets;
 pub use self::{
     action::{Action, COMMANDS, Command, View},
     app::App,
-    open::{OpenError, open},
+    open::{Models, OpenError, open},
     session::{Live, Session},
-    state::{Choices, Devices, State, ThemeChoice},
+    state::{Choices, Devices, Download, DownloadState, State, ThemeChoice},
 };

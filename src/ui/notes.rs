@@ -24,12 +24,12 @@ fn warn(text: impl Into<String>) -> Note {
 
 /// Said of a device that is emulated.
 pub(super) const SOFTWARE: &str =
-    "This device is emulated in software: these figures describe the processor, not a GPU";
+    "The shaders' device is emulated in software: their figures describe the processor, not a GPU";
 
 /// What to know before a run.
-pub(super) fn before(device: &Device, machine: Option<&Machine>, conditions: Option<&Conditions>) -> Vec<Note> {
+pub(super) fn before(devices: &[&Device], machine: Option<&Machine>, conditions: Option<&Conditions>) -> Vec<Note> {
     let mut notes = Vec::new();
-    if device.software {
+    if devices.iter().any(|device| device.software) {
         notes.push(warn(SOFTWARE));
     }
     let Some(conditions) = conditions else { return notes };

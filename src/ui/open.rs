@@ -26,9 +26,23 @@ pub enum OpenError {
     Start(String),
 }
 
+/// Where models come from.
+#[derive(Default)]
+pub struct Models {
+    /// The folder of Hugging Face's cache.
+    pub hub: Option<PathBuf>,
+    /// What opens private models, where the window isn't told.
+    pub token: Option<String>,
+}
+
 /// Opens the window, on a saved run if one is named, and returns when it was closed. Choices and saved runs are kept in
 /// `data_folder`.
-pub fn open(data_folder: &Path, engines: Vec<Box<dyn Engine>>, run: Option<PathBuf>) -> Result<(), OpenError> {
+pub fn open(
+    data_folder: &Path,
+    engines: Vec<Box<dyn Engine>>,
+    run: Option<PathBuf>,
+    models: Models,
+) -> Result<(), OpenError> {
     let options = NativeOptions {
         viewport: viewport(),
         renderer: Renderer::Wgpu,
@@ -40,6 +54,7 @@ pub fn open(data_folder: &Path, engines: Vec<Box<dyn Engine>>, run: Option<PathB
     let create = move |creation: &eframe::CreationContext<'_>| {
         let choices = creation.storage.and_then(|storage| eframe::get_value::<Choices>(storage, eframe::APP_KEY));
         let mut app = App::new(&creation.egui_ctx, engines, store, choices.unwrap_or_default())?;
+        app.set_models(models.hub, models.token);
         close_on_signal(&creation.egui_ctx);
         if let Some(run) = run {
             app.perform(&creation.egui_ctx, Action::OpenRun(run));

@@ -124,6 +124,32 @@ pub(super) fn sweep_chart(ui: &mut Ui, entry: &Entry) {
     });
 }
 
+/// The loss of a training over its steps.
+pub(super) fn loss_chart(ui: &mut Ui, title: &str, curve: &[Point]) {
+    let (low, high) = curve.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), [_, y]| (low.min(*y), high.max(*y)));
+    let last = curve.last().map_or([1.0, 0.0], |last| *last);
+    let words = format!("Loss of {title}, {} after {} steps", Quantity::new(last[1], Unit::Nat), last[0]);
+    chart_card(ui, "Loss", "nats", &[], |ui| {
+        let tokens = Tokens::of(ui);
+        let steps = AxisHints::new_x().formatter(|mark, _| short(mark.value));
+        let plot =
+            base_plot(ui, "loss", steps).x_grid_spacer(|input| marks(input.bounds, 6)).label_formatter(|at| match at {
+                HoverPosition::NearDataPoint { position, .. } => {
+                    Some(format!("{} nats at step {}", number(position.y), position.x.round()))
+                }
+                HoverPosition::Elsewhere { .. } => None,
+            });
+        let shown = plot.show(ui, |plot| {
+            plot.set_plot_bounds_x(1.0..=last[0].max(2.0));
+            plot.set_plot_bounds_y((low * 0.9).min(0.0)..=(high * 1.1).max(1e-9));
+            let points = thin(curve, POINTS_MAX);
+            let line = Line::new("loss", PlotPoints::from(points)).width(1.75);
+            plot.line(line.color(tokens.data(Series::Training.colour())));
+        });
+        shown.response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &words));
+    });
+}
+
 fn base_plot<'a>(ui: &Ui, id: &str, x_axis: AxisHints<'a>) -> Plot<'a> {
     let tokens = Tokens::of(ui);
     let dress = |axis: AxisHints<'a>| axis.tick_label_color(tokens.faint).tick_label_font(theme::tick_font());

@@ -9,7 +9,7 @@ use super::{
     rows::Row,
     state::{Devices, State},
     theme::{self, Tokens, space},
-    views,
+    views::{self, models::Forms},
 };
 use crate::units::duration;
 
@@ -19,7 +19,7 @@ const NAV_WIDTH: f32 = 176.0;
 const NAV_TOP: i8 = if cfg!(target_os = "macos") { 44 } else { 16 };
 
 /// Draws the whole window.
-pub(super) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
+pub(super) fn ui(ui: &mut Ui, state: &State, forms: &mut Forms, actions: &mut Vec<Action>) {
     let tokens = Tokens::of(ui);
     let margin = Margin { left: 12, right: 12, top: NAV_TOP, bottom: 12 };
     let nav = Panel::left("nav").exact_size(NAV_WIDTH).resizable(false);
@@ -33,6 +33,7 @@ pub(super) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
         match state.choices.view {
             View::Run => views::run::ui(ui, state, actions),
             View::History => views::history::ui(ui, state, actions),
+            View::Models => views::models::ui(ui, state, forms, actions),
             View::Machine => views::machine::ui(ui, state, actions),
         }
     });

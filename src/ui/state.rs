@@ -1,6 +1,6 @@
 //! What the window shows, as plain data: changed only by events and by [`super::App::perform`], read by the views.
 
-use std::str::FromStr as _;
+use std::{path::PathBuf, str::FromStr as _};
 
 use eframe::egui::ThemePreference;
 use serde::{Deserialize, Serialize};
@@ -11,10 +11,12 @@ use super::{
     session::Session,
 };
 use crate::{
+    engine::EngineId,
     machine::{Conditions, Device, Machine},
     record::{Listed, RunHeader, RunState},
-    run::{Event, Request, SuiteName},
+    run::{Event, FoundDevice, ListedModel, Plan, Request, SuiteName},
     units::duration,
+    workload::Workload,
 };
 
 /// More banners than this push the oldest out.
@@ -28,8 +30,12 @@ pub struct Choices {
     pub view: View,
     /// The suite's id.
     pub suite: String,
-    /// The device's id; the best device if absent or gone.
+    /// The device's id; each engine's best device if absent or gone.
     pub device: Option<String>,
+    /// The model's name, file or folder; the one that suits the device if absent.
+    pub model: Option<String>,
+    /// Files and folders with models that were added.
+    pub model_paths: Vec<PathBuf>,
     /// Light, dark, or the system's.
     pub theme: ThemeChoice,
 }
@@ -80,9 +86,37 @@ pub enum Devices {
     #[default]
     Looking,
     /// These, best first.
-    Found(Vec<Device>),
+    Found(Vec<FoundDevice>),
     /// None; the sentence says why and what to do.
     Missing(String),
+}
+
+/// A download of a model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Download {
+    /// What was asked for: "org/name".
+    pub asked: String,
+    /// How it stands.
+    pub state: DownloadState,
+    /// The file that is being loaded.
+    pub file: String,
+    /// Bytes that are there.
+    pub done_bytes: u64,
+    /// Bytes of all files; 0 until it is known.
+    pub total_bytes: u64,
+}
+
+/// How a download stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DownloadState {
+    /// It goes on.
+    Going,
+    /// All is there and whole.
+    Done,
+    /// The person stopped it.
+    Cancelled,
+    /// It went wrong; the sentence says what to do.
+    Failed(String),
 }
 
 /// Everything that the views read.
@@ -96,6 +130,12 @@ pub struct State {
     pub machine: Option<Machine>,
     /// Its state then.
     pub conditions: Option<Conditions>,
+    /// The models that can be run, once they were listed.
+    pub models: Option<Vec<ListedModel>>,
+    /// The download that goes on, or the last one.
+    pub download: Option<Download>,
+    /// The folder of Hugging Face's cache.
+    pub hub: Option<PathBuf>,
     /// The saved runs, once they were listed.
     pub history: Option<Vec<Listed>>,
     /// The run made in this window.
@@ -106,6 +146,8 @@ pub struct State {
     pub banners: Vec<String>,
     /// A run was asked for and is being planned.
     pub starting: bool,
+    /// The models or the devices may have changed.
+    pub stale_models: bool,
     /// The list of saved runs or a condition may have changed.
     pub stale: bool,
 }
@@ -132,29 +174,84 @@ impl State {
         live.is_some_and(|live| live.cancelling)
     }
 
-    /// The chosen device, else the best.
+    /// Every device, those of one engine after another.
+    pub fn found(&self) -> &[FoundDevice] {
+        match &self.devices {
+            Devices::Found(devices) => devices,
+            Devices::Looking | Devices::Missing(_) => &[],
+        }
+    }
+
+    /// The id of the device that was chosen, if it is there.
+    pub fn chosen_device(&self) -> Option<&FoundDevice> {
+        let chosen = self.choices.device.as_ref()?;
+        self.found().iter().find(|found| found.device.id == *chosen)
+    }
+
+    /// The devices that take part: the chosen one, else each engine's best.
+    pub fn taking_part(&self) -> Vec<&Device> {
+        let chosen = self.chosen_device().map(|found| found.device.id.clone());
+        let mut engines = Vec::new();
+        let mut devices: Vec<&Device> = Vec::new();
+        for found in self.found() {
+            let wanted = chosen.as_ref().is_none_or(|id| *id == found.device.id) && !engines.contains(&found.engine);
+            if wanted {
+                engines.push(found.engine);
+                devices.push(&found.device);
+            }
+        }
+        devices
+    }
+
+    /// The first device that takes part.
     pub fn device(&self) -> Option<&Device> {
-        let Devices::Found(devices) = &self.devices else { return None };
-        let chosen = self.choices.device.as_ref();
-        devices.iter().find(|device| Some(&device.id) == chosen).or_else(|| devices.first())
+        self.taking_part().into_iter().next()
     }
 
     /// What a click on Run suite asks for.
     pub fn request(&self) -> Request {
-        Request {
+        let mut request = Request {
             suite: self.choices.suite(),
-            device: self.device().map(|device| device.id.clone()),
+            device: self.chosen_device().map(|found| found.device.id.clone()),
+            hub: self.hub.clone(),
             ..Request::default()
+        };
+        request.models.model.clone_from(&self.choices.model);
+        request
+    }
+
+    /// What a click on Run beside a model asks for: the suite's part for language models.
+    pub fn request_of(&self, model: String, precision: Option<&str>) -> Request {
+        let mut request = self.request();
+        request.models.model = Some(model);
+        request.models.precisions = precision.and_then(|precision| precision.parse().ok()).into_iter().collect();
+        // A device of the other engine's can't run it.
+        if self.chosen_device().is_some_and(|found| found.engine != EngineId::Candle) {
+            request.device = None;
         }
+        request
+    }
+
+    /// What a click on Run suite would measure. No file is read.
+    pub fn planned(&self) -> Vec<Workload> {
+        let plan = Plan::preview(&self.request(), self.found(), self.models.as_deref().unwrap_or_default());
+        plan.map_or_else(|_none| Vec::new(), |plan| plan.jobs.into_iter().map(|job| job.workload).collect())
     }
 
     /// Whether an action makes sense now.
     pub fn allows(&self, action: &Action) -> bool {
         let busy = self.running() || self.starting;
         match action {
-            Action::RunSuite => self.device().is_some() && !busy,
+            Action::RunSuite => self.device().is_some() && !busy && !self.downloading(),
+            Action::RunModel { .. } => {
+                !busy && !self.downloading() && self.found().iter().any(|found| found.engine == EngineId::Candle)
+            }
+            // Nothing is loaded from the net beside what is measured.
+            Action::Download => !busy && !self.downloading(),
+            Action::CancelDownload => self.downloading(),
             Action::Cancel => self.starting || self.running() && !self.cancelling(),
-            Action::Suite(_) | Action::Device(_) | Action::LookAgain => !busy,
+            Action::Suite(_) | Action::Device(_) | Action::Model(_) | Action::LookAgain => !busy,
+            Action::AddModel | Action::AddPath(_) | Action::ForgetPath(_) => !busy,
             Action::CopyResults => self.shown().is_some(),
             Action::CopyMachine => self.machine.is_some(),
             Action::CloseRun => self.opened.is_some(),
@@ -166,6 +263,11 @@ impl State {
             | Action::Select(_)
             | Action::Palette => true,
         }
+    }
+
+    /// Whether a download goes on.
+    pub fn downloading(&self) -> bool {
+        self.download.as_ref().is_some_and(|download| download.state == DownloadState::Going)
     }
 
     /// Takes over what the runner told.

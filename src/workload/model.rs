@@ -279,13 +279,13 @@ impl Inference {
         }
     }
 
-    /// The model, the depth and the batch.
+    /// The depth, the batch and the model.
     pub fn parameters(&self) -> String {
         let depth = match self.phase {
-            InferencePhase::Decode { depth, .. } => format!(" · depth {depth}"),
+            InferencePhase::Decode { depth, .. } => format!("depth {depth} · "),
             InferencePhase::Prefill { .. } => String::new(),
         };
-        format!("{}{depth}{}", self.model.label(), batch_text(self.batch))
+        format!("{depth}{}{}", batch_text(self.batch), self.model.label())
     }
 
     /// Tokens of all sequences in one timed pass.
@@ -419,12 +419,12 @@ impl Training {
         format!("{method} {} × {}", self.batch, self.sequence)
     }
 
-    /// The model, the rank and the targets, and what was left out.
+    /// The rank and the targets, what was left out, and the model.
     pub fn parameters(&self) -> String {
         let targets: Vec<_> = self.targets.iter().map(|target| target.id()).collect();
         let clipping = if self.clipping { "" } else { " · no clipping" };
         let checkpointing = if self.checkpointing { " · checkpointing" } else { "" };
-        format!("{} · r = {} on {}{clipping}{checkpointing}", self.model.label(), self.rank, targets.join(", "))
+        format!("r = {} on {}{clipping}{checkpointing} · {}", self.rank, targets.join(", "), self.model.label())
     }
 
     /// Tokens of one step.
@@ -451,7 +451,7 @@ impl Training {
 }
 
 fn batch_text(batch: u32) -> String {
-    if batch == 1 { String::new() } else { format!(" · batch {batch}") }
+    if batch == 1 { String::new() } else { format!("batch {batch} · ") }
 }
 
 #[cfg(test)]

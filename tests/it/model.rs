@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor, quantized::GgmlDType};
 use candle_nn::VarBuilder;
 use candle_transformers::models::mistral;
 use roofline::{
-    model::{Model, ModelConfig, ModelError},
+    model::{Model, ModelConfig, ModelError, source, weights},
     workload::{ModelShape, random},
 };
 
@@ -317,14 +317,12 @@ fn a_long_pass_can_be_cancelled_between_its_products() {
 /// The fixtures of `scripts/fixtures/hf_mistral.py`.
 #[test]
 fn logits_equal_those_of_hugging_face_transformers() {
-    let base = tiny::config(4, 2, None);
     for (name, theta, window) in [("window", 1e4, Some(6)), ("theta", 1e6, None)] {
-        let shape = ModelShape { vocabulary: 64, hidden: 32, intermediate: 48, layers: 2, ..base.shape };
-        let config = ModelConfig { shape, rope_theta: theta, window, max_positions: 128, ..base.clone() };
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/hf-mistral").join(name);
-        let read = |file: &str| candle_core::safetensors::load(folder.join(file), &Device::Cpu).unwrap();
-        let weights = tiny::weights(&config, &read("model.safetensors"), F32, &Device::Cpu);
-        let expected = read("expected.safetensors");
+        let found = source::resolve(folder.to_str().unwrap(), None, None).unwrap();
+        let weights = weights::load(&found, &Device::Cpu, &mut |_| Ok(())).unwrap();
+        assert_eq!((weights.config.rope_theta, weights.config.window), (theta, window));
+        let expected = candle_core::safetensors::load(folder.join("expected.safetensors"), &Device::Cpu).unwrap();
         let ids = expected["ids"].to_dtype(DType::U32).unwrap();
         let ours = logits(&Model::new(weights).unwrap(), &ids);
         let difference = largest_difference(&ours, &rows(&expected["logits"].flatten_to(1).unwrap()));

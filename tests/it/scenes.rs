@@ -16,7 +16,7 @@ use roofline::{
     machine::{Conditions, Device, DeviceKind, DeviceLimits, Machine, PowerSource},
     measure::{Check, Clock, Measurement, Phase, Progress, Sample, Stop, StopReason, WarmUp},
     record::{AppInfo, Canary, Entry, Mark, MarkKind, Outcome, Run, RunState, Store, SuiteInfo},
-    run::Event,
+    run::{Event, FoundDevice},
     stats::Summary,
     ui::{App, Choices, Devices},
     units::Unit,
@@ -62,6 +62,16 @@ pub(crate) fn device(id: &str, name: &str, software: bool) -> Device {
         },
         features: ["f16", "subgroups", "timestamps"].map(str::to_owned).to_vec(),
     }
+}
+
+/// A device of the shaders'.
+pub(crate) fn found(device: Device) -> FoundDevice {
+    FoundDevice { engine: EngineId::Wgpu, kinds: EngineId::Wgpu.kinds(), device }
+}
+
+/// A device that runs language models.
+pub(crate) fn found_for_models(device: Device) -> FoundDevice {
+    FoundDevice { engine: EngineId::Candle, kinds: EngineId::Candle.kinds(), device }
 }
 
 pub(crate) fn machine() -> Machine {
@@ -208,7 +218,7 @@ pub(crate) const USUAL: [f32; 2] = [1200.0, 780.0];
 
 pub(crate) fn set_ready(app: &mut App) {
     let state = app.state_mut();
-    state.devices = Devices::Found(vec![device("metal:0", "Apple M5", false)]);
+    state.devices = Devices::Found(vec![found(device("metal:0", "Apple M5", false))]);
     state.machine = Some(machine());
     state.conditions = Some(Conditions { power_source: PowerSource::Mains, ..Conditions::default() });
     state.history = Some(Vec::new());
@@ -247,7 +257,8 @@ pub(crate) fn set_finished(app: &mut App) {
 /// Everything that speaks against a start.
 pub(crate) fn set_doubts(app: &mut App) {
     let state = app.state_mut();
-    state.devices = Devices::Found(vec![device("vulkan:0", "llvmpipe", true), device("metal:0", "Apple M5", false)]);
+    state.devices =
+        Devices::Found(vec![found(device("vulkan:0", "llvmpipe", true)), found(device("metal:0", "Apple M5", false))]);
     state.conditions = Some(Conditions {
         power_source: PowerSource::Battery,
         low_power_mode: Some(true),

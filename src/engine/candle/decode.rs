@@ -15,7 +15,7 @@ use crate::{
         BatchTime, Check, Clock, Context, Measurement, Phase, Policy, Rate, Report, Sample, Stop, StopReason, afford,
         sample,
     },
-    model::{Cache, Model},
+    model::{Cache, Model, Tokenizer},
     stats::{Summary, quantile},
     units::{Unit, duration},
     workload::Inference,
@@ -103,6 +103,7 @@ pub(super) fn run(
     report.measurements.push(throughput);
     report.measurements.append(&mut streams);
     report.measurements.extend(peak.and_then(|bytes| bytes_of("peak-memory", bytes)));
+    report.notes.extend(sample_text(model, workload, &mut decoding.cache, context)?);
     if decoding.steps < tokens {
         report.settings.insert("tokens-per-pass".to_owned(), decoding.steps.to_string());
         report
@@ -110,6 +111,38 @@ pub(super) fn run(
             .push(format!("A pass is {} tokens instead of {tokens}, so that ten fit into the time.", decoding.steps));
     }
     Ok(report)
+}
+
+/// A few words that the model writes, for one whose weights mean something; untimed.
+fn sample_text(
+    model: &Model,
+    workload: &Inference,
+    cache: &mut Cache,
+    context: &Context,
+) -> Result<Option<String>, Stop> {
+    const PROMPT: &str = "The roofline model of computer performance says that";
+    if workload.batch != 1 {
+        return Ok(None);
+    }
+    // A model without a tokenizer can be measured all the same.
+    let Some(tokenizer) = Tokenizer::of(&workload.model).ok().flatten() else { return Ok(None) };
+    let ids = tokenizer.encode(PROMPT).map_err(stop)?;
+    let room = cache.capacity().saturating_sub(ids.len()).min(24);
+    if ids.is_empty() || room < STEPS_LEAST {
+        return Ok(None);
+    }
+    cache.clear();
+    let device = model.weights.device();
+    let (mut id, mut written) = (Tensor::from_slice(&ids, (1, ids.len()), device).map_err(compute)?, Vec::new());
+    for _ in 0..room {
+        context.check()?;
+        let next = model.next(&id, cache, &mut cancel(context)).map_err(stop)?;
+        written.extend(read(std::slice::from_ref(&next))?);
+        id = next.reshape((1, 1)).map_err(compute)?;
+    }
+    let text = tokenizer.decode(&written).map_err(stop)?;
+    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    Ok(Some(format!("It continues \"{PROMPT}\" with \"{}\".", text.trim())))
 }
 
 /// As many samples as fit, with time kept for what comes after.
@@ -236,10 +269,10 @@ impl<'a> Decoding<'a> {
         let ids = inputs().map_err(compute)?;
         let last = ids.narrow(1, self.steps - 1, 1).and_then(|id| id.contiguous()).map_err(compute)?;
         self.cache.rewind(self.depth + self.steps - 1);
-        let timed = self.model.last_logits(&last, &mut self.cache, &mut cancel(context)).map_err(stop)?;
+        let stepwise = self.model.last_logits(&last, &mut self.cache, &mut cancel(context)).map_err(stop)?;
         self.cache.rewind(self.depth);
         let at_once = self.model.last_logits(&ids, &mut self.cache, &mut cancel(context)).map_err(stop)?;
-        compare("logits of the same tokens run at once", self.model, &timed, &at_once)
+        compare("logits of the same tokens run at once", self.model, &stepwise, &at_once)
     }
 }
 

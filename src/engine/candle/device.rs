@@ -30,7 +30,7 @@ pub(super) fn open(id: &str) -> Result<Candle, Stop> {
         #[cfg(target_os = "macos")]
         Some(("metal", ordinal)) => Candle::new_metal(ordinal.parse().unwrap_or(0)).map_err(compute),
         #[cfg(feature = "cuda")]
-        Some(("cuda", ordinal)) => Candle::new_cuda(ordinal.parse().unwrap_or(0)).map_err(compute),
+        Some(("cuda", ordinal)) => open_cuda(ordinal.parse().unwrap_or(0)),
         None if id == CPU => Ok(Candle::Cpu),
         _ => Err(Stop::Failed(format!("candle has no device \"{id}\""))),
     }
@@ -61,6 +61,17 @@ fn cuda() -> Vec<Device> {
     (0..count).filter_map(one).collect()
 }
 
+/// A CUDA device with one stream of its own. candle's default stream is another one for every thread, and jobs run on
+/// different threads.
+#[cfg(feature = "cuda")]
+#[expect(unsafe_code, reason = "events between streams are switched off")]
+fn open_cuda(ordinal: usize) -> Result<Candle, Stop> {
+    let device = Candle::new_cuda_with_stream(ordinal).map_err(compute)?;
+    // SAFETY: the device has this one stream, and no tensor is used on another.
+    unsafe { device.as_cuda_device().map_err(compute)?.disable_event_tracking() };
+    Ok(device)
+}
+
 fn describe(id: String, name: String, kind: DeviceKind, backend: &str, memory_bytes: u64) -> Device {
     Device {
         id,
@@ -80,9 +91,11 @@ fn describe(id: String, name: String, kind: DeviceKind, backend: &str, memory_by
     }
 }
 
-/// Times one fixed product of 512 × 512 matrices, in seconds.
+/// Times ten products of two fixed matrices, in seconds: on a GPU 17 GFLOP each, so that the device and not its driver
+/// decides.
 pub(super) fn canary(device: &Candle) -> Result<f64, Stop> {
-    let a = Tensor::ones((512, 512), DType::F32, device).map_err(compute)?;
+    let n = if device.is_cpu() { 512 } else { 2048 };
+    let a = Tensor::ones((n, n), DType::F32, device).map_err(compute)?;
     a.matmul(&a).map_err(compute)?;
     device.synchronize().map_err(compute)?;
     let start = Instant::now();

@@ -12,6 +12,8 @@ mod load;
 mod memory;
 mod training;
 
+use std::time::Instant;
+
 use super::{Engine, EngineId, Session};
 use crate::{
     machine::Device,
@@ -59,9 +61,16 @@ impl CandleSession {
     fn model(&mut self, wanted: &ModelRef, context: &mut Context) -> Result<&Model, Stop> {
         if self.loaded.as_ref().is_none_or(|loaded| loaded.of != *wanted) {
             self.loaded = None;
-            let mut progress = |_: weights::LoadProgress| context.check().map_err(|_stop| ModelError::Cancelled);
+            // The entry's time is for its figure.
+            let mut since = Instant::now();
+            let mut progress = |_: weights::LoadProgress| {
+                context.spare(since.elapsed());
+                since = Instant::now();
+                context.check().map_err(|_stop| ModelError::Cancelled)
+            };
             let weights = weights::load(wanted, &self.device, &mut progress).map_err(stop)?;
             let model = Model::new(weights).map_err(stop)?;
+            context.spare(since.elapsed());
             self.loaded = Some(Loaded { of: wanted.clone(), model });
         }
         self.loaded.as_ref().map(|loaded| &loaded.model).ok_or_else(|| Stop::Failed("no model is loaded".to_owned()))

@@ -5,6 +5,8 @@ use std::cell::OnceCell;
 use candle_core::{D, DType, Device, Result, Tensor};
 
 use super::cpu;
+#[cfg(feature = "cuda")]
+use crate::model::cuda;
 
 /// Which keys the queries of one pass look at. Made once a pass; all blocks share it.
 #[derive(Debug)]
@@ -105,6 +107,14 @@ fn grouped(q: &Tensor, keys: &Tensor, values: &Tensor, span: &Span) -> Result<Te
     let dtype = if cpu { DType::F32 } else { q.dtype() };
     let (keys, values) = (keys.to_dtype(dtype)?, values.to_dtype(dtype)?);
     let rows = q.to_dtype(dtype)?.reshape((batch, kv_heads, heads / kv_heads * t, dim))?;
+    #[cfg(feature = "cuda")]
+    if q.device().is_cuda() {
+        // Scores are scaled by the softmax: those of f16 are in range up to a hundred times what models reach.
+        let scores = rows.matmul(&keys.transpose(2, 3)?)?;
+        let position = span.start - span.first();
+        cuda::causal_softmax(&scores, cuda::Causal { queries: t, position, window: span.window, scale })?;
+        return scores.matmul(&values)?.reshape((batch, heads, t, dim));
+    }
     let weights = if cpu {
         let scores = rows.matmul(&keys.transpose(2, 3)?)?;
         let first = span.start - span.first();

@@ -4,6 +4,8 @@ use candle_core::{DType, Device, Result, Tensor};
 
 use super::cpu;
 use crate::model::ModelConfig;
+#[cfg(feature = "cuda")]
+use crate::model::cuda;
 
 /// The most positions that tables are made for. No model of this kind was made for more.
 const POSITIONS_MOST: usize = 1 << 17;
@@ -11,7 +13,7 @@ const POSITIONS_MOST: usize = 1 << 17;
 /// Cosines and sines of every position's angles.
 #[derive(Clone, Debug)]
 pub struct Rope {
-    /// Positions × d/2; f32 on the processor, the activations' type elsewhere.
+    /// Positions × d/2; the activations' type on Metal, f32 elsewhere.
     pub cos: Tensor,
     /// The same of the sines.
     pub sin: Tensor,
@@ -26,8 +28,8 @@ impl Rope {
         let table = |function: fn(f64) -> f64| {
             let angles = (0..positions).flat_map(|p| frequencies.iter().map(move |frequency| p as f64 * frequency));
             let values: Vec<f32> = angles.map(|angle| function(angle) as f32).collect();
-            // The processor's own code reads f32; candle's kernels want one type for all.
-            let dtype = if device.is_cpu() { DType::F32 } else { dtype };
+            // Our own code reads f32; candle's kernels want one type for all.
+            let dtype = if device.is_metal() { dtype } else { DType::F32 };
             Tensor::from_vec(values, (positions, half), &Device::Cpu)?.to_dtype(dtype)?.to_device(device)
         };
         Ok(Self { cos: table(f64::cos)?, sin: table(f64::sin)? })
@@ -66,6 +68,13 @@ pub fn rope_and_split(
         let q = flat.narrow(0, 0, queries)?.reshape((batch, heads, t, dim))?;
         let k = flat.narrow(0, queries, keys)?.reshape(kv)?;
         return Ok((q, k, flat.narrow(0, queries + keys, keys)?.reshape(kv)?));
+    }
+    #[cfg(feature = "cuda")]
+    if qkv.device().is_cuda() {
+        let zeros = || Tensor::zeros((batch, kv_heads, t, dim), qkv.dtype(), qkv.device());
+        let (k, v) = (zeros()?, zeros()?);
+        let places = cuda::Places { cos: &rope.cos, sin: &rope.sin, position: start, offset: 0 };
+        return Ok((cuda::split(qkv, heads, &k, &v, places)?, k, v));
     }
     // q and k lie side by side and turn alike: one rotation for both.
     let turned = heads + kv_heads;

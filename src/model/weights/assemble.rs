@@ -117,6 +117,9 @@ impl<'a> Loading<'a, '_> {
 
     /// The same, in the activations' type.
     fn dense(&mut self, tensors: &[TensorId]) -> Result<Tensor, ModelError> {
+        if let Some(made) = self.made(tensors)? {
+            return Ok(made);
+        }
         let mut stored = tensors.iter().map(|tensor| self.source.kind(*tensor));
         let as_stored = stored.all(|kind| kind.is_ok_and(|kind| dense(kind) == Some(self.dtype)));
         match self.dtype {
@@ -164,6 +167,18 @@ impl<'a> Loading<'a, '_> {
         }
         self.scratch = scratch;
         Ok(Tensor::from_vec(values, (rows, columns), self.device)?)
+    }
+
+    /// The same where the source can make all of them on the device.
+    fn made(&mut self, tensors: &[TensorId]) -> Result<Option<Tensor>, ModelError> {
+        let mut parts = Vec::new();
+        for tensor in tensors {
+            let Some(part) = self.source.make(*tensor, self.dtype, self.device)? else { return Ok(None) };
+            self.done.done_bytes += (part.elem_count() * part.dtype().size_in_bytes()) as u64;
+            (self.progress)(self.done)?;
+            parts.push(part);
+        }
+        Ok(Some(Tensor::cat(&parts, 0)?))
     }
 
     fn dims(&self, tensors: &[TensorId]) -> (usize, usize) {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use candle_core::quantized::GgmlDType;
+use candle_core::{DType, Device, Tensor, quantized::GgmlDType};
 
 use super::{
     convert::Converted, gguf::GgufSource, safetensors::SafetensorsSource, synthetic::Synthetic, tensors::TensorId,
@@ -38,6 +38,11 @@ pub(crate) trait Source {
         scratch: &'a mut Vec<u8>,
         check: &mut Check<'_>,
     ) -> Result<&'a [u8], ModelError>;
+
+    /// The same tensor in `dtype`, made on the device where that is faster; `None` where it must be read.
+    fn make(&self, _tensor: TensorId, _dtype: DType, _device: &Device) -> Result<Option<Tensor>, ModelError> {
+        Ok(None)
+    }
 }
 
 /// The first `length` bytes of a scratch, which holds anything.

@@ -3,7 +3,7 @@
 use eframe::egui::{Align, Button, Frame, Label, Layout, Margin, Panel, RichText, ScrollArea, Sides, Ui};
 
 use crate::{
-    analysis::share_of_ceiling,
+    analysis::{share_of_ceiling, side_figures},
     measure::{Clock, StopReason},
     record::Entry,
     ui::{
@@ -16,7 +16,7 @@ use crate::{
     units::{duration, percent, relative_error},
 };
 
-type Fact = (&'static str, String);
+type Fact = (String, String);
 
 /// Draws the panel under the table while an entry is selected.
 pub(super) fn panel_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
@@ -43,7 +43,10 @@ pub(super) fn panel_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
         ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
             sentences_ui(ui, &row, entry);
             let ceiling = share_of_ceiling(&session.run, index).map(|share| ("Of ceiling", share.explanation()));
-            let facts: Vec<Fact> = figures(entry).into_iter().chain(ceiling).chain(facts_of(entry)).collect();
+            let named = |(name, value): (&str, String)| (name.to_owned(), value);
+            let first = figures(entry).into_iter().chain(ceiling).map(named);
+            let facts: Vec<Fact> =
+                first.chain(side_figures(entry)).chain(facts_of(entry).into_iter().map(named)).collect();
             columns_ui(ui, &facts);
         });
     });
@@ -76,7 +79,7 @@ fn columns_ui(ui: &mut Ui, facts: &[Fact]) {
             for (part, (name, value)) in parts.iter_mut().zip(row) {
                 part.with_layout(Layout::top_down(Align::Min), |ui| {
                     ui.spacing_mut().item_spacing.y = 1.0;
-                    ui.label(theme::label(*name).color(tokens.faint));
+                    ui.label(theme::label(name).color(tokens.faint));
                     ui.add(Label::new(RichText::new(value).color(tokens.text)).truncate());
                 });
             }
@@ -84,7 +87,7 @@ fn columns_ui(ui: &mut Ui, facts: &[Fact]) {
     }
 }
 
-fn facts_of(entry: &Entry) -> Vec<Fact> {
+fn facts_of(entry: &Entry) -> Vec<(&'static str, String)> {
     let mut list = Vec::new();
     if let Some(headline) = entry.headline() {
         let summary = &headline.summary;

@@ -73,8 +73,8 @@ fn devices_ui(ui: &mut Ui, state: &State) {
             note(ui, &notes::Note { tone: Tone::Warn, text: capitalised(reason) });
         }),
         Devices::Found(devices) => {
-            for device in devices {
-                facts_card(ui, &device.name, &device_facts(device));
+            for found in devices {
+                facts_card(ui, &found.device.name, &device_facts(found));
             }
         }
     }

@@ -1,9 +1,11 @@
 //! How fast is this machine now? Idle, running and finished are one place.
 
-use eframe::egui::{Button, ComboBox, Frame, Margin, RichText, ScrollArea, Sides, Ui, Vec2};
+use eframe::egui::{Button, ComboBox, Frame, Label, Margin, RichText, ScrollArea, Sides, Ui, Vec2};
 
 use super::{detail, stats, table};
 use crate::{
+    chart::Series,
+    machine::Device,
     run::SuiteName,
     ui::{
         action::Action,
@@ -48,7 +50,7 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
 fn notes_of(state: &State) -> Vec<notes::Note> {
     match (state.shown(), state.device()) {
         (Some(session), _) if session.live.is_none() => notes::after(session),
-        (_, Some(device)) => notes::before(device, state.machine.as_ref(), state.conditions.as_ref()),
+        (_, Some(_)) => notes::before(&state.taking_part(), state.machine.as_ref(), state.conditions.as_ref()),
         (_, None) => Vec::new(),
     }
 }
@@ -82,15 +84,27 @@ fn header_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
 fn titles(state: &State) -> (String, String) {
     let Some(session) = state.shown() else {
         let title = format!("{} suite", state.choices.suite().title());
-        return (title, state.device().map(crate::machine::Device::label).unwrap_or_default());
+        return (title, labels(state.taking_part()));
     };
-    let device = session.run.devices.first().map(crate::machine::Device::label).unwrap_or_default();
+    let device = labels(session.run.devices.iter().collect());
     let when = if state.opened.is_some() {
         format!("{} · ", super::history::when(session.run.started_at))
     } else {
         String::new()
     };
     (format!("{} suite", capitalised(&session.run.suite.name)), format!("{when}{device}"))
+}
+
+/// The devices' labels; one card that two engines know is named once.
+fn labels(devices: Vec<&Device>) -> String {
+    let mut list: Vec<String> = Vec::new();
+    for device in &devices {
+        let label = if devices.len() == 1 { device.label() } else { device.name.clone() };
+        if !list.contains(&label) {
+            list.push(label);
+        }
+    }
+    list.join(" + ")
 }
 
 /// Suite and device for the next run, and how long it takes; while one goes on, how it goes.
@@ -100,6 +114,7 @@ fn chooser_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
         ui.add_enabled_ui(state.allows(&Action::LookAgain), |ui| {
             suites_ui(ui, state, actions);
             devices_ui(ui, state, actions);
+            models_ui(ui, state, actions);
         });
         let live = state.current.as_ref().filter(|session| session.live.is_some() && state.opened.is_none());
         match live {
@@ -132,31 +147,84 @@ fn suites_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     });
 }
 
-fn devices_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
-    let Devices::Found(devices) = &state.devices else { return };
-    let Some(chosen) = state.device().filter(|_| devices.len() > 1) else { return };
-    let tokens = Tokens::of(ui);
-    let combo = ComboBox::from_id_salt("device").selected_text(chosen.label()).truncate().width(260.0);
-    let combo = combo.show_ui(ui, |ui| {
-        ui.visuals_mut().selection.bg_fill = tokens.hover;
-        ui.visuals_mut().selection.stroke.color = tokens.text;
-        for device in devices {
-            if ui.selectable_label(device.id == chosen.id, device.label()).clicked() {
-                actions.push(Action::Device(device.id.clone()));
+/// One of several, or the automatic choice.
+struct Chooser<'a> {
+    /// What is chosen, for screen readers.
+    name: &'a str,
+    /// What is chosen now; nothing is the automatic choice.
+    chosen: Option<&'a str>,
+    /// What the automatic choice means.
+    automatic: &'a str,
+    /// The id and the words of each.
+    options: Vec<(String, String)>,
+    width: f32,
+}
+
+impl Chooser<'_> {
+    fn ui(&self, ui: &mut Ui, mut choose: impl FnMut(Option<String>)) {
+        let tokens = Tokens::of(ui);
+        let words =
+            self.options.iter().find(|(id, _)| Some(id.as_str()) == self.chosen).map(|(_, words)| words.as_str());
+        let words = words.or(self.chosen).unwrap_or("Automatic");
+        let combo = ComboBox::from_id_salt(self.name).selected_text(words).truncate().width(self.width);
+        let combo = combo.show_ui(ui, |ui| {
+            ui.visuals_mut().selection.bg_fill = tokens.hover;
+            ui.visuals_mut().selection.stroke.color = tokens.text;
+            if ui.selectable_label(self.chosen.is_none(), "Automatic").on_hover_text(self.automatic).clicked() {
+                choose(None);
             }
+            for (id, words) in &self.options {
+                if ui.selectable_label(Some(id.as_str()) == self.chosen, words).clicked() {
+                    choose(Some(id.clone()));
+                }
+            }
+        });
+        let name = format!("{}, {words}", self.name);
+        let hint = if self.chosen.is_none() { self.automatic } else { words };
+        combo
+            .response
+            .on_hover_text(hint)
+            .widget_info(|| eframe::egui::WidgetInfo::labeled(eframe::egui::Role::ComboBox, true, &name));
+    }
+}
+
+fn devices_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
+    let mut options: Vec<(String, String)> = Vec::new();
+    for found in state.found() {
+        // One that two engines know by the same id is chosen for both.
+        if !options.iter().any(|(id, _)| *id == found.device.id) {
+            options.push((found.device.id.clone(), found.device.label()));
         }
-    });
-    let name = format!("Device, {}", chosen.label());
-    combo.response.widget_info(|| eframe::egui::WidgetInfo::labeled(eframe::egui::Role::ComboBox, true, &name));
+    }
+    if options.len() < 2 {
+        return;
+    }
+    let chosen = state.chosen_device().map(|found| found.device.id.as_str());
+    let automatic = "The best device of each engine";
+    let chooser = Chooser { name: "Device", chosen, automatic, options, width: 190.0 };
+    chooser.ui(ui, |id| actions.push(Action::Device(id)));
+}
+
+fn models_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
+    let Some(models) = &state.models else { return };
+    let usable = models.iter().filter(|model| model.forms.is_ok());
+    let options = usable.map(|model| (model.asked.clone(), super::models::short_name(model))).collect();
+    let (chosen, automatic) = (state.choices.model.as_deref(), "The language model that suits the device");
+    let chooser = Chooser { name: "Model", chosen, automatic, options, width: 130.0 };
+    chooser.ui(ui, |asked| actions.push(Action::Model(asked)));
 }
 
 fn idle_text_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     let tokens = Tokens::of(ui);
-    let Some(device) = state.device() else { return };
-    let entries = state.choices.suite().kernels(device).len();
-    let text =
-        if state.starting { "Starting…".to_owned() } else { format!("{entries} entries · {}", state.expected()) };
-    ui.label(theme::label(text).color(tokens.dim));
+    if state.device().is_none() {
+        return;
+    }
+    let text = match () {
+        () if state.starting => "Starting…".to_owned(),
+        () if state.downloading() => "A download goes on; cancel it to measure".to_owned(),
+        () => format!("{} entries · {}", state.planned().len(), state.expected()),
+    };
+    ui.add(Label::new(theme::label(text).color(tokens.dim)).truncate());
     if let Some(last) = state.last_run().filter(|_| state.shown().is_none()) {
         let hint = format!("{} · {}", super::history::when(last.started_at), last.headline());
         if ui.button("Show last run").on_hover_text(hint).clicked() {
@@ -173,32 +241,60 @@ fn missing_ui(ui: &mut Ui, state: &State, reason: &str, actions: &mut Vec<Action
     });
 }
 
+/// One chart of the row.
+#[derive(Clone, Copy, PartialEq)]
+enum Chart {
+    Rate(&'static str, Unit, &'static str),
+    Sweep,
+    Loss,
+}
+
+const RATES: [Chart; 3] = [
+    Chart::Rate("Throughput", Unit::FlopPerSecond, "Appears while matrices are multiplied"),
+    Chart::Rate("Bandwidth", Unit::BytePerSecond, "Appears while arrays are read and written"),
+    Chart::Rate("Tokens", Unit::TokenPerSecond, "Appears while a language model runs"),
+];
+
+/// What a run has something for; all rates before there is one.
+fn charts_of(session: Option<&Session>) -> Vec<Chart> {
+    let Some(session) = session else { return RATES.to_vec() };
+    let has = |unit: Unit| {
+        let series = session.run.entries.iter().filter_map(|entry| Series::of(&entry.workload));
+        series.filter(|series| !matches!(series, Series::Sweep(_))).any(|series| series.unit() == unit)
+    };
+    let rates = RATES.into_iter().filter(|chart| matches!(chart, Chart::Rate(_, unit, _) if has(*unit)));
+    let sweep = (session.live.is_none() && session.sweep().is_some()).then_some(Chart::Sweep);
+    let loss = session.loss().map(|_| Chart::Loss);
+    rates.chain(sweep).chain(loss).collect()
+}
+
 /// The charts side by side, or under each other in a narrow window.
 fn charts_ui(ui: &mut Ui, session: Option<&Session>) {
     let width = ui.available_width();
-    let sweep = session.filter(|session| session.live.is_none()).and_then(Session::sweep);
-    let count = if sweep.is_some() { 3 } else { 2 };
-    let chart = |ui: &mut Ui, place: usize| match (place, session) {
-        (0, Some(session)) => plot::timeline_chart(ui, session, "Throughput", Unit::FlopPerSecond),
-        (1, Some(session)) => plot::timeline_chart(ui, session, "Bandwidth", Unit::BytePerSecond),
-        (0, None) => plot::empty_chart(ui, "Throughput", "Appears while matrices are multiplied"),
-        (1, None) => plot::empty_chart(ui, "Bandwidth", "Appears while arrays are read and written"),
-        _ => {
-            if let Some(entry) = sweep {
-                plot::sweep_chart(ui, entry);
-            }
-        }
-    };
+    let charts = charts_of(session);
     let columns = match () {
         () if width < NARROW => 1,
-        () if width < 900.0 => 2,
-        () => count,
+        // Four stand better two by two.
+        () if width < 900.0 || charts.len() == 4 => 2,
+        () => 3,
     };
-    let places: Vec<usize> = (0..count).collect();
-    for row in places.chunks(columns) {
+    for row in charts.chunks(columns) {
         ui.columns(row.len(), |parts| {
-            for (part, place) in parts.iter_mut().zip(row) {
-                chart(part, *place);
+            for (part, chart) in parts.iter_mut().zip(row) {
+                match (chart, session) {
+                    (Chart::Rate(title, unit, _), Some(session)) => plot::timeline_chart(part, session, title, *unit),
+                    (Chart::Rate(title, _, sentence), None) => plot::empty_chart(part, title, sentence),
+                    (Chart::Sweep, session) => {
+                        if let Some(entry) = session.and_then(Session::sweep) {
+                            plot::sweep_chart(part, entry);
+                        }
+                    }
+                    (Chart::Loss, session) => {
+                        if let Some((title, curve)) = session.and_then(Session::loss) {
+                            plot::loss_chart(part, &title, &curve);
+                        }
+                    }
+                }
             }
         });
     }

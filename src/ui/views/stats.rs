@@ -4,6 +4,7 @@ use eframe::egui::{RichText, Ui};
 
 use super::run::NARROW;
 use crate::{
+    chart::Series,
     record::Entry,
     ui::{
         rows::{NONE, Row, Tone},
@@ -12,8 +13,8 @@ use crate::{
         theme::{self, Tokens},
         widgets::{bar, card, tone_colour},
     },
-    units::{duration, number, percent},
-    workload::Dtype,
+    units::{Unit, duration, number, percent},
+    workload::{Dtype, Workload},
 };
 
 /// One figure.
@@ -26,7 +27,7 @@ struct Stat {
     share: Option<f32>,
 }
 
-/// Draws four of them in a row, or two by two.
+/// Draws them four in a row, or two by two.
 pub(super) fn ui(ui: &mut Ui, state: &State) {
     let figures = stats(state);
     let columns = if ui.available_width() < NARROW { 2 } else { 4 };
@@ -59,22 +60,60 @@ fn stat_ui(ui: &mut Ui, stat: &Stat) {
     });
 }
 
-fn stats(state: &State) -> [Stat; 4] {
+fn stats(state: &State) -> Vec<Stat> {
     let Some(session) = state.shown() else {
         let none = |label, note: &str| stat(label, NONE, "", note.to_owned());
-        return [
+        return vec![
             none("Best GEMM f32", "Not measured yet"),
             none("Best GEMM f16", "Not measured yet"),
             none("Best bandwidth", "Not measured yet"),
             none("Ridge point", "Best f32 rate ÷ best bandwidth"),
         ];
     };
-    [
-        best("Best GEMM f32", session.run.best_gemm(Some(Dtype::F32)), session),
-        best("Best GEMM f16", session.run.best_gemm(Some(Dtype::F16)), session),
-        best("Best bandwidth", session.run.best_bandwidth(), session),
-        if session.live.is_some() { progress(session) } else { ridge(session) },
-    ]
+    let of_models = session.run.entries.iter().any(|entry| entry.workload.kind().is_model());
+    let of_kernels = session.run.entries.iter().any(|entry| !entry.workload.kind().is_model());
+    let mut list = Vec::new();
+    if of_kernels || !of_models {
+        list.extend([
+            best("Best GEMM f32", session.run.best_gemm(Some(Dtype::F32)), session),
+            best("Best GEMM f16", session.run.best_gemm(Some(Dtype::F16)), session),
+            best("Best bandwidth", session.run.best_bandwidth(), session),
+            if session.live.is_some() { progress(session) } else { ridge(session) },
+        ]);
+    }
+    if of_models {
+        let tokens = |label, series| {
+            // One sequence: what a person who waits for an answer sees.
+            let wanted = |entry: &Entry| {
+                let single = !matches!(&entry.workload, Workload::Inference(inference) if inference.batch > 1);
+                single && Series::of(&entry.workload) == Some(series)
+            };
+            best(label, session.run.best(wanted), session)
+        };
+        list.extend([
+            tokens("Best prefill", Series::Prefill),
+            tokens("Best decode", Series::Decode),
+            tokens("Best training", Series::Training),
+            if session.live.is_some() && !of_kernels { progress(session) } else { first_token(session) },
+        ]);
+    }
+    list
+}
+
+/// The shortest time to the first token.
+fn first_token(session: &Session) -> Stat {
+    let of = |entry: &Entry| {
+        let found = entry.measurements.iter().find(|measurement| measurement.metric == "ttft")?;
+        entry.headline().map(|_| (found.summary.median, entry.workload.title()))
+    };
+    let least = session.run.entries.iter().filter_map(of).min_by(|(a, _), (b, _)| a.total_cmp(b));
+    match least {
+        Some((seconds, title)) => {
+            let scale = Unit::Second.scale_for(seconds);
+            stat("Time to first token", &scale.number(seconds), scale.name, title)
+        }
+        None => stat("Time to first token", NONE, "", "Needs a prefill".to_owned()),
+    }
 }
 
 fn stat(label: &'static str, value: &str, unit: &str, note: String) -> Stat {
@@ -91,7 +130,9 @@ fn best(label: &'static str, entry: Option<&Entry>, session: &Session) -> Stat {
     let half = headline.summary.relative_half_width();
     let interval = half.map(|half| format!(" · ± {}", percent(half))).unwrap_or_default();
     let what = match &entry.workload {
-        crate::workload::Workload::Bandwidth(bandwidth) => bandwidth.op.to_string(),
+        Workload::Bandwidth(bandwidth) => bandwidth.op.to_string(),
+        Workload::Inference(inference) => format!("{} · {}", inference.title(), inference.model.name),
+        Workload::Training(training) => format!("{} · {}", training.title(), training.model.name),
         other => other.parameters(),
     };
     stat(label, &scale.number(headline.summary.median), scale.name, format!("{what}{interval}"))

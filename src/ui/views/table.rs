@@ -78,9 +78,7 @@ fn rows(state: &State) -> Vec<Row> {
     if let Some(session) = state.shown() {
         return (0..session.run.entries.len()).filter_map(|index| Row::of(session, index)).collect();
     }
-    let Some(device) = state.device() else { return Vec::new() };
-    let workloads = state.choices.suite().kernels(device);
-    workloads.iter().map(|workload| Row::waiting(workload.title(), workload.parameters())).collect()
+    state.planned().iter().map(|workload| Row::waiting(workload.title(), workload.parameters())).collect()
 }
 
 fn table_ui(ui: &mut Ui, rows: &[Row], selected: Option<usize>, actions: &mut Vec<Action>, selectable: bool) {
@@ -96,8 +94,8 @@ fn table_ui(ui: &mut Ui, rows: &[Row], selected: Option<usize>, actions: &mut Ve
         .id_salt("results")
         .vscroll(false)
         .cell_layout(Layout::left_to_right(Align::Center))
-        .column(Column::exact(if wide { 160.0 } else { 136.0 }).clip(true))
-        .column(Column::exact(if wide { 150.0 } else { 128.0 }).clip(true))
+        .column(Column::exact(if wide { 150.0 } else { 126.0 }).clip(true))
+        .column(Column::exact(if wide { 190.0 } else { 150.0 }).clip(true))
         .column(Column::exact(154.0))
         .column(Column::exact(76.0));
     if selectable {

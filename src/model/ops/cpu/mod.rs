@@ -1,7 +1,14 @@
 //! The steps of a block on the processor, each in one pass over its data, and on all cores where there is enough of it.
+#![expect(
+    clippy::inline_always,
+    reason = "a kernel is compiled for a vector unit only where it is inlined into its code"
+)]
 
 mod attention;
+mod backward;
 mod norm;
+#[cfg(target_arch = "x86_64")]
+mod q4k;
 mod rope;
 mod simd;
 mod softmax;
@@ -12,7 +19,16 @@ use std::sync::{Mutex, PoisonError};
 use candle_core::{CpuStorage, Error, Layout, Result, WithDType, bail};
 use half::{f16, slice::HalfFloatSliceExt as _};
 
-pub(super) use self::{attention::DecodeAttention, norm::Norm, rope::Split, softmax::MaskedSoftmax, swiglu::SwiGlu};
+#[cfg(target_arch = "x86_64")]
+pub(super) use self::q4k::RowByQ4K;
+pub(super) use self::{
+    attention::DecodeAttention,
+    backward::{CrossEntropy, CrossEntropyBackward, NormBackward, SoftmaxBackward, SwiGluBackward},
+    norm::Norm,
+    rope::Split,
+    softmax::MaskedSoftmax,
+    swiglu::SwiGlu,
+};
 
 /// Below so many elements, waking the other cores takes longer than the work.
 const ALONE: usize = 1 << 14;
