@@ -13,6 +13,7 @@ mod bundle;
 mod cli;
 mod download;
 mod fake;
+mod gguf;
 mod inference;
 mod kernels;
 mod load;

@@ -1,6 +1,6 @@
 //! Files out of the system's cache, so that reading them is reading the disk.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Drops the files from the system's cache and makes sure that they are gone; else why reading them can't be cold.
 #[cfg(target_os = "linux")]
@@ -21,7 +21,7 @@ pub(super) fn drop_cached(files: &[PathBuf]) -> Result<(), String> {
 
 /// Whether a tenth of the places looked at can be read without the disk.
 #[cfg(target_os = "linux")]
-fn still_cached(file: &std::fs::File, path: &Path) -> Result<bool, String> {
+fn still_cached(file: &std::fs::File, path: &std::path::Path) -> Result<bool, String> {
     use std::io::IoSliceMut;
 
     use rustix::io::{Errno, ReadWriteFlags, preadv2};

@@ -56,6 +56,10 @@ pub(super) fn run(device: &Device, workload: &ModelLoad, context: &mut Context) 
     let peak = peak.and_then(|bytes| Measurement::single("peak-memory", Unit::Byte, bytes as f64, 0.0));
     report.measurements.extend(peak);
     report.check = Some(check);
+    if device.is_cpu() && !files.is_empty() {
+        let what = "Peak memory counts pages of the mapped files too, which the system can drop at any time.";
+        report.notes.push(what.to_owned());
+    }
     if widened {
         report.notes.push("bf16 weights are widened to f32, which the processor multiplies faster.".to_owned());
     }

@@ -119,6 +119,9 @@ impl<'a> Loading<'a, '_> {
 
     /// The same, in the activations' type.
     fn dense(&mut self, tensors: &[TensorId]) -> Result<Tensor, ModelError> {
+        if let Some(made) = self.made(tensors)? {
+            return Ok(made);
+        }
         let mut stored = tensors.iter().map(|tensor| self.source.kind(*tensor));
         let as_stored = stored.all(|kind| kind.is_ok_and(|kind| dense(kind) == Some(self.dtype)));
         match self.dtype {
@@ -151,9 +154,6 @@ impl<'a> Loading<'a, '_> {
         zeros: fn(usize) -> Vec<T>,
         from: fn(f32) -> T,
     ) -> Result<Tensor, ModelError> {
-        if let Some(made) = self.made(tensors)? {
-            return Ok(made);
-        }
         let (rows, columns) = self.dims(tensors);
         // Zeroed memory comes from the system as it is: it is first touched, on all cores, when it is filled.
         let mut values = zeros(rows * columns);
