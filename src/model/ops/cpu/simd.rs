@@ -95,17 +95,26 @@ pub(super) fn total(mut sums: [f32; LANES]) -> f32 {
 
 /// Σ a·b.
 #[inline(always)]
+#[expect(clippy::indexing_slicing, reason = "of arrays, below their lengths: iterators here are not made into vectors")]
 pub(super) fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0_f32; LANES];
+    let mut sums = [[0.0_f32; LANES / 2]; 2];
     let (a_whole, a_rest) = a.as_chunks::<LANES>();
     let (b_whole, b_rest) = b.as_chunks::<LANES>();
     for (a, b) in a_whole.iter().zip(b_whole) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum = madd::<FUSED>(*a, *b, *sum);
+        for i in 0..LANES / 2 {
+            sums[0][i] = madd::<FUSED>(a[i], b[i], sums[0][i]);
+        }
+        for i in 0..LANES / 2 {
+            sums[1][i] = madd::<FUSED>(a[LANES / 2 + i], b[LANES / 2 + i], sums[1][i]);
         }
     }
+    let mut all = [0.0_f32; LANES];
+    for i in 0..LANES / 2 {
+        all[i] = sums[0][i];
+        all[LANES / 2 + i] = sums[1][i];
+    }
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    total(sums) + rest
+    total(all) + rest
 }
 
 /// The largest; −∞ of none.
