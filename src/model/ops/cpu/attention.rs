@@ -200,7 +200,16 @@ impl<C: Element> Kernel for Task<'_, C> {
 /// out += Σ weight · row.
 #[inline(always)]
 fn weigh<const FUSED: bool>(weights: &[f32], rows: &[f32], out: &mut [f32]) {
-    for (weight, row) in weights.iter().zip(rows.chunks(out.len().max(1))) {
+    let dim = out.len().max(1);
+    let (fours, rest) = weights.as_chunks::<4>();
+    let mut blocks = rows.chunks(4 * dim);
+    for (weights, block) in fours.iter().zip(&mut blocks) {
+        let (ab, cd) = block.split_at(block.len() / 2);
+        let ((a, b), (c, d)) = (ab.split_at(ab.len() / 2), cd.split_at(cd.len() / 2));
+        simd::axpy_4::<FUSED>(*weights, [a, b, c, d], out);
+    }
+    let last = blocks.next().unwrap_or_default();
+    for (weight, row) in rest.iter().zip(last.chunks(dim)) {
         simd::axpy::<FUSED>(*weight, row, out);
     }
 }

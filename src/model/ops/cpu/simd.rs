@@ -78,19 +78,43 @@ pub(super) fn madd<const FUSED: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FUSED { a.mul_add(b, c) } else { a * b + c }
 }
 
+/// The sum of all lanes, halves upon halves: one after the other, each addition would wait for the one before.
+#[inline(always)]
+pub(super) fn total(mut sums: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        let (low, high) = sums.split_at_mut(half);
+        for (low, high) in low.iter_mut().zip(high) {
+            *low += *high;
+        }
+        half /= 2;
+    }
+    let [sum, ..] = sums;
+    sum
+}
+
 /// Σ a·b.
 #[inline(always)]
+#[expect(clippy::indexing_slicing, reason = "of arrays, below their lengths: iterators here are not made into vectors")]
 pub(super) fn dot<const FUSED: bool>(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0_f32; LANES];
+    let mut sums = [[0.0_f32; LANES / 2]; 2];
     let (a_whole, a_rest) = a.as_chunks::<LANES>();
     let (b_whole, b_rest) = b.as_chunks::<LANES>();
     for (a, b) in a_whole.iter().zip(b_whole) {
-        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-            *sum = madd::<FUSED>(*a, *b, *sum);
+        for i in 0..LANES / 2 {
+            sums[0][i] = madd::<FUSED>(a[i], b[i], sums[0][i]);
+        }
+        for i in 0..LANES / 2 {
+            sums[1][i] = madd::<FUSED>(a[LANES / 2 + i], b[LANES / 2 + i], sums[1][i]);
         }
     }
+    let mut all = [0.0_f32; LANES];
+    for i in 0..LANES / 2 {
+        all[i] = sums[0][i];
+        all[LANES / 2 + i] = sums[1][i];
+    }
     let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
+    total(all) + rest
 }
 
 /// The largest; −∞ of none.
@@ -103,7 +127,16 @@ pub(super) fn max(x: &[f32]) -> f32 {
             *most = if *x > *most { *x } else { *most };
         }
     }
-    most.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
+    let mut half = LANES / 2;
+    while half > 0 {
+        let (low, high) = most.split_at_mut(half);
+        for (low, high) in low.iter_mut().zip(high) {
+            *low = if *high > *low { *high } else { *low };
+        }
+        half /= 2;
+    }
+    let [most, ..] = most;
+    rest.iter().copied().fold(most, f32::max)
 }
 
 /// y += a · x.
@@ -111,6 +144,16 @@ pub(super) fn max(x: &[f32]) -> f32 {
 pub(super) fn axpy<const FUSED: bool>(a: f32, x: &[f32], y: &mut [f32]) {
     for (y, x) in y.iter_mut().zip(x) {
         *y = madd::<FUSED>(a, *x, *y);
+    }
+}
+
+/// The same with four rows of x, for one reading and writing of y.
+#[inline(always)]
+pub(super) fn axpy_4<const FUSED: bool>(a: [f32; 4], x: [&[f32]; 4], y: &mut [f32]) {
+    let rows = x[0].iter().zip(x[1]).zip(x[2]).zip(x[3]);
+    for (y, (((p, q), r), s)) in y.iter_mut().zip(rows) {
+        let first = madd::<FUSED>(a[1], *q, madd::<FUSED>(a[0], *p, *y));
+        *y = madd::<FUSED>(a[3], *s, madd::<FUSED>(a[2], *r, first));
     }
 }
 

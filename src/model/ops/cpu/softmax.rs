@@ -84,7 +84,7 @@ pub(super) fn exp_less<const FUSED: bool>(scores: &mut [f32], scale: f32, max: f
             *sum += *score;
         }
     }
-    let mut sum = sums.iter().sum::<f32>();
+    let mut sum = simd::total(sums);
     for score in rest {
         *score = simd::exp::<FUSED>(*score * scale - max);
         sum += *score;
