@@ -5,18 +5,8 @@
 // The most parts that the positions of one head are divided into.
 constexpr int SPLITS_MAX = 64;
 
-// 16 bytes of weights, read once: kept out of the first cache, and fetched into the second in longer pieces.
-__device__ __forceinline__ uint4 stream(const void *from) {
-    uint4 v;
-    asm volatile("ld.global.nc.L1::no_allocate.L2::256B.v4.u32 {%0, %1, %2, %3}, [%4];"
-                 : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-                 : "l"(from));
-    return v;
-}
-
-// out[b] = W · x[b]. A block takes WARPS ÷ SPLIT pairs of rows at a time, and goes on with the pairs that lie a grid further:
-// SPLIT warps share a pair, so that a matrix of few rows keeps the whole GPU busy. Each warp fetches its next piece, be it of
-// the next pair, before it works on the one it has, so that the memory never waits.
+// out[b] = W · x[b]. SPLIT warps share ROWS rows, so that a matrix of few rows keeps the whole GPU busy; each fetches its next
+// piece of the matrix before it works on the one it has.
 //
 // NORM: x is scaled by rms(x) and `scale` first. The mean square is summed along the way and applied at the end, so that no
 // pass over x comes before the matrix.
@@ -24,45 +14,31 @@ __device__ __forceinline__ uint4 stream(const void *from) {
 // GATE: row r of the upper half gates row r of the lower half: out = silu(W[r]·x) · (W[n + r]·x), n rows of output.
 // Inputs in chunks of eight: k must be a multiple of 8.
 template <typename T, typename OUT, int BATCH, int SPLIT, bool NORM, bool ADD, bool GATE>
-struct Product {
-    static constexpr int ROWS = 2, WARPS = 4, AHEAD = BATCH == 1 ? 4 : 2, STEP = 32 * 8;
-    static constexpr int PIECE = STEP * AHEAD, STRIDE = PIECE * SPLIT, PAIRS = WARPS / SPLIT;
-
-    const T *__restrict__ w;
-    const T *x;
-    const T *__restrict__ scale;
-    OUT *out;
-    float eps;
-    int n, k, lane, warp, share, pairs;
-    float sum[ROWS][BATCH], squares[BATCH];
-
-    struct Place {
-        int pair, base;
-    };
-    using Piece = uint4[ROWS][AHEAD];
-
-    __device__ __forceinline__ Place after(Place at) const {
-        const int base = at.base + STRIDE;
-        if (base < k) return {at.pair, base};
-        return {at.pair + int(gridDim.x) * PAIRS, share * PIECE};
+__device__ __forceinline__ void product(const T *__restrict__ w, const T *x, const T *__restrict__ scale, float eps,
+                                        OUT *out, int n, int k) {
+    constexpr int ROWS = 2, WARPS = 4, AHEAD = BATCH == 1 ? 4 : 2, STEP = 32 * 8, STRIDE = STEP * AHEAD * SPLIT;
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32, share = warp % SPLIT;
+    const int first = (blockIdx.x * (WARPS / SPLIT) + warp / SPLIT) * (GATE ? 1 : ROWS);
+    const T *rows[ROWS];
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r) {
+        const int row = GATE ? min(first, n - 1) + r * n : min(first + r, n - 1);
+        rows[r] = w + size_t(row) * k;
     }
-
-    __device__ __forceinline__ void fetch(Piece &to, Place at) const {
-        const int pair = min(at.pair, pairs - 1);
-        const T *rows = w + size_t(GATE ? pair : pair * ROWS) * k + at.base + lane * 8;
-        const size_t next = GATE ? size_t(n) * k : (pair * ROWS + 1 < n ? k : 0);
+    uint4 weights[2][ROWS][AHEAD];
+    const auto fetch = [&](uint4(&to)[ROWS][AHEAD], int from) {
 #pragma unroll
         for (int a = 0; a < AHEAD; ++a)
 #pragma unroll
             for (int r = 0; r < ROWS; ++r)
-                to[r][a] = at.pair < pairs && at.base + lane * 8 + a * STEP < k ? stream(rows + r * next + a * STEP)
-                                                                                : make_uint4(0, 0, 0, 0);
-    }
-
-    __device__ __forceinline__ void consume(const Piece &from, Place place) {
+                to[r][a] = from + a * STEP < k ? __ldcs(reinterpret_cast<const uint4 *>(rows[r] + from + a * STEP))
+                                               : make_uint4(0, 0, 0, 0);
+    };
+    float sum[ROWS][BATCH] = {}, squares[BATCH] = {};
+    const auto consume = [&](const uint4(&from)[ROWS][AHEAD], int base) {
 #pragma unroll
         for (int a = 0; a < AHEAD; ++a) {
-            const int at = place.base + lane * 8 + a * STEP;
+            const int at = base + a * STEP;
             if (at >= k) break;
             float wide[ROWS][8], scales[8];
 #pragma unroll
@@ -83,77 +59,62 @@ struct Product {
                 }
             }
         }
+    };
+    let_the_next_kernel_start();
+    int base = lane * 8 + share * STEP * AHEAD;
+    fetch(weights[0], base);
+    wait_for_the_kernel_before();
+    for (; base < k; base += 2 * STRIDE) {
+        fetch(weights[1], base + STRIDE);
+        consume(weights[0], base);
+        fetch(weights[0], base + 2 * STRIDE);
+        consume(weights[1], base + STRIDE);
     }
 
-    // Sums a pair over its lanes and warps, and writes it.
-    __device__ __forceinline__ void finish(int pair, float (&shared)[WARPS][(ROWS + 1) * BATCH]) {
-        float y[ROWS] = {}, square = 0.f;
+    __shared__ float shared[WARPS][(ROWS + 1) * BATCH];
 #pragma unroll
-        for (int b = 0; b < BATCH; ++b) {
-            float total[ROWS + 1];
+    for (int b = 0; b < BATCH; ++b) {
 #pragma unroll
-            for (int r = 0; r < ROWS; ++r) total[r] = sum_lanes<32>(sum[r][b]), sum[r][b] = 0.f;
-            total[ROWS] = NORM ? sum_lanes<32>(squares[b]) : 0.f;
-            squares[b] = 0.f;
+        for (int r = 0; r < ROWS; ++r) sum[r][b] = sum_lanes<32>(sum[r][b]);
+        if (NORM) squares[b] = sum_lanes<32>(squares[b]);
+        if (SPLIT > 1 && lane == 0) {
 #pragma unroll
-            for (int r = 0; r <= ROWS; ++r) {
-                if (SPLIT > 1 && lane == 0) shared[warp][b * (ROWS + 1) + r] = total[r];
-                if (SPLIT == 1 && lane == b) (r < ROWS ? y[min(r, ROWS - 1)] : square) = total[r];
-            }
-        }
-        if (SPLIT > 1) {
-            __syncthreads();
-            if (share == 0 && lane < BATCH) {
-#pragma unroll
-                for (int i = 0; i < SPLIT; ++i) {
-#pragma unroll
-                    for (int r = 0; r < ROWS; ++r) y[r] += shared[warp + i][lane * (ROWS + 1) + r];
-                    square += shared[warp + i][lane * (ROWS + 1) + ROWS];
-                }
-            }
-            __syncthreads();
-        }
-        if (share != 0 || lane >= BATCH || pair >= pairs) return;
-        const float factor = NORM ? rsqrtf(square / k + eps) : 1.f;
-        const int first = GATE ? pair : pair * ROWS;
-        OUT *to = out + size_t(lane) * n + first;
-        if (GATE) {
-            const float gate = y[0] * factor;
-            to[0] = from_float<OUT>(gate / (1.f + __expf(-gate)) * y[1] * factor);
-        } else {
-#pragma unroll
-            for (int r = 0; r < ROWS; ++r)
-                if (first + r < n) to[r] = from_float<OUT>(y[r] * factor + (ADD ? to_float(to[r]) : 0.f));
+            for (int r = 0; r < ROWS; ++r) shared[warp][b * (ROWS + 1) + r] = sum[r][b];
+            shared[warp][b * (ROWS + 1) + ROWS] = squares[b];
         }
     }
-
-    __device__ __forceinline__ void run() {
-        __shared__ float shared[WARPS][(ROWS + 1) * BATCH];
-        lane = threadIdx.x % 32, warp = threadIdx.x / 32, share = warp % SPLIT;
-        pairs = GATE ? n : (n + ROWS - 1) / ROWS;
+    if (SPLIT > 1) __syncthreads();
+    if (share != 0 || lane >= BATCH || first >= n) return;
+    const int b = lane;
+    float y[ROWS] = {}, square = 0.f;
+    if (SPLIT > 1) {
 #pragma unroll
-        for (int b = 0; b < BATCH; ++b) {
-            squares[b] = 0.f;
+        for (int i = 0; i < SPLIT; ++i) {
 #pragma unroll
-            for (int r = 0; r < ROWS; ++r) sum[r][b] = 0.f;
+            for (int r = 0; r < ROWS; ++r) y[r] += shared[warp + i][b * (ROWS + 1) + r];
+            square += shared[warp + i][b * (ROWS + 1) + ROWS];
         }
-        Piece one, other;
-        Place at = {int(blockIdx.x) * PAIRS + warp / SPLIT, share * PIECE};
-        let_the_next_kernel_start();
-        fetch(one, at);
-        wait_for_the_kernel_before();
-        const auto step = [&](Piece &now, Piece &next) {
-            const Place then = after(at);
-            fetch(next, then);
-            consume(now, at);
-            if (then.pair != at.pair) finish(at.pair, shared);
-            at = then;
-            // The warps of a block end together, so that they meet as often.
-            return at.pair - warp / SPLIT < pairs;
-        };
-        while (step(one, other) && step(other, one)) {}
+    } else {
+#pragma unroll
+        for (int i = 0; i < BATCH; ++i)
+            if (i == b) {
+#pragma unroll
+                for (int r = 0; r < ROWS; ++r) y[r] = sum[r][i];
+                square = squares[i];
+            }
     }
-};
+    const float factor = NORM ? rsqrtf(square / k + eps) : 1.f;
+#pragma unroll
+    for (int r = 0; r < ROWS; ++r) y[r] *= factor;
+    OUT *to = out + size_t(b) * n + first;
+    if (GATE) {
+        to[0] = from_float<OUT>(y[0] / (1.f + __expf(-y[0])) * y[1]);
+    } else {
+#pragma unroll
+        for (int r = 0; r < ROWS; ++r)
+            if (first + r < n) to[r] = from_float<OUT>(y[r] + (ADD ? to_float(to[r]) : 0.f));
+    }
+}
 
 // Attention of one new position over the cache, for one key head, one part of the positions and one sequence.
 //
@@ -338,19 +299,19 @@ extern "C" __global__ void __launch_bounds__(1024) highest(const float *logits, 
 #define PRODUCTS(T, NAME, BATCH)                                                                                        \
     extern "C" __global__ void __launch_bounds__(128) normed_##NAME##_##BATCH(const T *w, const T *x, const T *scale,    \
                                                                               float eps, T *out, int n, int k) {        \
-        Product<T, T, BATCH, 2, true, false, false>{w, x, scale, out, eps, n, k}.run(); \
+        product<T, T, BATCH, 2, true, false, false>(w, x, scale, eps, out, n, k);                                          \
     }                                                                                                                   \
     extern "C" __global__ void __launch_bounds__(128) logits_##NAME##_##BATCH(const T *w, const T *x, const T *scale,    \
                                                                               float eps, float *out, int n, int k) {    \
-        Product<T, float, BATCH, 1, true, false, false>{w, x, scale, out, eps, n, k}.run(); \
+        product<T, float, BATCH, 1, true, false, false>(w, x, scale, eps, out, n, k);                                      \
     }                                                                                                                   \
     extern "C" __global__ void __launch_bounds__(128) gated_##NAME##_##BATCH(const T *w, const T *x, const T *scale,     \
                                                                              float eps, T *out, int n, int k) {         \
-        Product<T, T, BATCH, 2, true, false, true>{w, x, scale, out, eps, n, k}.run(); \
+        product<T, T, BATCH, 2, true, false, true>(w, x, scale, eps, out, n, k);                                           \
     }                                                                                                                   \
     extern "C" __global__ void __launch_bounds__(128) added_##NAME##_##BATCH(const T *w, const T *x, const T *scale,     \
                                                                              float eps, T *out, int n, int k) {         \
-        Product<T, T, BATCH, 4, false, true, false>{w, x, scale, out, eps, n, k}.run(); \
+        product<T, T, BATCH, 4, false, true, false>(w, x, scale, eps, out, n, k);                                          \
     }
 
 #define ATTENTION(T, NAME, D, GROUP)                                                                                    \

@@ -2,9 +2,7 @@
 
 use candle_core::{DType, Device, Error, Result, Tensor};
 
-use candle_core::cuda_backend::cudarc::driver::sys::CUdevice_attribute::{
-    CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT,
-};
+use candle_core::cuda_backend::cudarc::driver::sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR;
 
 use super::{Argument, DECODE, DECODE_EARLY, address, base, int, launch, launch_early, room, suffix};
 use crate::model::{LayerWeights, Linear, ModelConfig, Weights};
@@ -13,8 +11,6 @@ use crate::model::{LayerWeights, Linear, ModelConfig, Weights};
 const SPLITS: usize = 64;
 /// Threads of a block of every kernel but the two small ones: four warps.
 const THREADS: u32 = 128;
-/// Such blocks that one of the GPU's processors holds at once, by their registers.
-const BLOCKS_A_PROCESSOR: usize = 4;
 /// Warps of such a block.
 const WARPS: usize = 4;
 /// Sequences that the kernels are compiled for.
@@ -28,8 +24,6 @@ pub struct Decode {
     batch: usize,
     /// Kernels start before the one before them ends.
     early: bool,
-    /// Blocks of the products that run at the same time; each goes on with the next rows.
-    resident: usize,
     ids: Tensor,
     x: Tensor,
     qkv: Tensor,
@@ -77,11 +71,9 @@ impl Decode {
         let width = queries + 2 * config.kv_heads() * config.head_dim();
         let context = device.as_cuda_device()?.cuda_stream().context().clone();
         let capability = context.attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR).unwrap_or(0);
-        let processors = context.attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT).unwrap_or(1);
         Ok(Self {
             batch,
             early: capability >= 9,
-            resident: processors.max(1) as usize * BLOCKS_A_PROCESSOR,
             ids: Tensor::zeros(batch, DType::U32, device)?,
             x: room((batch, config.hidden()), dtype, device)?,
             qkv: room((batch, width), dtype, device)?,
@@ -175,7 +167,7 @@ impl Decode {
             _ => 2,
         };
         let pairs = if kind == "gated" { n } else { n.div_ceil(2) };
-        let grid = ((pairs * shared).div_ceil(WARPS).min(self.resident) as u32, 1, 1);
+        let grid = ((pairs * shared).div_ceil(WARPS) as u32, 1, 1);
         // SAFETY: the sizes were compared above.
         unsafe { self.start(&name, grid, THREADS, &arguments) }
     }
