@@ -108,7 +108,7 @@ fn check_prefill(model: &Model, ids: &Tensor, cache: &mut Cache, context: &Conte
 }
 
 /// The relative error of logits that were timed and those found in another way, and what it may be. `rows` is how many
-/// positions the timed pass took at once, of which quantised products on GPUs depend.
+/// positions the timed pass took at once, of which quantised products depend.
 pub(super) fn compare(
     method: &str,
     model: &Model,
@@ -119,7 +119,7 @@ pub(super) fn compare(
         |tensor: &Tensor| -> candle_core::Result<Vec<f32>> { tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1() };
     let (timed, other) = (values(timed).map_err(compute)?, values(other).map_err(compute)?);
     let pairs: Vec<_> = timed.iter().zip(&other).map(|(a, b)| (f64::from(*a), f64::from(*b))).collect();
-    if model.weights.is_quantized() && !model.weights.device().is_cpu() {
+    if model.weights.is_quantized() {
         Check::of(method, &pairs, UNRELATED, true).require()?;
         return products::check(model, rows).map_err(compute);
     }
@@ -130,10 +130,9 @@ pub(super) fn compare(
 const UNRELATED: f64 = 0.7;
 
 /// How far two right ways to the same logits lie apart: sums in another order, rounded to the activations' type between
-/// steps, and through tens of blocks. Quantised products round activations to 8 bits.
+/// steps, and through tens of blocks.
 fn tolerance(model: &Model) -> f64 {
     match model.weights.dtype {
-        _ if model.weights.is_quantized() => 0.05,
         DType::F32 => 1e-3,
         DType::F16 => 0.03,
         _ => 0.15,
