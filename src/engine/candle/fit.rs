@@ -83,26 +83,19 @@ pub(super) const fn place(device: &Candle) -> Place {
 
 /// Memory that can be had on the device now, in bytes; `None` where it doesn't tell.
 pub(super) fn free_memory(device: &Candle) -> Option<u64> {
+    let machine = || Some(machine::available_memory_bytes()).filter(|bytes| *bytes > 0);
     match device {
-        Candle::Cpu => Some(machine::available_memory_bytes()).filter(|bytes| *bytes > 0),
-        Candle::Metal(_metal) => {
-            #[cfg(target_os = "macos")]
-            {
-                let most = _metal.metal_device().recommended_max_working_set_size() as u64;
-                // It is the machine's memory, which other programs use too.
-                return Some(most.min(machine::available_memory_bytes()));
-            }
-            #[cfg(not(target_os = "macos"))]
-            None
+        Candle::Cpu => machine(),
+        #[cfg(target_os = "macos")]
+        Candle::Metal(metal) => {
+            let most = metal.metal_device().recommended_max_working_set_size() as u64;
+            // It is the machine's memory, which other programs use too.
+            machine().map(|free| free.min(most))
         }
-        Candle::Cuda(_cuda) => {
-            #[cfg(feature = "cuda")]
-            {
-                return _cuda.cuda_stream().context().mem_get_info().ok().map(|(free, _total)| free as u64);
-            }
-            #[cfg(not(feature = "cuda"))]
-            None
-        }
+        #[cfg(feature = "cuda")]
+        Candle::Cuda(cuda) => cuda.cuda_stream().context().mem_get_info().ok().map(|(free, _)| free as u64),
+        #[cfg(not(all(target_os = "macos", feature = "cuda")))]
+        _ => None,
     }
 }
 
