@@ -22,6 +22,7 @@ use crate::{
     machine,
     measure::{Cancel, Context, Paints, Spared},
     record::{AppInfo, Entry, FORMAT_VERSION, Outcome, Run, RunLock, RunState, SaveError, Store},
+    units::duration,
 };
 
 /// The most progress that waits to be read; what comes beyond it is dropped.
@@ -33,6 +34,8 @@ const EVENTS_A_RUN: usize = 4;
 const CANCEL_GRACE: Duration = Duration::from_millis(400);
 /// How much longer than its budget a job may take before it counts as hanging: kernels are built and checked beside it.
 const HANG_GRACE: Duration = Duration::from_secs(15);
+/// How long a job that overran its time has to notice: on a slow device its cancellation points lie far apart.
+const OVERRUN_GRACE: Duration = Duration::from_secs(5);
 /// How long the next entry waits for an abandoned job to let go of the device.
 const ABANDONED_GRACE: Duration = Duration::from_secs(2);
 /// How often the lane looks for Cancel and for the end of a job.
@@ -348,7 +351,7 @@ impl Lane {
                 return match joined {
                     Ok(Some((mut entry, bench))) => {
                         if entry.outcome == Outcome::Cancelled {
-                            entry.outcome = stopped(self.cancel.requested(), start.elapsed());
+                            entry.outcome = ended(self.cancel.requested(), start.elapsed());
                         }
                         Returned::Entry(entry, bench)
                     }
@@ -358,7 +361,8 @@ impl Lane {
             }
             if cancel.requested() {
                 let since = *cancelled_at.get_or_insert_with(Instant::now);
-                if since.elapsed() >= CANCEL_GRACE {
+                let grace = if self.cancel.requested() { CANCEL_GRACE } else { OVERRUN_GRACE };
+                if since.elapsed() >= grace {
                     return Returned::Nothing(stopped(self.cancel.requested(), start.elapsed()));
                 }
             } else if start.elapsed() > limit + spared.so_far() {
@@ -379,7 +383,18 @@ impl Lane {
     }
 }
 
-/// The outcome of a job that was asked to stop: by the person, or because it overran its time.
+/// The outcome of a job that stopped when it was asked to: by the person, or because it overran its time.
+fn ended(by_person: bool, after: Duration) -> Outcome {
+    if by_person {
+        return Outcome::Cancelled;
+    }
+    let after = duration(after.as_secs_f64());
+    Outcome::Skipped(format!(
+        "its time was long over when it was stopped after {after}: slower than predicted; raise it with --budget"
+    ))
+}
+
+/// The outcome of a job that was asked to stop and did not.
 fn stopped(by_person: bool, after: Duration) -> Outcome {
     if by_person {
         Outcome::Cancelled
@@ -438,6 +453,8 @@ mod tests {
     #[test]
     fn only_a_person_cancels() {
         assert_eq!(stopped(true, Duration::ZERO), Outcome::Cancelled);
+        assert_eq!(ended(true, Duration::ZERO), Outcome::Cancelled);
+        assert!(matches!(ended(false, Duration::from_secs(23)), Outcome::Skipped(why) if why.contains("23 s")));
         assert!(matches!(stopped(false, Duration::from_secs(23)), Outcome::Failed(why) if why.contains("23 s")));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use candle_core::Tensor;
 
 use super::{
-    compute,
+    aside, compute,
     inference::{bytes_of, cancel, compare, describe, probe, prompt},
     memory::Watch,
     stop,
@@ -134,12 +134,14 @@ fn sample_text(
     cache.clear();
     let device = model.weights.device();
     let (mut id, mut written) = (Tensor::from_slice(&ids, (1, ids.len()), device).map_err(compute)?, Vec::new());
-    for _ in 0..room {
-        context.check()?;
-        let next = model.next(&id, cache, &mut cancel(context)).map_err(stop)?;
-        written.extend(read(std::slice::from_ref(&next))?);
-        id = next.reshape((1, 1)).map_err(compute)?;
-    }
+    aside(context, |point| {
+        for _ in 0..room {
+            let next = model.next(&id, cache, point)?;
+            written.extend(next.to_vec1::<u32>()?);
+            id = next.reshape((1, 1))?;
+        }
+        Ok(())
+    })?;
     let text = tokenizer.decode(&written).map_err(stop)?;
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     Ok(Some(format!("It continues \"{PROMPT}\" with \"{}\".", text.trim())))
@@ -268,10 +270,12 @@ impl<'a> Decoding<'a> {
         };
         let ids = inputs().map_err(compute)?;
         let last = ids.narrow(1, self.steps - 1, 1).and_then(|id| id.contiguous()).map_err(compute)?;
-        self.cache.rewind(self.depth + self.steps - 1);
-        let stepwise = self.model.last_logits(&last, &mut self.cache, &mut cancel(context)).map_err(stop)?;
-        self.cache.rewind(self.depth);
-        let at_once = self.model.last_logits(&ids, &mut self.cache, &mut cancel(context)).map_err(stop)?;
+        let (stepwise, at_once) = aside(context, |point| {
+            self.cache.rewind(self.depth + self.steps - 1);
+            let stepwise = self.model.last_logits(&last, &mut self.cache, point)?;
+            self.cache.rewind(self.depth);
+            Ok((stepwise, self.model.last_logits(&ids, &mut self.cache, point)?))
+        })?;
         compare("logits of the same tokens run at once", self.model, (&stepwise, &at_once), batch)
     }
 }

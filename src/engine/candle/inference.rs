@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use candle_core::{DType, Tensor};
 
-use super::{compute, decode, memory::Watch, products, stop};
+use super::{aside, compute, decode, memory::Watch, products, stop};
 use crate::{
     measure::{
         BatchTime, Check, Clock, Context, Measurement, Phase, Policy, Rate, Report, Sample, Stop, afford, sample,
@@ -94,15 +94,18 @@ fn first_token(throughput: &Measurement) -> Option<Measurement> {
 /// Compares the logits after the prompt with those found by running its last positions one at a time.
 fn check_prefill(model: &Model, ids: &Tensor, cache: &mut Cache, context: &Context) -> Result<Check, Stop> {
     let (_, tokens) = ids.dims2().map_err(compute)?;
-    cache.clear();
-    let whole = model.last_logits(ids, cache, &mut cancel(context)).map_err(stop)?;
     let from = tokens.saturating_sub(CHECKED);
-    cache.rewind(from);
-    let mut stepped = None;
-    for position in from..tokens {
-        let id = ids.narrow(1, position, 1).and_then(|id| id.contiguous()).map_err(compute)?;
-        stepped = Some(model.last_logits(&id, cache, &mut cancel(context)).map_err(stop)?);
-    }
+    let (whole, stepped) = aside(context, |point| {
+        cache.clear();
+        let whole = model.last_logits(ids, cache, point)?;
+        cache.rewind(from);
+        let mut stepped = None;
+        for position in from..tokens {
+            let id = ids.narrow(1, position, 1)?.contiguous()?;
+            stepped = Some(model.last_logits(&id, cache, point)?);
+        }
+        Ok((whole, stepped))
+    })?;
     let stepped = stepped.ok_or_else(|| Stop::Failed("the prompt is empty; give it a token at least".to_owned()))?;
     compare("logits after the last positions run one at a time", model, (&whole, &stepped), model.chunk().min(tokens))
 }

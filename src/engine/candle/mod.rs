@@ -13,7 +13,10 @@ mod memory;
 mod products;
 mod training;
 
-use std::time::Instant;
+use std::{
+    path::PathBuf,
+    time::{Instant, SystemTime},
+};
 
 use candle_core::{DType, Tensor};
 
@@ -21,7 +24,7 @@ use super::{Engine, EngineId, Session};
 use crate::{
     machine::Device,
     measure::{Context, Measurement, Report, Stop},
-    model::{Model, ModelError, weights},
+    model::{Check, Model, ModelError, weights},
     units::Unit,
     workload::{ModelRef, Workload},
 };
@@ -56,26 +59,46 @@ struct CandleSession {
 /// A model on the device.
 struct Loaded {
     of: ModelRef,
+    files: Vec<Stamp>,
     model: Model,
+}
+
+impl Loaded {
+    /// Whether it is what is wanted: also the same files, as they were. Names and sizes alone may be another folder's.
+    fn is(&self, wanted: &ModelRef) -> bool {
+        self.of == *wanted && self.of.location.0 == wanted.location.0 && self.files == stamps(wanted)
+    }
+}
+
+/// A file, its size and when it was written; without the last two where it can't be seen.
+type Stamp = (PathBuf, Option<(u64, SystemTime)>);
+
+/// The files of a model as they are now.
+fn stamps(model: &ModelRef) -> Vec<Stamp> {
+    let seen = |path: &PathBuf| {
+        let found = std::fs::metadata(path).ok();
+        found.and_then(|found| Some((found.len(), found.modified().ok()?)))
+    };
+    let files = weights::stored_in(model).unwrap_or_default();
+    files.into_iter().map(|path| (path.clone(), seen(&path))).collect()
 }
 
 impl CandleSession {
     /// The model, loaded now unless it is there.
     fn model(&mut self, wanted: &ModelRef, context: &mut Context) -> Result<&Model, Stop> {
-        if self.loaded.as_ref().is_none_or(|loaded| loaded.of != *wanted) {
+        if self.loaded.as_ref().is_none_or(|loaded| !loaded.is(wanted)) {
             self.loaded = None;
             // The entry's time is for its figure.
-            let mut since = Instant::now();
-            let mut progress = |_: weights::LoadProgress| {
-                context.spare(since.elapsed());
-                since = Instant::now();
-                context.check().map_err(|_stop| ModelError::Cancelled)
-            };
-            let weights = weights::have(wanted, &self.device, &mut progress).map_err(stop)?;
-            let model = Model::new(weights).map_err(stop)?;
-            warm_up(&model, context).map_err(stop)?;
-            context.spare(since.elapsed());
-            self.loaded = Some(Loaded { of: wanted.clone(), model });
+            // Before they are read: what is written meanwhile counts as new.
+            let files = stamps(wanted);
+            let device = &self.device;
+            let model = aside(context, |check| {
+                let mut progress = |_: weights::LoadProgress| check();
+                let model = Model::new(weights::have(wanted, device, &mut progress)?)?;
+                warm_up(&model, check)?;
+                Ok(model)
+            })?;
+            self.loaded = Some(Loaded { of: wanted.clone(), files, model });
         }
         self.loaded.as_ref().map(|loaded| &loaded.model).ok_or_else(|| Stop::Failed("no model is loaded".to_owned()))
     }
@@ -101,7 +124,7 @@ impl CandleSession {
 
     /// The same, after its memory and time were predicted; the prediction stands in the report.
     fn predicted(&mut self, workload: &Workload, context: &mut Context) -> Result<Report, Stop> {
-        if self.loaded.as_ref().is_some_and(|loaded| workload.model() != Some(&loaded.of)) {
+        if self.loaded.as_ref().is_some_and(|loaded| !workload.model().is_some_and(|model| loaded.is(model))) {
             self.loaded = None;
         }
         let held = self.loaded.as_ref().map_or(0, |loaded| loaded.model.weights.bytes());
@@ -132,18 +155,31 @@ impl Session for CandleSession {
 }
 
 /// Runs a GPU's kernels once: with their first use they are loaded and translated, which takes seconds.
-fn warm_up(model: &Model, context: &Context) -> Result<(), ModelError> {
+fn warm_up(model: &Model, check: &mut Check<'_>) -> Result<(), ModelError> {
     let device = model.weights.device();
     let t = model.chunk().min(model.weights.config.max_positions.saturating_sub(1));
     if device.is_cpu() || t == 0 {
         return Ok(());
     }
-    let mut check = || context.check().map_err(|_stop| ModelError::Cancelled);
     let mut cache = model.cache(1, t + 1)?;
     let ids = Tensor::zeros((1, t), DType::U32, device)?;
-    let next = model.next(&ids, &mut cache, &mut check)?;
-    model.next(&next.unsqueeze(1)?, &mut cache, &mut check)?;
+    let next = model.next(&ids, &mut cache, check)?;
+    model.next(&next.unsqueeze(1)?, &mut cache, check)?;
     Ok(device.synchronize()?)
+}
+
+/// Work that goes into no figure, as a check: the entry's time is put off by as long as it takes. It is told with every
+/// cancellation point, so that a slow device does not count as hanging.
+fn aside<T>(context: &Context, work: impl FnOnce(&mut Check<'_>) -> Result<T, ModelError>) -> Result<T, Stop> {
+    let mut since = Instant::now();
+    let mut point = || {
+        context.spare(since.elapsed());
+        since = Instant::now();
+        context.check().map_err(|_stop| ModelError::Cancelled)
+    };
+    let done = work(&mut point);
+    context.spare(since.elapsed());
+    done.map_err(stop)
 }
 
 /// How an entry ends after an error of the model's.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Instant};
 use candle_core::{Device, Tensor};
 
 use super::{
-    compute,
+    aside, compute,
     inference::{bytes_of, cancel},
     memory::Watch,
     stop,
@@ -84,8 +84,8 @@ fn train(model: &Model, workload: &Training, context: &mut Context) -> Result<Re
     report.measurements.insert(0, throughput);
     report.measurements.extend(peak.and_then(|bytes| bytes_of("peak-memory", bytes)));
     context.phase(Phase::Checking)?;
-    let found =
-        compare_gradients(model, &lora_settings, workload.batch as usize, &mut cancel(context)).map_err(stop)?;
+    let batch = workload.batch as usize;
+    let found = aside(context, |point| compare_gradients(model, &lora_settings, batch, point))?;
     let check = Check::of(found.method, &found.pairs, found.tolerance, true);
     check.require()?;
     report.check = Some(check);
@@ -146,10 +146,13 @@ impl Lesson<'_> {
         }
         let ids = self.ids(device)?;
         let piece = ids.narrow(0, 0, 1).and_then(|ids| ids.narrow(1, 0, length)?.contiguous()).map_err(compute)?;
-        self.trainer.gradient(&piece, &mut cancel(context)).map_err(stop)?;
-        let start = Instant::now();
-        self.trainer.gradient(&piece, &mut cancel(context)).map_err(stop)?;
-        afford(context, start.elapsed().as_secs_f64() / length as f64 * workload.tokens() as f64)
+        let seconds = aside(context, |point| {
+            self.trainer.gradient(&piece, point)?;
+            let start = Instant::now();
+            self.trainer.gradient(&piece, point)?;
+            Ok(start.elapsed().as_secs_f64())
+        })?;
+        afford(context, seconds / length as f64 * workload.tokens() as f64)
     }
 }
 
