@@ -85,24 +85,17 @@ pub(super) const fn place(device: &Candle) -> Place {
 pub(super) fn free_memory(device: &Candle) -> Option<u64> {
     match device {
         Candle::Cpu => Some(machine::available_memory_bytes()).filter(|bytes| *bytes > 0),
-        Candle::Metal(_metal) => {
-            #[cfg(target_os = "macos")]
-            {
-                let most = _metal.metal_device().recommended_max_working_set_size() as u64;
-                // It is the machine's memory, which other programs use too.
-                return Some(most.min(machine::available_memory_bytes()));
-            }
-            #[cfg(not(target_os = "macos"))]
-            None
+        #[cfg(target_os = "macos")]
+        Candle::Metal(metal) => {
+            let most = metal.metal_device().recommended_max_working_set_size() as u64;
+            // It is the machine's memory, which other programs use too.
+            Some(most.min(machine::available_memory_bytes()))
         }
-        Candle::Cuda(_cuda) => {
-            #[cfg(feature = "cuda")]
-            {
-                return _cuda.cuda_stream().context().mem_get_info().ok().map(|(free, _total)| free as u64);
-            }
-            #[cfg(not(feature = "cuda"))]
-            None
-        }
+        #[cfg(feature = "cuda")]
+        Candle::Cuda(cuda) => cuda.cuda_stream().context().mem_get_info().ok().map(|(free, _total)| free as u64),
+        // Backends that this build doesn't have.
+        #[cfg(not(all(target_os = "macos", feature = "cuda")))]
+        _ => None,
     }
 }
 
