@@ -83,7 +83,7 @@ fn a_session_loads_again_what_is_another_file_or_was_written_since() {
     let mut prefill = |model: &ModelRef| {
         let phase = InferencePhase::Prefill { tokens: 4 };
         let workload = Workload::Inference(Inference { model: model.clone(), phase, batch: 1 });
-        session.run(&workload, &mut Context::detached(Duration::from_mins(1)))
+        session.run(&workload, &mut Context::detached(Duration::from_secs(3)))
     };
     prefill(&models[0]).unwrap();
     std::fs::remove_file(&files[1]).unwrap();
