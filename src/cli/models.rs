@@ -218,7 +218,9 @@ impl Shown {
             bar.set_message(what.to_owned());
         } else if Instant::now() >= self.next_line {
             self.next_line = Instant::now() + EVERY;
-            output::complain(&format!("{what}: {} of {}", HumanBytes(done), HumanBytes(total)));
+            let amount =
+                if total == 0 { String::new() } else { format!(": {} of {}", HumanBytes(done), HumanBytes(total)) };
+            output::complain(&format!("{what}{amount}"));
         }
         Ok(())
     }

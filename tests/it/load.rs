@@ -7,7 +7,7 @@ use roofline::{
     measure::{Cancel, Context, Paints, Report, Stop},
     model::{resolve, weights},
     units::Unit,
-    workload::{ModelLoad, ModelRef, Precision, Workload},
+    workload::{Inference, InferencePhase, ModelLoad, ModelRef, Precision, Workload},
 };
 
 use crate::weights::{Folder, SHAPE, synthetic};
@@ -64,4 +64,31 @@ fn cancelling_and_a_spent_budget_end_the_loading() {
     assert_eq!(run(synthetic(SHAPE, Precision::F16), &mut context), Err(Stop::Cancelled));
     let spent = run(synthetic(SHAPE, Precision::F16), &mut Context::detached(Duration::ZERO));
     assert!(matches!(spent, Err(Stop::Skipped { .. })), "{spent:?}");
+}
+
+#[test]
+fn a_session_loads_again_what_is_another_file_or_was_written_since() {
+    let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let files: Vec<_> = folders.iter().map(|folder| folder.path().join("tiny.gguf")).collect();
+    let made = synthetic(SHAPE, Precision::Q4KM);
+    let models: Vec<ModelRef> = files
+        .iter()
+        .map(|file| {
+            weights::export(&made, file, &mut |_| Ok(())).unwrap();
+            resolve(file.to_str().unwrap(), None, None).unwrap()
+        })
+        .collect();
+    assert_eq!(models[0], models[1], "they differ in nothing but their place");
+    let mut session = CandleEngine.open("cpu").unwrap();
+    let mut prefill = |model: &ModelRef| {
+        let phase = InferencePhase::Prefill { tokens: 4 };
+        let workload = Workload::Inference(Inference { model: model.clone(), phase, batch: 1 });
+        session.run(&workload, &mut Context::detached(Duration::from_secs(3)))
+    };
+    prefill(&models[0]).unwrap();
+    std::fs::remove_file(&files[1]).unwrap();
+    assert!(prefill(&models[1]).unwrap_err().to_string().contains("tiny.gguf"));
+    prefill(&models[0]).unwrap();
+    std::fs::write(&files[0], b"GGUF").unwrap();
+    assert!(prefill(&models[0]).unwrap_err().to_string().contains("tiny.gguf"));
 }

@@ -51,6 +51,22 @@ fn a_model_is_exported_and_read_back() {
     assert_eq!(wrong.status.code(), Some(2));
     let nowhere = models(hub.path(), &["export", "mistral-100m", "--output", "/nowhere/at/all.gguf"]);
     assert_eq!(nowhere.status.code(), Some(1), "{}", text(&nowhere.stderr));
+    assert!(text(&nowhere.stderr).contains("no such folder"), "{}", text(&nowhere.stderr));
+    let onto_folder = models(hub.path(), &["export", "mistral-100m", "--output", folder.path().to_str().unwrap()]);
+    assert_eq!(onto_folder.status.code(), Some(1));
+    assert!(text(&onto_folder.stderr).contains("no file that can be replaced"), "{}", text(&onto_folder.stderr));
+}
+
+#[test]
+#[cfg(unix)]
+fn what_is_no_file_is_not_replaced_by_an_export() {
+    let (hub, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    // Like a device, which the rights of root would let a new file replace.
+    let socket = folder.path().join("x.gguf");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let refused = models(hub.path(), &["export", "mistral-100m", "--output", socket.to_str().unwrap()]);
+    assert_eq!(refused.status.code(), Some(1), "{}", text(&refused.stderr));
+    assert!(!std::fs::metadata(&socket).unwrap().is_file());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{cold, compute, memory::Watch, stop};
+use super::{aside, cold, compute, memory::Watch, stop};
 use crate::{
     measure::{Check, Clock, Context, Measurement, Phase, Report, Sample, Stop, StopReason},
     model::{Model, ModelError, Weights, weights},
@@ -74,8 +74,7 @@ fn load(model: &ModelRef, device: &Device, context: &Context) -> Result<Weights,
 
 /// Compares some rows with where they come from.
 fn verify(model: &ModelRef, loaded: &Weights, context: &Context) -> Result<Check, Stop> {
-    let mut cancel = || context.check().map_err(|_stop| ModelError::Cancelled);
-    let pairs = weights::spot_check(model, loaded, &mut cancel).map_err(stop)?;
+    let pairs = aside(context, |point| weights::spot_check(model, loaded, point))?;
     let method = match model.origin {
         Origin::Files => "rows on the device against those in the files",
         Origin::Synthetic => "rows on the device against those of the generator",
@@ -90,11 +89,10 @@ fn run_a_token(model: &ModelRef, loaded: Weights, context: &Context) -> Result<(
         return Ok(());
     }
     let device = loaded.device().clone();
-    let mut cancel = || context.check().map_err(|_stop| ModelError::Cancelled);
     let runs = Model::new(loaded).map_err(stop)?;
     let mut cache = runs.cache(1, 8).map_err(stop)?;
     let id = Tensor::zeros((1, 1), DType::U32, &device).map_err(compute)?;
-    let logits = runs.last_logits(&id, &mut cache, &mut cancel).map_err(stop)?;
+    let logits = aside(context, |point| runs.last_logits(&id, &mut cache, point))?;
     let logits =
         logits.to_dtype(DType::F32).and_then(|logits| logits.flatten_all()?.to_vec1::<f32>()).map_err(compute)?;
     if logits.iter().all(|logit| logit.is_finite()) {

@@ -195,3 +195,32 @@ fn stop(error: ModelError) -> Stop {
 fn compute(error: candle_core::Error) -> Stop {
     stop(error.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_goes_into_no_figure_leaves_the_time_as_it_is() {
+        let context = Context::detached(Duration::from_secs(5));
+        let (told, whole) = (context.spared(), Duration::from_millis(30));
+        let found = aside(&context, |point| {
+            std::thread::sleep(whole);
+            point()?;
+            // Already told while it goes on.
+            assert!(told.so_far() >= whole);
+            Ok(7)
+        });
+        assert_eq!(found, Ok(7));
+    }
+
+    #[test]
+    fn a_slow_check_can_be_cancelled() {
+        let cancel = crate::measure::Cancel::default();
+        let context = Context::new(cancel.clone(), Duration::ZERO, crate::measure::Paints::default(), Box::new(|_| {}));
+        cancel.request();
+        assert_eq!(aside(&context, |point| point()), Err(Stop::Cancelled));
+    }
+}

@@ -109,7 +109,10 @@ impl Connection {
     /// A JSON document about `what`.
     pub(super) fn json(&self, url: &str, what: &str) -> Result<Value, ModelError> {
         const MOST: u64 = 64 << 20;
-        self.with_retries(&mut || Ok(()), &mut |_| {
+        self.with_retries(&mut || Ok(()), &mut |tries| {
+            // Nothing is on its way yet: without a network that is told after one more try.
+            *tries = (*tries).max(TRIES - 2);
+
             let mut response = self.get(url, 0)?;
             let status = response.status().as_u16();
             if status != 200 {

@@ -25,6 +25,7 @@ const ALIGNMENT: usize = 32;
 /// Writes a model in its precision to `path`, which is replaced when all is written. Synthetic models get a vocabulary of
 /// their size; others take theirs along.
 pub fn export(model: &ModelRef, path: &Path, progress: &mut OnLoad<'_>) -> Result<(), ModelError> {
+    replaceable(path)?;
     let source = open(model)?;
     let vocabulary = vocabulary(model, source.config())?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -45,6 +46,20 @@ pub fn export(model: &ModelRef, path: &Path, progress: &mut OnLoad<'_>) -> Resul
     drop(out);
     file.persist(path).map_err(|error| failed(&error.error))?;
     Ok(())
+}
+
+/// Only a file is replaced: a folder can't be, and a device such as `/dev/null` must not.
+fn replaceable(path: &Path) -> Result<(), ModelError> {
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return Err(ModelError::file(path, "this is no file that can be replaced; name the file to write"));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    match folder {
+        Some(folder) if !folder.exists() => {
+            Err(ModelError::file(folder, "could not write the file: there is no such folder; make it first"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn vocabulary(model: &ModelRef, config: &ModelConfig) -> Result<Vocabulary, ModelError> {
