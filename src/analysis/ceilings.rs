@@ -192,26 +192,11 @@ mod tests {
     use super::*;
     use crate::{
         engine::EngineId,
-        machine::{Conditions, DeviceLimits},
+        machine::Conditions,
         measure::Measurement,
         record::{AppInfo, FORMAT_VERSION, Outcome, RunState, SuiteInfo},
         workload::{Bandwidth, Inference, Location, MemoryOp, ModelRef, ModelShape, Origin},
     };
-
-    fn device(id: &str, name: &str) -> Device {
-        Device {
-            id: id.into(),
-            name: name.into(),
-            kind: DeviceKind::DiscreteGpu,
-            backend: String::new(),
-            driver: String::new(),
-            driver_info: String::new(),
-            pci: None,
-            software: false,
-            limits: DeviceLimits::default(),
-            features: Vec::new(),
-        }
-    }
 
     fn inference(phase: InferencePhase) -> Workload {
         let shape = ModelShape::MISTRAL_7B;
@@ -249,7 +234,7 @@ mod tests {
             suite: SuiteInfo { name: "quick".into(), budget_s: 45.0 },
             machine: Machine::default(),
             conditions: Conditions::default(),
-            devices: vec![device("vulkan:0", name), device("cuda:0", name)],
+            devices: vec![Device::example("vulkan:0", name), Device::example("cuda:0", name)],
             entries: vec![
                 entry(copy, EngineId::Wgpu, "vulkan:0", 3.0e12),
                 entry(decode, EngineId::Candle, "cuda:0", 150.0),

@@ -90,8 +90,9 @@ pub struct Training {
     pub learning_rate_millionths: u32,
 }
 
-/// The learning rate of training in millionths, unless another is asked for: twenty times the reference's, so that the loss
-/// falls within the steps that a measurement takes. The 100m preset with synthetic weights loses a tenth of its loss in some
+/// The learning rate of training in millionths, unless another is asked for.
+///
+/// Twenty times that of the PyTorch script that Roofline is compared with, so that the loss falls within the steps that a measurement takes. The 100m preset with synthetic weights loses a tenth of its loss in some
 /// ten steps at 1e-3, and is thrown about at 1e-2.
 pub const LEARNING_RATE_MILLIONTHS: u32 = 2000;
 
