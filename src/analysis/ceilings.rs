@@ -2,7 +2,7 @@
 
 use super::peaks;
 use crate::{
-    machine::{Device, Machine},
+    machine::{Device, DeviceKind, Machine},
     record::{Entry, Run},
     units::{Quantity, Unit, number, percent},
     workload::{Dtype, InferencePhase, Precision, Workload},
@@ -120,7 +120,9 @@ fn token_cost(workload: &Workload) -> Option<TokenCost> {
 }
 
 fn published(family: Family, device: &Device, machine: &Machine) -> Option<f64> {
-    if device.software {
+    // The processor has the name of Apple's chip, whose arithmetic on the data sheet is the GPU's; the memory is the same.
+    let other = device.kind == DeviceKind::Cpu && matches!(family, Family::Arithmetic(_));
+    if device.software || other {
         return None;
     }
     let peaks = peaks(&device.name, machine)?;
@@ -158,13 +160,15 @@ pub fn share_of_ceiling(run: &Run, index: usize) -> Option<Share> {
     fraction.is_finite().then_some(Share { fraction, ceiling: Quantity::new(ceiling, headline.unit), kind })
 }
 
-/// The same for tokens a second. A rate measured by another engine counts if it is the same device by name.
+/// The same for tokens a second. A rate measured by another engine counts if it is the same device by name; arithmetic of a
+/// GPU is none of the processor's that shares its name.
 fn share_of_tokens(run: &Run, entry: &Entry, TokenCost { family: wanted, cost }: TokenCost) -> Option<Share> {
     let headline = entry.headline()?;
     let device = run.devices.iter().find(|device| device.id == entry.device)?;
     let same = |other: &Entry| run.devices.iter().any(|d| d.id == other.device && d.name == device.name && !d.software);
     let measured = || match wanted {
         Family::Memory => run.best_bandwidth().filter(|best| same(best)),
+        Family::Arithmetic(_) if device.kind == DeviceKind::Cpu => None,
         Family::Arithmetic(_) => run.best(|other| family(&other.workload) == Some(wanted) && same(other)),
     };
     let (rate, published) = match published(wanted, device, &run.machine) {
@@ -188,26 +192,11 @@ mod tests {
     use super::*;
     use crate::{
         engine::EngineId,
-        machine::{Conditions, DeviceKind, DeviceLimits},
+        machine::Conditions,
         measure::Measurement,
         record::{AppInfo, FORMAT_VERSION, Outcome, RunState, SuiteInfo},
         workload::{Bandwidth, Inference, Location, MemoryOp, ModelRef, ModelShape, Origin},
     };
-
-    fn device(id: &str, name: &str) -> Device {
-        Device {
-            id: id.into(),
-            name: name.into(),
-            kind: DeviceKind::DiscreteGpu,
-            backend: String::new(),
-            driver: String::new(),
-            driver_info: String::new(),
-            pci: None,
-            software: false,
-            limits: DeviceLimits::default(),
-            features: Vec::new(),
-        }
-    }
 
     fn inference(phase: InferencePhase) -> Workload {
         let shape = ModelShape::MISTRAL_7B;
@@ -245,7 +234,7 @@ mod tests {
             suite: SuiteInfo { name: "quick".into(), budget_s: 45.0 },
             machine: Machine::default(),
             conditions: Conditions::default(),
-            devices: vec![device("vulkan:0", name), device("cuda:0", name)],
+            devices: vec![Device::example("vulkan:0", name), Device::example("cuda:0", name)],
             entries: vec![
                 entry(copy, EngineId::Wgpu, "vulkan:0", 3.0e12),
                 entry(decode, EngineId::Candle, "cuda:0", 150.0),
@@ -262,6 +251,21 @@ mod tests {
         assert!(share.explanation().contains("3350 GB/s by the data sheet ÷ 14.2"), "{}", share.explanation());
         let unknown = share_of_ceiling(&run("a card"), 1).unwrap();
         assert!(unknown.explanation().contains("3000 GB/s as measured in this run"), "{}", unknown.explanation());
+    }
+
+    #[test]
+    fn a_processor_is_not_held_against_the_gpu_of_its_name() {
+        let mut run = run("Apple M2");
+        run.machine.gpu_cores = Some(10);
+        let gemm = Workload::Gemm(crate::workload::Gemm { m: 4096, n: 4096, k: 4096, dtype: Dtype::F16 });
+        let mut fast = Entry::pending(gemm, EngineId::Wgpu, "vulkan:0");
+        fast.outcome = Outcome::Done;
+        fast.measurements = vec![Measurement::single("rate", Unit::FlopPerSecond, 1e15, 1.0).unwrap()];
+        run.entries.push(fast);
+        assert!(share_of_ceiling(&run, 2).is_some());
+        run.devices[1].kind = DeviceKind::Cpu;
+        assert_eq!(share_of_ceiling(&run, 2), None);
+        assert!(share_of_ceiling(&run, 1).is_some(), "the memory is the same");
     }
 
     #[test]

@@ -167,26 +167,10 @@ mod tests {
     use super::*;
     use crate::{
         engine::EngineId,
-        machine::{DeviceKind, DeviceLimits},
         measure::{Clock, Sample, WarmUp},
         record::{Canary, Outcome},
         workload::{Bandwidth, BandwidthSweep, MemoryOp, TensorLimit},
     };
-
-    fn device(name: &str) -> Device {
-        Device {
-            id: "vulkan:0".into(),
-            name: name.into(),
-            kind: DeviceKind::DiscreteGpu,
-            backend: "Vulkan".into(),
-            driver: String::new(),
-            driver_info: String::new(),
-            pci: None,
-            software: false,
-            limits: DeviceLimits::default(),
-            features: Vec::new(),
-        }
-    }
 
     fn entry(values: &[f64], stop: StopReason) -> Entry {
         let workload = Workload::Bandwidth(Bandwidth { op: MemoryOp::Copy, array_bytes: 1 << 30 });
@@ -209,7 +193,7 @@ mod tests {
     }
 
     fn marks(mut entry: Entry, device_name: &str) -> Vec<MarkKind> {
-        judge(&mut entry, &device(device_name), &Machine::default());
+        judge(&mut entry, &Device::example("vulkan:0", device_name), &Machine::default());
         entry.marks.iter().map(|mark| mark.kind).collect()
     }
 
@@ -257,7 +241,7 @@ mod tests {
         sweep.workload = Workload::BandwidthSweep(sizes);
         let few = entry(&[1e11; 4], StopReason::TimeBudget).measurements.remove(0);
         sweep.measurements.push(Measurement { at_bytes: Some(64 << 10), ..few });
-        judge(&mut sweep, &device("unknown"), &Machine::default());
+        judge(&mut sweep, &Device::example("vulkan:0", "unknown"), &Machine::default());
         assert!(sweep.marks.is_empty());
         assert!(sweep.notes.iter().any(|note| note.contains("1 of 2 sizes") && note.ends_with("64 KiB")), "{sweep:?}");
     }

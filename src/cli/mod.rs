@@ -117,6 +117,9 @@ pub struct RunArguments {
     /// Train with activations computed again in the backward pass instead of kept: less memory, more time
     #[arg(long)]
     pub checkpointing: bool,
+    /// Learning rate of the training, such as 0.03 to see it become unstable without clipping
+    #[arg(long, value_name = "RATE", allow_negative_numbers = true, value_parser = parse_learning_rate)]
+    pub learning_rate: Option<u32>,
     /// The device: its id, its number in `roofline list`, or a part of its name
     #[arg(long)]
     pub device: Option<String>,
@@ -143,6 +146,13 @@ pub enum Format {
     Json,
     /// One JSON line an entry, as each ends
     Jsonl,
+}
+
+/// A learning rate in millionths.
+fn parse_learning_rate(text: &str) -> Result<u32, String> {
+    let rate = text.parse::<f64>().ok().filter(|rate| (1e-6..=1.0).contains(rate));
+    let rate = rate.ok_or_else(|| format!("\"{text}\" is no learning rate: choose one from 0.000001 to 1"))?;
+    Ok((rate * 1e6).round() as u32)
 }
 
 fn parse_budget(text: &str) -> Result<f64, String> {
@@ -190,6 +200,7 @@ impl RunArguments {
             sequences: self.sequence.clone(),
             no_clipping: self.no_clipping,
             checkpointing: self.checkpointing,
+            learning_rate_millionths: self.learning_rate,
         }
     }
 
@@ -232,9 +243,17 @@ pub fn default_hub() -> Option<PathBuf> {
     variable("HF_HUB_CACHE").or_else(|| Some(variable("HF_HOME").or_else(home)?.join("hub")))
 }
 
-/// What opens private models of Hugging Face's, where the environment has it.
+/// What opens private models of Hugging Face's: the variable's, else the token that its own tools keep beside their cache.
 pub fn hub_token() -> Option<String> {
-    std::env::var("HF_TOKEN").ok().filter(|token| !token.trim().is_empty())
+    let kept = || std::fs::read_to_string(default_hub()?.parent()?.join("token")).ok();
+    let token = std::env::var("HF_TOKEN").ok().filter(|token| !token.trim().is_empty()).or_else(kept);
+    token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty())
+}
+
+/// The server that models come from: Hugging Face, or the mirror that the environment names.
+pub fn hub_endpoint() -> String {
+    let named = std::env::var("HF_ENDPOINT").ok().filter(|endpoint| !endpoint.trim().is_empty());
+    named.unwrap_or_else(|| crate::model::download::ENDPOINT.to_owned())
 }
 
 #[cfg(test)]
@@ -255,6 +274,11 @@ mod tests {
         assert_eq!(request.suite, SuiteName::Full);
         assert_eq!(request.sizes.shapes, [(512, 512, 512), (1000, 200, 3)]);
         assert_eq!(request.budget_s, Some(30.0));
+        let high = parsed("--learning-rate 3e-2 --no-clipping").unwrap().models;
+        assert_eq!(high.learning_rate_millionths, Some(30_000));
+        for wrong in ["--learning-rate 0", "--learning-rate 2", "--learning-rate -0.1", "--learning-rate nan"] {
+            assert!(parsed(wrong).unwrap_err().contains("choose one from 0.000001 to 1"), "{wrong}");
+        }
         let models =
             parsed("--model mistral-1b --precision q8_0,F16 --depth 0,512 --lora-target v,q,v").unwrap().models;
         assert_eq!(models.precisions, [Precision::Q8_0, Precision::F16]);

@@ -12,14 +12,14 @@ use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::{
-    default_hub,
+    default_hub, hub_endpoint, hub_token,
     output::{self, Error, Exit},
 };
 use crate::{
     measure::Cancel,
     model::{
         ModelError,
-        download::{DownloadProgress, Downloader, ENDPOINT},
+        download::{DownloadProgress, Downloader},
         resolve, source, weights,
     },
     units::{Quantity, Unit},
@@ -156,13 +156,7 @@ fn table(listed: &[Listed]) -> String {
 fn download(name: &str) -> Result<Exit, Error> {
     let hub =
         default_hub().ok_or_else(|| Error::failure("no home folder is known; name the cache with HF_HUB_CACHE"))?;
-    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.trim().is_empty());
-    // The token that Hugging Face's own tools keep lies beside their cache.
-    let kept = || std::fs::read_to_string(hub.parent()?.join("token")).ok();
-    let token =
-        variable("HF_TOKEN").or_else(kept).map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
-    let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned());
-    let downloader = Downloader::new(&endpoint, token, hub);
+    let downloader = Downloader::new(&hub_endpoint(), hub_token(), hub);
     let mut shown = Shown::begin()?;
     let outcome = downloader.download(name, &mut |progress: &DownloadProgress| {
         shown.tell(&progress.file, progress.done_bytes, progress.total_bytes)

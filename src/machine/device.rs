@@ -31,6 +31,25 @@ pub struct Device {
     pub features: Vec<String>,
 }
 
+#[cfg(test)]
+impl Device {
+    /// A discrete GPU on Vulkan with room for large buffers, for tests.
+    pub(crate) fn example(id: &str, name: &str) -> Self {
+        Self {
+            id: id.into(),
+            name: name.into(),
+            kind: DeviceKind::DiscreteGpu,
+            backend: "Vulkan".into(),
+            driver: String::new(),
+            driver_info: String::new(),
+            pci: None,
+            software: false,
+            limits: DeviceLimits { max_buffer_bytes: 1 << 32, max_binding_bytes: 1 << 31, ..DeviceLimits::default() },
+            features: Vec::new(),
+        }
+    }
+}
+
 /// What a device is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -132,19 +132,26 @@ pub struct Measurement {
 }
 
 impl Measurement {
-    /// A figure that is found once, such as a limit.
-    pub fn single(metric: &str, unit: Unit, value: f64, host_s: f64) -> Option<Self> {
+    /// A figure of samples that the host timed without warming up; `None` without samples.
+    pub fn of_samples(metric: &str, unit: Unit, samples: Vec<Sample>, stop: StopReason) -> Option<Self> {
+        let values: Vec<f64> = samples.iter().map(|sample| sample.value).collect();
         Some(Self {
             metric: metric.to_owned(),
             unit,
             at_bytes: None,
-            summary: Summary::of(&[value])?,
+            summary: Summary::of(&values)?,
             clock: Clock::HostWall,
-            stop: StopReason::Single,
+            stop,
             warm_up: None,
             repeated_batches: 0,
-            samples: vec![Sample { value, iterations: 1, host_s, device_s: None, disturbed: false }],
+            samples,
         })
+    }
+
+    /// A figure that is found once, such as a limit.
+    pub fn single(metric: &str, unit: Unit, value: f64, host_s: f64) -> Option<Self> {
+        let sample = Sample { value, iterations: 1, host_s, device_s: None, disturbed: false };
+        Self::of_samples(metric, unit, vec![sample], StopReason::Single)
     }
 }
 

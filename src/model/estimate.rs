@@ -80,14 +80,22 @@ pub fn memory(workload: &Workload, place: Place) -> Option<MemoryEstimate> {
     Some(estimate)
 }
 
-/// Bytes an element of activations, keys and values.
-pub fn element_bytes(precision: &Precision, place: Place) -> u64 {
+/// Bytes an element of activations.
+fn element_bytes(precision: &Precision, place: Place) -> u64 {
     match (precision.dense_bytes(), place) {
         // The processor has no useful bf16 product: such weights are widened.
         (Some(_), Place::Processor { .. }) if *precision == Precision::Bf16 => SINGLE,
         (Some(bytes), _) => bytes,
         (None, Place::Cuda) => 2,
         (None, Place::Processor { .. } | Place::Metal) => SINGLE,
+    }
+}
+
+/// Bytes an element of keys and values: as activations, but f16 beside quantised weights on the processor.
+fn kept_bytes(precision: &Precision, place: Place) -> u64 {
+    match (precision.dense_bytes(), place) {
+        (None, Place::Processor { .. }) => 2,
+        _ => element_bytes(precision, place),
     }
 }
 
@@ -113,7 +121,7 @@ fn largest_tensor(shape: &ModelShape, place: Place) -> u64 {
 }
 
 fn cache(inference: &Inference, place: Place) -> u64 {
-    let bytes = element_bytes(&inference.model.precision, place);
+    let bytes = kept_bytes(&inference.model.precision, place);
     let positions = inference.positions().next_multiple_of(64);
     inference.model.shape.kv_bytes_per_token(bytes) * positions * u64::from(inference.batch)
 }
@@ -188,7 +196,7 @@ fn kept(training: &Training, place: Place) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::{Location, ModelLoad, Origin, Target};
+    use crate::workload::{LEARNING_RATE_MILLIONTHS, Location, ModelLoad, Origin, Target};
 
     fn model(precision: Precision, weight_bytes: u64) -> ModelRef {
         let shape = ModelShape::MISTRAL_7B;
@@ -210,8 +218,16 @@ mod tests {
 
     fn training(checkpointing: bool) -> Workload {
         let targets = vec![Target::Q, Target::V];
-        let (rank, sequence, batch) = (8, 512, 1);
-        Workload::Training(Training { model: half(), rank, targets, sequence, batch, clipping: true, checkpointing })
+        Workload::Training(Training {
+            model: half(),
+            rank: 8,
+            targets,
+            sequence: 512,
+            batch: 1,
+            clipping: true,
+            checkpointing,
+            learning_rate_millionths: LEARNING_RATE_MILLIONTHS,
+        })
     }
 
     fn decode(model: ModelRef, depth: u32) -> Workload {
@@ -225,6 +241,16 @@ mod tests {
         assert!(estimate.total < 17_000_000_000, "{estimate:?}");
         let parts = estimate.weights + estimate.cache + estimate.activations + estimate.training;
         assert_eq!(parts, estimate.total);
+    }
+
+    #[test]
+    fn keys_and_values_are_narrow_beside_quantised_weights_on_the_processor() {
+        let cache = |precision, place| memory(&decode(model(precision, 1000), 4096 - 128), place).unwrap().cache;
+        let half = 4096 * (128 << 10);
+        assert_eq!(cache(Precision::Q8_0, Place::processor()), half);
+        assert_eq!(cache(Precision::Q8_0, Place::Metal), 2 * half);
+        assert_eq!(cache(Precision::Q8_0, Place::Cuda), half);
+        assert_eq!(cache(Precision::Bf16, Place::processor()), 2 * half);
     }
 
     #[test]

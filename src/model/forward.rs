@@ -7,6 +7,8 @@ use super::{
     ops::{self, Rope, Span},
 };
 
+const CUDA_BETWEEN: &str = "cuBLAS products, Roofline's CUDA kernels for the steps between";
+
 /// A model that can run.
 #[derive(Debug)]
 pub struct Model {
@@ -51,15 +53,31 @@ impl Model {
     pub fn path(&self, batch: usize, single: bool) -> &'static str {
         #[cfg(feature = "cuda")]
         if single && self.weights.device().is_cuda() && super::cuda::Decode::fits(&self.weights, batch) {
-            return "own CUDA kernels that stream the weights";
+            return "Roofline's CUDA kernels, five launches a block";
         }
         match self.weights.device() {
             Device::Cpu if single && batch == 1 && ops::has_own_product(&self.weights) => {
-                "own products by Q4_K, candle's by the rest; own norms, rotation, gates and attention"
+                "Roofline's products by Q4_K, candle's by the rest; Roofline's norms, rotation, gates and attention"
             }
-            Device::Cpu => "candle's products; own norms, rotation, gates and attention",
+            Device::Cpu => "candle's products; Roofline's norms, rotation, gates and attention",
             Device::Metal(_) => "candle's products, norms, rotation and fused attention on Metal",
-            Device::Cuda(_) => "candle's products; own norms, rotation, gates and softmax on CUDA",
+            Device::Cuda(_) if self.weights.is_quantized() => {
+                "candle's quantised products, Roofline's CUDA kernels for the steps between"
+            }
+            Device::Cuda(_) => CUDA_BETWEEN,
+        }
+    }
+
+    /// The code that training runs here.
+    pub fn training_path(&self) -> &'static str {
+        match self.weights.device() {
+            Device::Cpu => "candle's products, Roofline's steps between",
+            Device::Metal(_) => "candle's products and steps on Metal",
+            // Quantised weights are widened for the backward pass.
+            Device::Cuda(_) if self.weights.is_quantized() => {
+                "candle's quantised products forward, cuBLAS products backward, Roofline's CUDA kernels for the steps between"
+            }
+            Device::Cuda(_) => CUDA_BETWEEN,
         }
     }
 

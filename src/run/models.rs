@@ -7,7 +7,8 @@ use crate::{
     machine::{Device, DeviceKind},
     model::estimate::{self, Place},
     workload::{
-        Inference, InferencePhase, ModelLoad, ModelRef, Origin, Precision, Target, Training, Workload, WorkloadKind,
+        Inference, InferencePhase, LEARNING_RATE_MILLIONTHS, ModelLoad, ModelRef, Origin, Precision, Target, Training,
+        Workload, WorkloadKind,
     },
 };
 
@@ -36,6 +37,8 @@ pub struct ModelOptions {
     pub no_clipping: bool,
     /// Activations are computed again in the backward pass.
     pub checkpointing: bool,
+    /// AdamW's learning rate in millionths.
+    pub learning_rate_millionths: Option<u32>,
 }
 
 /// The most positions of a prompt, an answer, a depth or a sequence.
@@ -57,7 +60,7 @@ impl ModelOptions {
 
     fn asks_for_training(&self) -> bool {
         let lists = !self.lora_ranks.is_empty() || !self.lora_targets.is_empty() || !self.sequences.is_empty();
-        lists || self.no_clipping || self.checkpointing
+        lists || self.no_clipping || self.checkpointing || self.learning_rate_millionths.is_some()
     }
 
     /// Whether what is asked speaks of a kind: `--depth 512` alone asks for no training.
@@ -329,6 +332,7 @@ impl Chooser<'_> {
             batch,
             clipping: !self.options.no_clipping,
             checkpointing: self.options.checkpointing,
+            learning_rate_millionths: self.options.learning_rate_millionths.unwrap_or(LEARNING_RATE_MILLIONTHS),
         };
         let room = self.host.device.limits.max_buffer_bytes;
         let total = |training: &Training| {

@@ -223,25 +223,14 @@ mod tests {
         super::{ModelOptions, SuiteName},
         *,
     };
-    use crate::machine::{DeviceKind, DeviceLimits};
-
-    fn device(id: &str, name: &str) -> Device {
-        Device {
-            id: id.into(),
-            name: name.into(),
-            kind: DeviceKind::DiscreteGpu,
-            backend: "Vulkan".into(),
-            driver: String::new(),
-            driver_info: String::new(),
-            pci: None,
-            software: false,
-            limits: DeviceLimits { max_buffer_bytes: 1 << 32, max_binding_bytes: 1 << 31, ..DeviceLimits::default() },
-            features: Vec::new(),
-        }
-    }
+    use crate::machine::DeviceKind;
 
     fn found() -> Vec<FoundDevice> {
-        let of = |engine: EngineId, id, name| FoundDevice { engine, kinds: engine.kinds(), device: device(id, name) };
+        let of = |engine: EngineId, id, name| FoundDevice {
+            engine,
+            kinds: engine.kinds(),
+            device: Device::example(id, name),
+        };
         let mut processor = of(EngineId::Candle, "cpu", "AMD EPYC");
         processor.device.kind = DeviceKind::Cpu;
         vec![

@@ -206,32 +206,13 @@ impl Request {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        machine::{DeviceKind, DeviceLimits},
-        model::source,
-        workload::Precision,
-    };
-
-    fn device(id: &str, name: &str) -> Device {
-        Device {
-            id: id.into(),
-            name: name.into(),
-            kind: DeviceKind::DiscreteGpu,
-            backend: "Vulkan".into(),
-            driver: String::new(),
-            driver_info: String::new(),
-            pci: None,
-            software: false,
-            limits: DeviceLimits { max_buffer_bytes: 1 << 32, max_binding_bytes: 1 << 31, ..DeviceLimits::default() },
-            features: Vec::new(),
-        }
-    }
+    use crate::{model::source, workload::Precision};
 
     fn workloads(request: &Request) -> Vec<Workload> {
         let resolve = |name: &str, precision: Option<&Precision>| {
             source::resolve(name, precision, None).map_err(|error| error.to_string())
         };
-        request.workloads_for(&device("vulkan:0", "GPU"), &WorkloadKind::ALL, &resolve).unwrap()
+        request.workloads_for(&Device::example("vulkan:0", "GPU"), &WorkloadKind::ALL, &resolve).unwrap()
     }
 
     fn kinds(request: &Request) -> Vec<WorkloadKind> {

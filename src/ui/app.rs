@@ -15,6 +15,7 @@ use super::{
     choosing::Choosing,
     fetching::Fetching,
     machine_text,
+    open::Models,
     palette::Palette,
     rows::table_text,
     shell,
@@ -94,10 +95,11 @@ impl App {
         })
     }
 
-    /// Says where downloaded models lie, and what opens private ones.
-    pub fn set_models(&mut self, hub: Option<PathBuf>, token: Option<String>) {
-        self.state.hub = hub;
-        self.fetching.token = token;
+    /// Says where models come from, and where downloaded ones lie.
+    pub fn set_models(&mut self, models: Models) {
+        self.state.hub = models.hub;
+        self.fetching.token = models.token;
+        self.fetching.endpoint = models.endpoint;
         self.state.stale_models = true;
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Fetching {
     wake: Option<Wake>,
     /// Opens private models where the field is empty.
     pub(super) token: Option<String>,
+    /// The server, where it is not Hugging Face's own.
+    pub(super) endpoint: Option<String>,
     going: Option<Going>,
 }
 
@@ -61,6 +63,7 @@ impl Fetching {
         }
         let hub = hub.ok_or("no folder for models is known on this system; set the variable HF_HOME to one")?;
         let token = Some(token).filter(|token| !token.is_empty()).or_else(|| self.token.clone());
+        let endpoint = self.endpoint.clone().unwrap_or_else(|| ENDPOINT.to_owned());
         let (cancel, told) = (Cancel::default(), Told::default());
         let (name, heard, teller, wake) = (asked.to_owned(), cancel.clone(), Arc::clone(&told), self.wake.clone());
         let work = move || {
@@ -75,7 +78,7 @@ impl Fetching {
                 }
                 if heard.requested() { Err(ModelError::Cancelled) } else { Ok(()) }
             };
-            Downloader::new(ENDPOINT, token, hub).download(&name, &mut progress)
+            Downloader::new(&endpoint, token, hub).download(&name, &mut progress)
         };
         self.going = Some(Going { cancel, told, result: runner.download(work) });
         Ok(Download {

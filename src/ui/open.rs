@@ -33,6 +33,8 @@ pub struct Models {
     pub hub: Option<PathBuf>,
     /// What opens private models, where the window isn't told.
     pub token: Option<String>,
+    /// The server, where it is not Hugging Face's own.
+    pub endpoint: Option<String>,
 }
 
 /// Opens the window, on a saved run if one is named, and returns when it was closed. Choices and saved runs are kept in
@@ -54,7 +56,7 @@ pub fn open(
     let create = move |creation: &eframe::CreationContext<'_>| {
         let choices = creation.storage.and_then(|storage| eframe::get_value::<Choices>(storage, eframe::APP_KEY));
         let mut app = App::new(&creation.egui_ctx, engines, store, choices.unwrap_or_default())?;
-        app.set_models(models.hub, models.token);
+        app.set_models(models);
         close_on_signal(&creation.egui_ctx);
         if let Some(run) = run {
             app.perform(&creation.egui_ctx, Action::OpenRun(run));

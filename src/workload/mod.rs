@@ -5,6 +5,7 @@ mod gemm;
 mod model;
 pub mod random;
 mod tensor_limit;
+mod training;
 
 use std::{fmt, str::FromStr};
 
@@ -14,10 +15,9 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     bandwidth::{Bandwidth, BandwidthSweep, MemoryOp},
     gemm::Gemm,
-    model::{
-        Inference, InferencePhase, Location, ModelLoad, ModelRef, ModelShape, Origin, Precision, Target, Training,
-    },
+    model::{Inference, InferencePhase, Location, ModelLoad, ModelRef, ModelShape, Origin, Precision},
     tensor_limit::TensorLimit,
+    training::{LEARNING_RATE_MILLIONTHS, Target, Training},
 };
 use crate::units::Unit;
 

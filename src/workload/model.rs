@@ -85,9 +85,15 @@ impl ModelShape {
     pub fn forward_flops(&self, tokens: u64, depth: u64, logits: u64) -> f64 {
         let blocks = 2.0 * self.layers as f64 * self.block_matrix_elements() as f64 * tokens as f64;
         let head = 2.0 * self.embedding_elements() as f64 * logits as f64;
+        blocks + head + self.attention_flops(tokens, depth)
+    }
+
+    /// FLOPs of the products of queries with keys, and of their scores with values, for `tokens` positions after `depth`
+    /// others.
+    pub fn attention_flops(&self, tokens: u64, depth: u64) -> f64 {
         // Position i looks at depth + i + 1 keys.
         let pairs = tokens as f64 * (depth as f64 + f64::midpoint(tokens as f64, 1.0));
-        blocks + head + 4.0 * self.layers as f64 * self.query_width() as f64 * pairs
+        4.0 * self.layers as f64 * self.query_width() as f64 * pairs
     }
 
     /// Bytes of keys and values for one position, at `element_bytes` an element.
@@ -316,8 +322,8 @@ impl Inference {
         one * f64::from(self.batch)
     }
 
-    /// Bytes that one timed pass must read: the weights once a step, and the keys and values of each sequence, which are
-    /// held in 16 bits (32 with f32 weights).
+    /// Bytes that one timed pass must read at the least: the weights once a step as they are stored, and the keys and
+    /// values of each sequence in 16 bits (32 with f32 weights). Devices that widen either read more.
     pub fn bytes(&self) -> f64 {
         let weights = self.model.token_bytes as f64;
         let kv = self.model.shape.kv_bytes_per_token(self.model.precision.dense_bytes().unwrap_or(2)) as f64;
@@ -329,124 +335,6 @@ impl Inference {
                 weights * steps + kv * positions * f64::from(self.batch)
             }
         }
-    }
-}
-
-/// A matrix of a block that LoRA can adapt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Target {
-    /// Queries.
-    Q,
-    /// Keys.
-    K,
-    /// Values.
-    V,
-    /// The attention's output.
-    O,
-    /// The MLP's gate.
-    Gate,
-    /// The MLP's first half.
-    Up,
-    /// The MLP's second half.
-    Down,
-}
-
-impl Target {
-    /// Every one in the order of a block.
-    pub const ALL: [Self; 7] = [Self::Q, Self::K, Self::V, Self::O, Self::Gate, Self::Up, Self::Down];
-
-    /// The name used in run files and on the command line.
-    pub const fn id(self) -> &'static str {
-        match self {
-            Self::Q => "q",
-            Self::K => "k",
-            Self::V => "v",
-            Self::O => "o",
-            Self::Gate => "gate",
-            Self::Up => "up",
-            Self::Down => "down",
-        }
-    }
-
-    /// Outputs and inputs of the matrix.
-    pub fn dims(self, shape: &ModelShape) -> (u64, u64) {
-        let (hidden, inner) = (u64::from(shape.hidden), u64::from(shape.intermediate));
-        match self {
-            Self::Q => (shape.query_width(), hidden),
-            Self::K | Self::V => (shape.kv_width(), hidden),
-            Self::O => (hidden, shape.query_width()),
-            Self::Gate | Self::Up => (inner, hidden),
-            Self::Down => (hidden, inner),
-        }
-    }
-}
-
-impl FromStr for Target {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|target| target.id() == text).ok_or_else(|| {
-            let known: Vec<_> = Self::ALL.iter().map(|target| target.id()).collect();
-            format!("unknown LoRA target; choose from {}", known.join(", "))
-        })
-    }
-}
-
-/// Trains low-rank adapters (LoRA) of a frozen model with AdamW; QLoRA where the model is quantised.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-pub struct Training {
-    /// The model.
-    pub model: ModelRef,
-    /// The adapters' rank.
-    pub rank: u32,
-    /// The matrices that are adapted.
-    pub targets: Vec<Target>,
-    /// Positions a sequence.
-    pub sequence: u32,
-    /// Sequences a step.
-    pub batch: u32,
-    /// Gradients are scaled to a global norm of at most 1.
-    pub clipping: bool,
-    /// Activations are computed again in the backward pass instead of being kept.
-    pub checkpointing: bool,
-}
-
-impl Training {
-    /// "LoRA 1 × 512": batch and sequence; QLoRA on quantised weights.
-    pub fn title(&self) -> String {
-        let method = if self.model.precision.dense_bytes().is_some() { "LoRA" } else { "QLoRA" };
-        format!("{method} {} × {}", self.batch, self.sequence)
-    }
-
-    /// The rank and the targets, what was left out, and the model.
-    pub fn parameters(&self) -> String {
-        let targets: Vec<_> = self.targets.iter().map(|target| target.id()).collect();
-        let clipping = if self.clipping { "" } else { " · no clipping" };
-        let checkpointing = if self.checkpointing { " · checkpointing" } else { "" };
-        format!("r = {} on {}{clipping}{checkpointing} · {}", self.rank, targets.join(", "), self.model.label())
-    }
-
-    /// Tokens of one step.
-    pub fn tokens(&self) -> u64 {
-        u64::from(self.sequence) * u64::from(self.batch)
-    }
-
-    /// Parameters that are trained.
-    pub fn trained_parameters(&self) -> u64 {
-        let one = |target: &Target| {
-            let (outputs, inputs) = target.dims(&self.model.shape);
-            u64::from(self.rank) * (outputs + inputs)
-        };
-        u64::from(self.model.shape.layers) * self.targets.iter().map(one).sum::<u64>()
-    }
-
-    /// FLOPs of one step: forward, and as much again for the gradients of the inputs; frozen weights need none of their
-    /// own. The adapters' three products are counted, what checkpointing computes again is not.
-    pub fn flops(&self) -> f64 {
-        let sequence = u64::from(self.sequence);
-        let frozen = 2.0 * self.model.shape.forward_flops(sequence, 0, sequence) * f64::from(self.batch);
-        frozen + 6.0 * self.trained_parameters() as f64 * self.tokens() as f64
     }
 }
 

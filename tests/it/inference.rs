@@ -64,11 +64,14 @@ fn decoding_is_measured_in_both_modes_and_checked() {
         for (precision, depth, batch) in [(Precision::Q4KM, 0, 1), (Precision::F32, 150, 2), (Precision::Q8_0, 3, 4)] {
             let workload = workload(precision, InferencePhase::Decode { tokens: 20, depth }, batch);
             let report = measured(&device, &workload);
-            let expected = ["throughput", "streaming", "inter-token-p50", "inter-token-p95", "inter-token-p99"];
-            assert_eq!(metrics(&report)[..5], expected, "{device}");
-            assert_eq!(metrics(&report)[5..], ["peak-memory", "predicted-memory"], "{device}");
-            let median = |index: usize| report.measurements[index].summary.median;
-            assert!(median(2) <= median(3) && median(3) <= median(4));
+            // A busy machine writes too few tokens for some percentiles.
+            let is_gap = |metric: &&str| metric.starts_with("inter-token-");
+            let (gaps, others): (Vec<&str>, Vec<&str>) = metrics(&report).into_iter().partition(is_gap);
+            assert!(["inter-token-p50", "inter-token-p95", "inter-token-p99"].starts_with(&gaps), "{gaps:?}");
+            assert!(!gaps.is_empty());
+            assert_eq!(others, ["throughput", "streaming", "peak-memory", "predicted-memory"], "{device}");
+            let percentiles = &report.measurements[2..2 + gaps.len()];
+            assert!(percentiles.is_sorted_by_key(|percentile| percentile.summary.median));
             assert!(report.check.as_ref().unwrap().passed());
             assert_eq!(report.settings["read-every"], "16 tokens");
         }

@@ -10,7 +10,7 @@ use roofline::{
     measure::{Cancel, Context, Measurement, Paints, Progress, Report, Stop},
     model::{ModelConfig, source},
     units::Unit,
-    workload::{ModelShape, Precision, Target, Training, Workload},
+    workload::{LEARNING_RATE_MILLIONTHS, ModelShape, Precision, Target, Training, Workload},
 };
 
 fn training(precision: Precision) -> Training {
@@ -26,7 +26,16 @@ fn training(precision: Precision) -> Training {
     };
     let model = source::synthetic("tiny", &ModelConfig::synthetic(shape), precision).unwrap();
     let targets = vec![Target::Q, Target::V];
-    Training { model, rank: 8, targets, sequence: 24, batch: 2, clipping: true, checkpointing: false }
+    Training {
+        model,
+        rank: 8,
+        targets,
+        sequence: 24,
+        batch: 2,
+        clipping: true,
+        checkpointing: false,
+        learning_rate_millionths: LEARNING_RATE_MILLIONTHS,
+    }
 }
 
 fn run(device: &str, training: Training, context: &mut Context) -> Result<Report, Stop> {
@@ -85,8 +94,9 @@ fn steps_are_timed_the_loss_falls_and_gradients_are_checked() {
 
 #[test]
 fn training_without_clipping_says_what_it_led_to() {
-    let training = Training { clipping: false, ..training(Precision::F16) };
+    let training = Training { clipping: false, learning_rate_millionths: 30_000, ..training(Precision::F16) };
     let (report, _) = outcome("cpu", &training);
+    assert_eq!(report.settings["learning-rate"], "0.03");
     assert_eq!(report.settings["clip"], "none");
     assert!(report.notes.iter().any(|note| note.starts_with("Without clipping")), "{:?}", report.notes);
 }

@@ -10,8 +10,8 @@ use roofline::{
     stats::Summary,
     units::Unit,
     workload::{
-        Bandwidth, BandwidthSweep, Dtype, Gemm, Inference, InferencePhase, Location, MemoryOp, ModelLoad, ModelRef,
-        ModelShape, Origin, Precision, Target, TensorLimit, Training, Workload,
+        Bandwidth, BandwidthSweep, Dtype, Gemm, Inference, InferencePhase, LEARNING_RATE_MILLIONTHS, Location,
+        MemoryOp, ModelLoad, ModelRef, ModelShape, Origin, Precision, Target, TensorLimit, Training, Workload,
     },
 };
 
@@ -133,6 +133,7 @@ fn models() -> [Workload; 4] {
             batch: 1,
             clipping: true,
             checkpointing: false,
+            learning_rate_millionths: LEARNING_RATE_MILLIONTHS,
         }),
     ]
 }

@@ -22,8 +22,8 @@ use roofline::{
     ui::{App, Choices, Devices, View},
     units::Unit,
     workload::{
-        Bandwidth, BandwidthSweep, Dtype, Gemm, Inference, InferencePhase, MemoryOp, Precision, Target, Training,
-        Workload,
+        Bandwidth, BandwidthSweep, Dtype, Gemm, Inference, InferencePhase, LEARNING_RATE_MILLIONTHS, MemoryOp,
+        Precision, Target, Training, Workload,
     },
 };
 
@@ -225,6 +225,7 @@ pub(crate) fn model_run() -> Run {
                 batch: 1,
                 clipping: true,
                 checkpointing: false,
+                learning_rate_millionths: LEARNING_RATE_MILLIONTHS,
             }),
             14.8,
         ),

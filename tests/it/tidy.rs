@@ -42,7 +42,7 @@ fn repository() -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths: Vec<PathBuf> = fs::read_dir(root).unwrap().map(|file| file.unwrap().path()).collect();
     paths.retain(|path| path.is_file() && path.file_name().is_none_or(|name| name != "Cargo.lock" && name != ".git"));
-    for folder in ["src", "tests", "shaders", "assets", "scripts", ".ci"] {
+    for folder in ["src", "tests", "shaders", "assets", "docs", "scripts", ".ci"] {
         walk(&root.join(folder), &mut paths);
     }
     paths.sort();

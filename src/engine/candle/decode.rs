@@ -12,11 +12,10 @@ use super::{
 };
 use crate::{
     measure::{
-        self, BatchTime, Clock, Context, Measurement, Phase, Policy, Rate, Report, Sample, Stop, StopReason, afford,
-        sample,
+        self, BatchTime, Context, Measurement, Phase, Policy, Rate, Report, Sample, Stop, StopReason, afford, sample,
     },
     model::{Cache, Check, Model, ModelError, Tokenizer},
-    stats::{Summary, quantile},
+    stats::quantile,
     units::{Unit, duration},
     workload::Inference,
 };
@@ -32,6 +31,9 @@ const BOS: u32 = 1;
 
 /// Passes that are wanted: one to warm up, ten samples, and a few with every token read.
 const PASSES: f64 = 15.0;
+
+/// Samples below which a figure says that time was short.
+const SAMPLES_WANTED: u32 = 10;
 
 /// The most passes with every token read.
 const STREAMED: usize = 5;
@@ -85,13 +87,17 @@ pub(super) fn run(
     let mut written = Written::default();
     let amount = (decoding.steps * decoding.cache.batch()) as f64;
     let rate = Rate { metric: "throughput", unit: Unit::TokenPerSecond, amount };
-    let throughput = sample(context, &policy(context, pass_s), rate, |context, iterations| {
+    let mut throughput = sample(context, &policy(context, pass_s), rate, |context, iterations| {
         let start = Instant::now();
         for _ in 0..iterations {
             written = decoding.pass(Mode::Throughput, &mut cancel(context)).map_err(stop)?;
         }
         Ok(BatchTime { host_s: start.elapsed().as_secs_f64(), device_s: None })
     })?;
+    if throughput.samples.len() < SAMPLES_WANTED as usize {
+        // As many as the policy allowed, which allowed no more because of the time.
+        throughput.stop = StopReason::TimeBudget;
+    }
     let mut streams = decoding.stream(amount, pass_s, &written.tokens, context)?;
     context.phase(Phase::Checking)?;
     let check = decoding.check(&written.tokens, context)?;
@@ -151,7 +157,7 @@ fn sample_text(
 fn policy(context: &Context, pass_s: f64) -> Policy {
     let fit = (0.65 * context.remaining().as_secs_f64() / pass_s.max(1e-6)) as u32;
     let most = fit.saturating_sub(1).clamp(3, 30);
-    Policy { samples_min: most.min(10), samples_max: most, ..Policy::default() }
+    Policy { samples_min: most.min(SAMPLES_WANTED), samples_max: most, ..Policy::default() }
 }
 
 impl<'a> Decoding<'a> {
@@ -305,25 +311,29 @@ fn require_same(streamed: &[u32], expected: &[u32], batch: usize) -> Result<(), 
     }
 }
 
+/// The throughput of such passes, and those percentiles of the time from token to token that so many times can tell: a
+/// hundredth needs a hundred.
 fn streamed(samples: Vec<Sample>, mut gaps: Vec<f64>) -> Vec<Measurement> {
-    let values: Vec<f64> = samples.iter().map(|sample| sample.value).collect();
     let total_s = samples.iter().map(|sample| sample.host_s).sum();
     let mut all = Vec::new();
-    all.extend(Summary::of(&values).map(|summary| Measurement {
-        metric: "streaming".to_owned(),
-        unit: Unit::TokenPerSecond,
-        at_bytes: None,
-        summary,
-        clock: Clock::HostWall,
-        stop: StopReason::SampleLimit,
-        warm_up: None,
-        repeated_batches: 0,
-        samples,
-    }));
+    all.extend(Measurement::of_samples("streaming", Unit::TokenPerSecond, samples, StopReason::SampleLimit));
     gaps.sort_by(f64::total_cmp);
-    for (metric, share) in [("inter-token-p50", 0.5), ("inter-token-p95", 0.95), ("inter-token-p99", 0.99)] {
+    let percentiles = [("inter-token-p50", 0.5, 1), ("inter-token-p95", 0.95, 20), ("inter-token-p99", 0.99, 100)];
+    for (metric, share, _) in percentiles.into_iter().filter(|(_, _, least)| gaps.len() >= *least) {
         let value = quantile(&gaps, share);
         all.extend(value.and_then(|value| Measurement::single(metric, Unit::Second, value, total_s)));
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_told_that_the_count_of_tokens_can_tell() {
+        let sample = Sample { value: 10.0, iterations: 1, host_s: 1.0, device_s: None, disturbed: false };
+        let told = |count| streamed(vec![sample], vec![0.1; count]).len();
+        assert_eq!([told(8), told(20), told(99), told(100)], [2, 3, 3, 4]);
+    }
 }

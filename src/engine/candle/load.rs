@@ -7,9 +7,8 @@ use candle_core::{DType, Device, Tensor};
 
 use super::{aside, cold, compute, memory::Watch, stop};
 use crate::{
-    measure::{Check, Clock, Context, Measurement, Phase, Report, Sample, Stop, StopReason},
+    measure::{Check, Context, Measurement, Phase, Report, Sample, Stop, StopReason},
     model::{Model, ModelError, Weights, weights},
-    stats::Summary,
     units::{Unit, duration},
     workload::{ModelLoad, ModelRef, Origin, Precision},
 };
@@ -158,20 +157,7 @@ fn cold_samples(
 /// The rate, and the time, of the same loads.
 fn measurements(model: &ModelRef, prefix: &str, times: &[Sample], stop: StopReason) -> Vec<Measurement> {
     let rate = |sample: &Sample| Sample { value: model.weight_bytes as f64 / sample.host_s, ..*sample };
-    let of = |metric: &str, unit, samples: Vec<Sample>| {
-        let values: Vec<f64> = samples.iter().map(|sample| sample.value).collect();
-        Some(Measurement {
-            metric: format!("{prefix}{metric}"),
-            unit,
-            at_bytes: None,
-            summary: Summary::of(&values)?,
-            clock: Clock::HostWall,
-            stop,
-            warm_up: None,
-            repeated_batches: 0,
-            samples,
-        })
-    };
+    let of = |metric: &str, unit, samples| Measurement::of_samples(&format!("{prefix}{metric}"), unit, samples, stop);
     let rates = of("load", Unit::BytePerSecond, times.iter().map(rate).collect());
     let times = of("load-time", Unit::Second, times.to_vec());
     rates.into_iter().chain(times).collect()

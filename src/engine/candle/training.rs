@@ -12,8 +12,7 @@ use super::{
 };
 use crate::{
     measure::{
-        BatchTime, Check, Clock, Context, Measurement, Phase, Policy, Rate, Report, Sample, Stop, StopReason, afford,
-        sample,
+        BatchTime, Check, Context, Measurement, Phase, Policy, Rate, Report, Sample, Stop, StopReason, afford, sample,
     },
     model::{
         Model, Tokenizer,
@@ -25,14 +24,9 @@ use crate::{
             text::{TEXT, TextSet},
         },
     },
-    stats::Summary,
     units::Unit,
     workload::{Origin, Training},
 };
-
-/// Twenty times the reference's, so that the loss falls within the steps that a measurement takes. The 100m preset with
-/// synthetic weights loses a tenth of its loss in some ten steps at 1e-3, and is thrown about at 1e-2.
-const LEARNING_RATE: f64 = 2e-3;
 
 /// The norm that gradients are clipped to, as in the reference.
 const CLIP: f64 = 1.0;
@@ -50,7 +44,7 @@ fn train(model: &Model, workload: &Training, context: &mut Context) -> Result<Re
     context.phase(Phase::Preparing)?;
     let lora_settings = LoraSettings::new(workload.rank as usize, &workload.targets);
     let settings = TrainSettings {
-        learning_rate: LEARNING_RATE,
+        learning_rate: workload.learning_rate(),
         clip: workload.clipping.then_some(CLIP),
         checkpointing: workload.checkpointing,
         ..TrainSettings::default()
@@ -166,18 +160,7 @@ fn curve(steps: &[Step], stop: StopReason) -> Option<Measurement> {
         disturbed: false,
     };
     let samples: Vec<Sample> = steps.iter().filter(|step| step.loss.is_finite()).map(one).collect();
-    let values: Vec<f64> = samples.iter().map(|sample| sample.value).collect();
-    Some(Measurement {
-        metric: "loss".to_owned(),
-        unit: Unit::Nat,
-        at_bytes: None,
-        summary: Summary::of(&values)?,
-        clock: Clock::HostWall,
-        stop,
-        warm_up: None,
-        repeated_batches: 0,
-        samples,
-    })
+    Measurement::of_samples("loss", Unit::Nat, samples, stop)
 }
 
 /// Whether it learnt, how steady that was, and how large gradients were.
@@ -249,7 +232,7 @@ fn describe(model: &Model, workload: &Training, settings: &TrainSettings, traine
     }
     Report {
         precision: Some(precision),
-        variant: Some("forward and backward by hand, no automatic differentiation".to_owned()),
+        variant: Some(format!("forward and backward by hand, no automatic differentiation; {}", model.training_path())),
         settings: all,
         notes,
         ..Report::default()

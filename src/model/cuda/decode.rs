@@ -50,15 +50,19 @@ pub struct Step<'a> {
 }
 
 impl Decode {
-    /// Whether the kernels fit a model: dense in 16 bits, heads of 64 or 128, groups of 1, 2, 4 or 8, and at most four sequences: beyond,
-    /// tensor cores are faster.
+    /// Whether the kernels fit a model: dense in 16 bits, heads of 64 or 128, groups of 1, 2, 4 or 8, and 1, 2 or 4
+    /// sequences: beyond, tensor cores are faster.
     pub fn fits(weights: &Weights, batch: usize) -> bool {
         let config = &weights.config;
         let group = config.heads() / config.kv_heads().max(1);
-        let dense = |layer: &LayerWeights| dense(&layer.down).is_ok() && one(&layer.qkv.parts).is_ok();
+        // Files may mix quantised and dense matrices.
+        let all_dense = |layer: &LayerWeights| {
+            let stacked = [&layer.qkv, &layer.gate_up].into_iter().all(|stacked| one(&stacked.parts).is_ok());
+            stacked && [&layer.o, &layer.down].into_iter().all(|matrix| dense(matrix).is_ok())
+        };
         matches!(weights.dtype, DType::F16 | DType::BF16)
-            && weights.layers.iter().all(dense)
-            && matches!(weights.embedding, Linear::Dense(_))
+            && weights.layers.iter().all(all_dense)
+            && [&weights.embedding, &weights.head].into_iter().all(|table| dense(table).is_ok())
             && BATCHES.contains(&batch)
             && GROUPS.contains(&group)
             && matches!(config.head_dim(), 64 | 128)

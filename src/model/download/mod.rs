@@ -166,10 +166,10 @@ fn check_small(file: &Remote, partial: &Path) -> Result<(), ModelError> {
     if file.sha256.is_some() {
         return Ok(());
     }
-    let raw = fs::read(partial).map_err(|error| ModelError::io(partial, "read the download", &error))?;
+    let raw = || fs::read(partial).map_err(|error| ModelError::io(partial, "read the download", &error));
     let whole = match Path::new(&file.name) {
-        json if has_extension(json, "json") => serde_json::from_slice::<serde::de::IgnoredAny>(&raw).is_ok(),
-        model if has_extension(model, "model") => sentencepiece::parse(&raw).is_ok(),
+        json if has_extension(json, "json") => serde_json::from_slice::<serde::de::IgnoredAny>(&raw()?).is_ok(),
+        model if has_extension(model, "model") => sentencepiece::parse(&raw()?).is_ok(),
         _ => true,
     };
     if whole {
