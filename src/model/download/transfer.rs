@@ -109,11 +109,12 @@ impl Connection {
     /// A JSON document about `what`.
     pub(super) fn json(&self, url: &str, what: &str) -> Result<Value, ModelError> {
         const MOST: u64 = 64 << 20;
-        self.with_retries(&mut || Ok(()), &mut |tries| {
-            // Nothing is on its way yet: without a network that is told after one more try.
-            *tries = (*tries).max(TRIES - 2);
-
-            let mut response = self.get(url, 0)?;
+        self.with_retries(&mut || Ok(()), &mut |_| {
+            let mut response = self.get(url, 0).map_err(|ended| match ended {
+                // Nothing is on its way yet: without a network that is told at once.
+                Ended::Cut(why) if is_unknown_host(&why) => Ended::Refused(ModelError::Asked(why)),
+                other => other,
+            })?;
             let status = response.status().as_u16();
             if status != 200 {
                 return Err(self.refused(status, what));
@@ -217,6 +218,11 @@ impl Connection {
             }
         }
     }
+}
+
+/// Whether the host's name means nothing here; the standard library gives that no kind of its own, only words.
+fn is_unknown_host(why: &str) -> bool {
+    why.contains("failed to lookup address")
 }
 
 /// A file on its way.

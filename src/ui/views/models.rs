@@ -241,7 +241,7 @@ const TOKEN: &str = "Token of Hugging Face";
 fn add_ui(ui: &mut Ui, state: &State, forms: &mut Forms, actions: &mut Vec<Action>) {
     ui.horizontal(|ui| {
         ui.visuals_mut().extreme_bg_color = Tokens::of(ui).ground;
-        let width = (ui.available_width() - 264.0).max(120.0);
+        let width = (ui.available_width() - 256.0).max(120.0);
         let hint = "Path of a GGUF or safetensors file or folder; or drop it here";
         let entered = field(ui, &mut forms.path, "File or folder", hint, width - space::L);
         let named = Named { words: "Add", name: "Add file or folder".to_owned(), hint: "Show it in this list" };
@@ -258,7 +258,7 @@ fn download_ui(ui: &mut Ui, state: &State, forms: &mut Forms, actions: &mut Vec<
     title_ui(ui, "Download", "From Hugging Face into its cache, checked by checksum; what was cut off is gone on with");
     ui.horizontal(|ui| {
         ui.visuals_mut().extreme_bg_color = Tokens::of(ui).ground;
-        let button = if state.downloading() { 148.0 } else { 96.0 };
+        let button = if state.downloading() { 148.0 } else { 70.0 };
         let width = ((ui.available_width() - button) / 2.0).max(120.0) - space::L - space::XS;
         let entered = field(ui, &mut forms.asked, "Model to download", "org/name, or org/name/file.gguf", width);
         field(ui, &mut forms.token, TOKEN, "Token, for private and gated models", width);
