@@ -16,6 +16,8 @@ pub struct Plan {
     pub suite: SuiteInfo,
     /// The most time for one entry in seconds.
     pub entry_budget_s: f64,
+    /// The most time beside that of all entries for what goes into no figure, such as loading models, in seconds.
+    pub spare_most_s: f64,
     /// The devices that take part.
     pub devices: Vec<Device>,
     /// What is done, in order.
@@ -132,6 +134,7 @@ impl Plan {
                 budget_s: request.budget_s.unwrap_or(request.suite.budget_s()),
             },
             entry_budget_s: request.suite.entry_budget_s(),
+            spare_most_s: if request.is_custom() { f64::INFINITY } else { request.suite.spare_most_s() },
             devices: Vec::new(),
             jobs: Vec::new(),
             missing,

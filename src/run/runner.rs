@@ -4,7 +4,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
         mpsc::{Receiver, RecvError, SyncSender, TryRecvError, sync_channel},
     },
     time::{Duration, Instant},
@@ -111,6 +111,7 @@ impl Runner {
             paints,
             plan,
             busy: Arc::new(Busy { measuring: Arc::clone(&self.measuring), _lock: lock }),
+            spared: AtomicU64::new(0),
         };
         runtime.spawn(lane.run());
         Ok(ActiveRun { events, cancel })
@@ -219,6 +220,8 @@ struct Lane {
     paints: Paints,
     plan: Plan,
     busy: Arc<Busy>,
+    /// Time of all jobs that went into no figure, in microseconds.
+    spared: AtomicU64,
 }
 
 /// How a job came back.
@@ -247,7 +250,7 @@ impl Lane {
                 break;
             }
             self.teller.tell(Event::Started { index });
-            let left_s = self.plan.suite.budget_s - start.elapsed().as_secs_f64();
+            let left_s = self.plan.suite.budget_s - self.used_s(start.elapsed());
             let budget = entry_budget(left_s, count - index, self.plan.entry_budget_s);
             let ready = bench.take().unwrap_or_else(|| Box::new(Bench { open: None, machine: run.machine.clone() }));
             let returned = if self.is_alone().await {
@@ -321,7 +324,15 @@ impl Lane {
             let entry = bench.run(engine.as_ref(), &device, job, &mut context);
             Some((Box::new(entry), bench))
         });
-        self.wait(handle, &cancel, budget + HANG_GRACE, &spared).await
+        let returned = self.wait(handle, &cancel, budget + HANG_GRACE, &spared).await;
+        self.spared.fetch_add(spared.so_far().as_micros() as u64, Ordering::AcqRel);
+        returned
+    }
+
+    /// How much of the run's time is used after `elapsed`: bringing a model onto a device would leave the entries after it none.
+    fn used_s(&self, elapsed: Duration) -> f64 {
+        let spared = Duration::from_micros(self.spared.load(Ordering::Acquire)).as_secs_f64();
+        elapsed.as_secs_f64() - spared.min(self.plan.spare_most_s)
     }
 
     /// What a job reports goes out while there is room; it never makes the job wait.

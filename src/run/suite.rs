@@ -68,6 +68,14 @@ impl SuiteName {
         }
     }
 
+    /// The most time beside that for what goes into no figure, in seconds: Quick still ends soon after its minute.
+    pub const fn spare_most_s(self) -> f64 {
+        match self {
+            Self::Quick => 15.0,
+            Self::Standard | Self::Full => f64::INFINITY,
+        }
+    }
+
     /// The workloads of single kernels in order, for a device.
     pub fn kernels(self, device: &Device) -> Vec<Workload> {
         let array_bytes = array_bytes(device);

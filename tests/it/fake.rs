@@ -22,6 +22,8 @@ pub(crate) enum Act {
     Value(f64),
     /// Ends with this stop.
     Stop(Stop),
+    /// Prepares for so long before it measures, which it says.
+    Prepare(std::time::Duration),
     /// Panics with this message.
     Panic(&'static str),
     /// Tells so much progress, then is unsupported.
@@ -71,6 +73,7 @@ pub(crate) fn plan(count: u32) -> Plan {
     Plan {
         suite: SuiteInfo { name: "custom".into(), budget_s: 600.0 },
         entry_budget_s: 60.0,
+        spare_most_s: f64::INFINITY,
         devices: vec![device()],
         jobs: (0..count).map(job).collect(),
         missing: Vec::new(),
@@ -104,6 +107,11 @@ impl Session for FakeSession {
         };
         match act {
             Act::Value(rate) => measured(workload, context, rate),
+            Act::Prepare(time) => {
+                std::thread::sleep(time);
+                context.spare(time);
+                measured(workload, context, 1e12)
+            }
             Act::Stop(stop) => Err(stop),
             Act::Panic(message) => panic!("{message}"),
             Act::Flood(count) => {

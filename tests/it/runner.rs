@@ -195,6 +195,20 @@ fn an_entry_whose_engine_is_missing_is_unsupported() {
 }
 
 #[test]
+fn preparing_leaves_the_entries_after_it_their_time_up_to_a_limit() {
+    let time = std::time::Duration::from_millis(800);
+    for (most_s, second) in [(f64::INFINITY, "Done"), (0.0, "Skipped")] {
+        // By its clock, an iteration of the second entry takes a tenth of a second.
+        let bench = bench(FakeEngine::new(vec![Act::Prepare(time), Act::Value(4.2e7)]));
+        let mut plan = plan(2);
+        plan.suite.budget_s = 0.7;
+        plan.spare_most_s = most_s;
+        let run = finish(&bench.runner.start(plan, Paints::default()).unwrap());
+        assert_eq!(outcomes(&run), ["Done", second]);
+    }
+}
+
+#[test]
 fn after_a_job_that_hangs_nothing_is_measured_beside_it() {
     let (release, held) = sync_channel(1);
     let bench = bench(FakeEngine::new(vec![Act::Hang(held), Act::Value(1e12)]));
