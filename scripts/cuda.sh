@@ -13,7 +13,7 @@ wheels=(nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 
 
 # The compiler as a folder that looks like a toolkit's: 190 MB once.
 fetch_toolkit() {
-    local home=$1 fresh
+    local home=$1
     [ -x "$home/bin/nvcc" ] && return
     command -v python3 >/dev/null || { say "Python 3 with pip is missing; install it, or a CUDA 13.0 toolkit, then run this again."; exit 1; }
     say "Fetching NVIDIA's compiler from PyPI (about 100 MB) into $home"
