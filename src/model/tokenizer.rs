@@ -46,6 +46,12 @@ impl Tokenizer {
         Ok(Some(tokenizer))
     }
 
+    /// Says so where the model has tokens that this tokenizer has no text for, such as those that pad its tables.
+    pub fn unnamed(&self, model: &ModelRef) -> Option<String> {
+        let (own, models) = (self.len(), model.shape.vocabulary as usize);
+        (models > own).then(|| format!("the model has {models} tokens, and its tokenizer names {own} of them"))
+    }
+
     /// Reads the tokenizer of a GGUF file, of a folder, or from beside a safetensors file; `tokenizer.json` or
     /// `tokenizer.model` may also be named themselves.
     pub fn open(path: &Path) -> Result<Self, ModelError> {

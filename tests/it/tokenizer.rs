@@ -81,6 +81,11 @@ fn a_tokenizer_that_does_not_fit_its_model_is_refused() {
     let larger = Tokenizer::of(&model).unwrap_err().to_string();
     assert!(larger.contains("32000") && larger.contains("300"), "{larger}");
     assert!(Tokenizer::of(&synthetic(SHAPE, Precision::F16)).unwrap().is_none());
+    let tokenizer = Tokenizer::open(&folder.path()).unwrap();
+    let padded = synthetic(ModelShape { vocabulary: 32_064, ..SHAPE }, Precision::F16);
+    assert!(tokenizer.unnamed(&padded).unwrap().contains("32064 tokens"));
+    let fitting = synthetic(ModelShape { vocabulary: 32_000, ..SHAPE }, Precision::F16);
+    assert_eq!(tokenizer.unnamed(&fitting), None);
 }
 
 #[test]

@@ -130,8 +130,15 @@ fn sample_text(
     if workload.batch != 1 {
         return Ok(None);
     }
-    // A model without a tokenizer can be measured all the same.
-    let Some(tokenizer) = Tokenizer::of(&workload.model).ok().flatten() else { return Ok(None) };
+    // A model without a tokenizer, or with one that doesn't fit, can be measured all the same.
+    let tokenizer = match Tokenizer::of(&workload.model) {
+        Ok(Some(tokenizer)) => tokenizer,
+        Ok(None) => return Ok(None),
+        Err(error) => return Ok(Some(format!("There is no sample of its text: {error}"))),
+    };
+    if let Some(unnamed) = tokenizer.unnamed(&workload.model) {
+        return Ok(Some(format!("There is no sample of its text: {unnamed}.")));
+    }
     let ids = tokenizer.encode(PROMPT).map_err(stop)?;
     let room = cache.capacity().saturating_sub(ids.len()).min(24);
     if ids.is_empty() || room < STEPS_LEAST {
