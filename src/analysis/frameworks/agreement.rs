@@ -69,7 +69,7 @@ const fn tolerance(precision: &Precision) -> f64 {
         Precision::F32 => 1e-3,
         Precision::F16 => 0.03,
         Precision::Bf16 => 0.15,
-        Precision::Q8_0 | Precision::Q4_0 | Precision::Q4KM | Precision::Stored(_) => 0.5,
+        _ => 0.5,
     }
 }
 
@@ -101,7 +101,8 @@ pub fn agreement(run: &Run) -> Vec<Agreement> {
     for entry in run.entries.iter().filter(|entry| entry.fingerprint.is_some()) {
         let key = work(&entry.workload);
         match groups.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, list)) if list.iter().any(|other| other.engine == entry.engine && other.device == entry.device) => {}
+            Some((_, list))
+                if list.iter().any(|other| other.engine == entry.engine && other.device == entry.device) => {}
             Some((_, list)) => list.push(entry),
             None => groups.push((key, vec![entry])),
         }
@@ -122,9 +123,9 @@ pub fn agreement(run: &Run) -> Vec<Agreement> {
 fn of_group(model: String, precision: &Precision, list: &[&Entry]) -> Option<Agreement> {
     let against = |a: &Entry, b: &Entry| disagreement(a.fingerprint.as_ref()?, b.fingerprint.as_ref()?, precision);
     let friends = |entry: &Entry| list.iter().filter(|other| against(entry, other).is_none()).count();
-    let reference = list.iter().max_by_key(|entry| {
-        (friends(entry), entry.engine == EngineId::Candle, std::cmp::Reverse(entry.engine))
-    })?;
+    let reference = list
+        .iter()
+        .max_by_key(|entry| (friends(entry), entry.engine == EngineId::Candle, std::cmp::Reverse(entry.engine)))?;
     let ours = reference.fingerprint.as_ref()?;
     let party = |entry: &&Entry| {
         let theirs = entry.fingerprint.as_ref()?;

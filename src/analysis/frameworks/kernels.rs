@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use super::{Figure, View, best_of, reason_of, work};
-use crate::{record::Entry, workload::Workload};
+use crate::{
+    record::Entry,
+    workload::{InferencePhase, Workload},
+};
 
 /// One workload, and what came of it with each engine.
 #[derive(Clone, Debug, PartialEq)]
@@ -80,7 +83,8 @@ fn put(slot: &mut Option<Cell>, new: Cell) {
         *slot = Some(new);
         return;
     };
-    let rank = |cell: &Cell| (cell.figure.is_some(), cell.barred.is_none(), cell.figure.map_or(0.0, |figure| figure.value));
+    let rank =
+        |cell: &Cell| (cell.figure.is_some(), cell.barred.is_none(), cell.figure.map_or(0.0, |figure| figure.value));
     let (a, b) = (rank(old), rank(&new));
     if (b.0, b.1).cmp(&(a.0, a.1)).then(b.2.total_cmp(&a.2)).is_gt() {
         let before = std::mem::replace(old, new);
@@ -109,7 +113,7 @@ fn judge(row: &mut Row, view: &View<'_>) {
 }
 
 /// Kernels by family, type, layout and size; then one model after another, the widest weights first.
-type Order = (u8, String, u64, usize, u8, u8, u64);
+type Order = (String, u64, String, usize, u8, u8, u64);
 
 fn order(workload: &Workload) -> Order {
     let kind = workload.kind() as usize;
@@ -120,13 +124,15 @@ fn order(workload: &Workload) -> Order {
         Workload::BandwidthSweep(sweep) => (sweep.op as u8, 0, 0),
         Workload::TensorLimit(_) | Workload::ModelLoad(_) => (0, 0, 0),
         Workload::Inference(inference) => match inference.phase {
-            crate::workload::InferencePhase::Prefill { tokens } => (0, 0, u64::from(tokens)),
-            crate::workload::InferencePhase::Decode { depth, .. } => (1, 0, u64::from(depth)),
+            InferencePhase::Prefill { tokens } => (0, 0, u64::from(tokens)),
+            InferencePhase::Decode { depth, .. } => (1, 0, u64::from(depth)),
         },
         Workload::Training(training) => (0, 0, training.tokens()),
     };
-    let Some(model) = workload.model() else { return (0, String::new(), 0, kind, dtype, layout, size) };
+    let Some(model) = workload.model() else {
+        return (String::new(), 0, String::new(), kind, dtype, layout, size);
+    };
     // Tenths of a bit tell precisions apart; more bits come first.
     let bits = 1000_u64.saturating_sub((model.bits_per_weight() * 10.0) as u64);
-    (1, format!("{} {}", model.name, model.precision), bits, kind, dtype, layout, size)
+    (model.name.clone(), bits, model.precision.to_string(), kind, dtype, layout, size)
 }

@@ -9,7 +9,7 @@ mod kernels;
 mod models;
 mod ratios;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use self::{
     agreement::{Agreement, Party, agreement, disagreement},
@@ -257,6 +257,8 @@ fn reason_of(entry: &Entry) -> String {
     let word = entry.outcome.word();
     match &entry.outcome {
         Outcome::Done => "it gave no figure".to_owned(),
-        outcome => outcome.reason().map_or_else(|| word.to_lowercase(), |reason| format!("{}: {reason}", word.to_lowercase())),
+        outcome => {
+            outcome.reason().map_or_else(|| word.to_lowercase(), |reason| format!("{}: {reason}", word.to_lowercase()))
+        }
     }
 }

@@ -200,8 +200,15 @@ impl ModelRow {
 /// A task whatever the model: only figures of the same one are compared.
 #[derive(Clone, Debug, PartialEq)]
 enum Task {
-    Prefill { tokens: u32, batch: u32 },
-    Decode { tokens: u32, depth: u32, batch: u32 },
+    Prefill {
+        tokens: u32,
+        batch: u32,
+    },
+    Decode {
+        tokens: u32,
+        depth: u32,
+        batch: u32,
+    },
     /// Another model in the same place, to compare all that is left.
     Training(Box<Workload>),
 }
@@ -355,7 +362,11 @@ fn status(own: &[(usize, &Entry)]) -> Status {
 
 fn mark_best(rows: &mut [ModelRow]) {
     for (place, column) in ModelColumn::ALL.into_iter().enumerate() {
-        let compared = |row: &ModelRow| if row.barred.is_none() { row.slot(column).figure } else { None };
+        // What weights take as stored is no achievement of a framework's.
+        let compared = |row: &ModelRow| {
+            let slot = row.slot(column);
+            slot.figure.filter(|_| row.barred.is_none() && slot.entry.is_some())
+        };
         let figures: Vec<(usize, Figure)> =
             rows.iter().enumerate().filter_map(|(index, row)| Some((index, compared(row)?))).collect();
         let best = best_of(&figures, column.higher_is_better());

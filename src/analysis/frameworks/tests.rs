@@ -100,7 +100,7 @@ fn training(model: &ModelRef) -> Workload {
 }
 
 /// The figures of the document's GEMM tables and executive summary.
-fn document() -> Run {
+pub(crate) fn document() -> Run {
     let mut entries = Vec::new();
     let sizes = [1024, 2048, 4096];
     let tables = [
@@ -163,7 +163,10 @@ fn the_document_s_summary_compares_four_bits_with_four_bits() {
     assert_eq!(quarter.rows[1].status, Status::Works);
     let refused = quarter.rows[1].slot(ModelColumn::Training);
     assert_eq!(refused.absence.as_deref(), Some("unsupported: llama.cpp trains no adapters"));
-    assert_eq!((half.decode.as_deref(), half.training.as_deref()), (Some("Decode 128 at depth 0"), Some("LoRA 1 × 512")));
+    assert_eq!(
+        (half.decode.as_deref(), half.training.as_deref()),
+        (Some("Decode 128 at depth 0"), Some("LoRA 1 × 512"))
+    );
     assert_eq!(quarter.training.as_deref(), Some("QLoRA 1 × 512"));
 }
 
