@@ -7,27 +7,20 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 use crate::{
     analysis::{
         frameworks::{
-            self, Column, Comparison, Figure, ModelColumn, ModelGroup, ModelRow, Place, Ratio, Row, Slot, Status,
-            Versus,
+            self, BARRED, Column, Comparison, ModelColumn, ModelGroup, ModelRow, Ratio, Slot, Versus,
         },
         share_of_ceiling,
     },
     record::{Entry, MarkKind, Outcome, Run},
-    units::{Quantity, Scale, Unit, number, percent, relative_error},
+    units::{Scale, percent, relative_error},
     workload::{Dtype, Workload},
 };
 
 /// What stands for a value that isn't there.
 pub(super) const NONE: &str = "—";
 
-/// Beside the best of a device, and beside what is shown but not compared.
+/// Beside the best of a device.
 const BEST: &str = "*";
-const BARRED: &str = "†";
-
-/// Equal work of several engines stands in one row at least once.
-pub(super) fn is_shared(comparison: &Comparison) -> bool {
-    comparison.rows.iter().any(|row| row.cells.iter().flatten().count() > 1)
-}
 
 /// The results with one column an engine, and what the signs mean.
 pub(super) fn matrix(run: &Run, comparison: &Comparison) -> String {
@@ -41,7 +34,7 @@ pub(super) fn matrix(run: &Run, comparison: &Comparison) -> String {
         }
     }
     for row in &comparison.rows {
-        let scale = scale_of(row);
+        let scale = row.scale();
         let names = [row.workload.title(), row.workload.parameters(), scale.name.to_owned()];
         let cells = row.cells.iter().map(|cell| cell_text(run, cell.as_ref(), scale));
         table.add_row(names.into_iter().chain(cells).map(Cell::new));
@@ -64,13 +57,6 @@ fn headings(comparison: &Comparison) -> Vec<String> {
         if several { format!("{}\n{}", column.title, column.place.label()) } else { column.title.clone() }
     };
     comparison.columns.iter().map(heading).collect()
-}
-
-/// The unit in which a row's figures are written: that of the highest.
-pub(super) fn scale_of(row: &Row) -> Scale {
-    let figures = row.cells.iter().flatten().filter_map(|cell| cell.figure);
-    let highest = figures.map(|figure| figure.value).fold(0.0, f64::max);
-    row.workload.unit().scale_for(highest)
 }
 
 fn cell_text(run: &Run, cell: Option<&frameworks::Cell>, scale: Scale) -> String {
@@ -106,12 +92,12 @@ pub(super) fn summary(comparison: &Comparison) -> String {
     let mut text = String::new();
     if comparison.models.iter().map(|group| group.rows.len()).sum::<usize>() > 1 {
         writeln!(text, "\nLanguage models\n{}", models(comparison)).ok();
-        for line in model_notes(comparison) {
+        for line in comparison.model_notes() {
             writeln!(text, "{line}").ok();
         }
     }
     for versus in &comparison.versus {
-        writeln!(text, "\n{}\n{}", versus_title(comparison, versus), versus_table(comparison, versus)).ok();
+        writeln!(text, "\n{}\n{}", comparison.versus_title(versus), versus_table(comparison, versus)).ok();
     }
     let sentences: Vec<String> = comparison.agreement.iter().flat_map(|agreement| agreement.sentences()).collect();
     if !sentences.is_empty() {
@@ -154,21 +140,9 @@ pub(super) fn model_cells(
     let title = comparison.columns.get(row.column).map_or("", |column| column.title.as_str());
     let barred = if row.barred.is_some() { format!(" {BARRED}") } else { String::new() };
     let first =
-        [format!("{title}{barred} on {}", place_word(group)), format!("{} {}", row.model, row.precision), bits(row)];
+        [format!("{title}{barred} on {}", group.place.phrase()), row.model_label(), row.bits_text()];
     let figures = row.slots.iter().map(|slot| slot_text(slot, &best));
     first.into_iter().chain(figures).chain([row.status.word().to_owned()]).collect()
-}
-
-fn place_word(group: &ModelGroup) -> String {
-    match &group.place {
-        Place::Processor => "the processor".to_owned(),
-        place => place.label(),
-    }
-}
-
-/// "4.83".
-fn bits(row: &ModelRow) -> String {
-    format!("{:.2}", row.bits_per_weight)
 }
 
 fn slot_text(slot: &Slot, best: &impl Fn(String) -> String) -> String {
@@ -178,55 +152,8 @@ fn slot_text(slot: &Slot, best: &impl Fn(String) -> String) -> String {
             _ => NONE.to_owned(),
         };
     };
-    let text = figure_text(&figure);
+    let text = figure.text();
     if slot.best { best(text) } else { text }
-}
-
-/// "14.48 GB", "7.7 tokens/s", "0.80 s".
-pub(super) fn figure_text(figure: &Figure) -> String {
-    match figure.unit {
-        Unit::TokenPerSecond => format!("{} t/s", number(figure.value)),
-        unit => Quantity::new(figure.value, unit).to_string(),
-    }
-}
-
-/// What is compared in each group, and what speaks against a row.
-pub(super) fn model_notes(comparison: &Comparison) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for group in &comparison.models {
-        let tasks = [&group.prefill, &group.decode, &group.training];
-        let tasks: Vec<&str> = tasks.into_iter().flatten().map(String::as_str).collect();
-        let alone = if group.rows.len() == 1 { "; nothing else of as many bits to compare with" } else { "" };
-        let line = format!("{} bits on {}: {}{alone}", group.bits, place_word(group), tasks.join(", "));
-        if !tasks.is_empty() && !lines.contains(&line) {
-            lines.push(line);
-        }
-        for row in &group.rows {
-            lines.extend(row_notes(comparison, row));
-        }
-    }
-    lines
-}
-
-/// Why a row of the summary isn't compared, doesn't work, or lacks a figure.
-fn row_notes(comparison: &Comparison, row: &ModelRow) -> Vec<String> {
-    let title = comparison.columns.get(row.column).map_or("", |column| column.title.as_str());
-    let of = format!("{title} with {} {}", row.model, row.precision);
-    let barred = row.barred.iter().map(|reason| format!("{BARRED} {of}: not compared, {reason}"));
-    let status = match &row.status {
-        Status::Partly(reason) | Status::Fails(reason) => Some(format!("{of}: {} ({reason})", row.status.word())),
-        Status::Works | Status::Waits => None,
-    };
-    let refused = row.slots.iter().filter_map(|slot| slot.absence.as_deref().filter(|r| r.starts_with("unsupported")));
-    let refused = refused.map(|reason| format!("{of}: {reason}"));
-    barred.chain(status).chain(refused).collect()
-}
-
-/// "GEMM on the processor: PyTorch beside MLX".
-pub(super) fn versus_title(comparison: &Comparison, versus: &Versus) -> String {
-    let title = |index: usize| comparison.columns.get(index).map_or("", |column| column.title.as_str());
-    let place = comparison.columns.get(versus.baseline).map(|column| column.place.label()).unwrap_or_default();
-    format!("GEMM: {} beside {} ({place})", title(versus.baseline), title(versus.other))
 }
 
 /// The headings of a table of ratios.

@@ -4,14 +4,11 @@
 use std::collections::BTreeMap;
 
 use super::{
-    comparison::{
-        NONE, figure_text, gemm_dtypes, model_cells, model_headings, model_notes, precisions, scale_of,
-        versus_headings, versus_rows, versus_title,
-    },
+    comparison::{NONE, gemm_dtypes, model_cells, model_headings, precisions, versus_headings, versus_rows},
     table::{footnotes, warnings},
 };
 use crate::{
-    analysis::frameworks::{Column, Comparison, Row},
+    analysis::frameworks::{BARRED, Column, Comparison, Row},
     machine::Machine,
     record::Run,
     units::{Quantity, Unit, duration},
@@ -80,7 +77,7 @@ fn summary(comparison: &Comparison) -> Option<String> {
         .flat_map(|group| group.rows.iter().map(|row| model_cells(comparison, group, row, bold)))
         .collect();
     let headings: Vec<String> = model_headings().into_iter().map(str::to_owned).collect();
-    let notes = list(&model_notes(comparison));
+    let notes = list(&comparison.model_notes());
     let explained = "Bold is clearly the best of the engines that run a model of this shape with as many bits a weight on the \
                      same device.";
     (!rows.is_empty()).then(|| format!("## Summary\n\n{}\n\n{explained}\n\n{notes}", table(&headings, &rows, 2)))
@@ -122,7 +119,7 @@ fn gemms(comparison: &Comparison) -> Option<String> {
     }
     for versus in &comparison.versus {
         let rows: Vec<Vec<String>> = versus_rows(versus).into_iter().map(Vec::from).collect();
-        parts.push(format!("### {}", versus_title(comparison, versus)));
+        parts.push(format!("### {}", comparison.versus_title(versus)));
         parts.push(table(&versus_headings(comparison, versus), &rows, 2));
     }
     Some(parts.join("\n\n"))
@@ -166,9 +163,9 @@ fn cell(row: &Row, column: usize, full: Full) -> String {
         let word = cell.absence.as_deref().and_then(|reason| reason.split(':').next());
         return word.unwrap_or(NONE).to_owned();
     };
-    let text = if full == Full::Yes { figure_text(&figure) } else { scale_of(row).number(figure.value) };
+    let text = if full == Full::Yes { figure.text() } else { row.scale().number(figure.value) };
     let text = if cell.best { bold(text) } else { text };
-    if cell.barred.is_some() { format!("{text} †") } else { text }
+    if cell.barred.is_some() { format!("{text} {BARRED}") } else { text }
 }
 
 /// Rows of one kind, one column an engine that has any.
@@ -181,7 +178,7 @@ fn section(comparison: &Comparison, title: &str, kind: WorkloadKind) -> Option<S
     let headings: Vec<String> =
         ["Workload", "Parameters", "Unit"].map(str::to_owned).into_iter().chain(columns.iter().map(named)).collect();
     let text = |row: &&Row| {
-        let first = [row.workload.title(), row.workload.parameters(), scale_of(row).name.to_owned()];
+        let first = [row.workload.title(), row.workload.parameters(), row.scale().name.to_owned()];
         first.into_iter().chain(columns.iter().map(|column| cell(row, *column, Full::No))).collect::<Vec<String>>()
     };
     let lines: Vec<Vec<String>> = rows.iter().map(text).collect();

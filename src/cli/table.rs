@@ -16,7 +16,7 @@ use crate::{
 pub(super) fn results(run: &Run) -> String {
     let comparison = Comparison::of(run);
     let several = comparison.has_several();
-    let table = if comparison::is_shared(&comparison) {
+    let table = if comparison.is_shared() {
         comparison::matrix(run, &comparison)
     } else {
         format!("{}\n", entries_table(run, several))

@@ -10,12 +10,14 @@ mod models;
 mod ratios;
 #[cfg(test)]
 pub(crate) mod tests;
+mod words;
 
 pub use self::{
     agreement::{Agreement, Party, agreement, disagreement},
     kernels::{Cell, Row},
     models::{ModelColumn, ModelGroup, ModelRow, Slot, Status, class},
     ratios::{Ratio, Versus, times},
+    words::BARRED,
 };
 use crate::{
     engine::EngineId,
@@ -147,6 +149,16 @@ impl Comparison {
         engines.next().is_some_and(|first| engines.any(|engine| engine != first))
     }
 
+    /// Equal work of several engines stands in one row at least once.
+    pub fn is_shared(&self) -> bool {
+        self.rows.iter().any(|row| row.cells.iter().flatten().count() > 1)
+    }
+
+    /// The column that another is held against; none for the baseline itself.
+    pub fn baseline_of(&self, column: usize) -> Option<usize> {
+        baseline(&self.columns, &self.columns.get(column)?.place).filter(|baseline| *baseline != column)
+    }
+
     /// Where the entry at `index` is shown, as row and column.
     pub fn place_of(&self, index: usize) -> Option<(usize, usize)> {
         let in_row = |row: &Row| row.cells.iter().position(|cell| cell.as_ref().is_some_and(|cell| cell.holds(index)));
@@ -194,12 +206,16 @@ impl View<'_> {
         marked.or_else(|| agreement::objection(self.agreement, entry))
     }
 
-    /// The column that others are held against at a place: PyTorch if it is there, else the first.
     fn baseline(&self, place: &Place) -> Option<usize> {
-        let here = || self.columns.iter().enumerate().filter(|(_, column)| column.place == *place);
-        let pytorch = here().find(|(_, column)| column.engine == EngineId::Pytorch);
-        pytorch.or_else(|| here().next()).map(|(index, _)| index)
+        baseline(self.columns, place)
     }
+}
+
+/// The column that others are held against at a place: PyTorch if it is there, else the first.
+fn baseline(columns: &[Column], place: &Place) -> Option<usize> {
+    let here = || columns.iter().enumerate().filter(|(_, column)| column.place == *place);
+    let pytorch = here().find(|(_, column)| column.engine == EngineId::Pytorch);
+    pytorch.or_else(|| here().next()).map(|(index, _)| index)
 }
 
 /// Every engine on every device of a run that has entries, in display order.
