@@ -3,14 +3,16 @@
 use super::{Point, Series};
 use crate::{
     record::{Entry, Run},
-    workload::{Gemm, Layout, Workload},
+    workload::{Dtype, Gemm, Layout, Workload},
 };
 
 /// What a curve runs over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Over {
-    /// The sides of square matrices.
-    MatrixSize,
+    /// The sides of square matrices in f32.
+    Singles,
+    /// The same of shorter types, which matrix units multiply many times as fast.
+    Halves,
     /// The positions of a sequence.
     Sequence,
 }
@@ -55,7 +57,10 @@ fn add(points: &mut Vec<Point>, [x, y]: Point) {
 /// What must be equal on one chart, the usual first: A·B before A·Bᵀ, causal before not.
 fn variant(workload: &Workload, over: Over) -> Option<u8> {
     match (workload, over) {
-        (Workload::Gemm(gemm), Over::MatrixSize) if is_square(gemm) => Some(u8::from(gemm.layout == Layout::Abt)),
+        (Workload::Gemm(gemm), Over::Singles | Over::Halves) => {
+            let fits = is_square(gemm) && (gemm.dtype == Dtype::F32) == (over == Over::Singles);
+            fits.then_some(u8::from(gemm.layout == Layout::Abt))
+        }
         (Workload::Attention(attention), Over::Sequence) => Some(u8::from(!attention.causal)),
         _ => None,
     }
@@ -84,7 +89,6 @@ mod tests {
         machine::{Conditions, Machine},
         measure::Measurement,
         record::{AppInfo, FORMAT_VERSION, Outcome, RunState, SuiteInfo},
-        workload::Dtype,
     };
 
     #[test]
@@ -115,7 +119,7 @@ mod tests {
                 done(EngineId::Pytorch, 1024, Layout::Abt, 9.0),
             ],
         };
-        let found = curves(&run, Over::MatrixSize);
+        let found = curves(&run, Over::Halves);
         let of = |engine| Series { what: What::Gemm(Dtype::F16), engine };
         assert_eq!(
             found,
@@ -124,6 +128,6 @@ mod tests {
                 Curve { series: of(EngineId::Mlx), points: vec![[10.0, 3.0]] },
             ]
         );
-        assert!(curves(&run, Over::Sequence).is_empty());
+        assert!(curves(&run, Over::Sequence).is_empty() && curves(&run, Over::Singles).is_empty());
     }
 }

@@ -154,8 +154,9 @@ impl Timeline {
         let sampled = |measurement: &Measurement| measurement.samples.iter().map(|sample| sample.host_s).sum::<f64>();
         let warmed = |measurement: &Measurement| measurement.warm_up.map_or(0.0, |warm_up| warm_up.seconds);
         // What is derived from the same samples took no time of its own.
-        let own =
-            |measurement: &&Measurement| measurement.unit == series.what.unit() && measurement.stop != StopReason::Single;
+        let own = |measurement: &&Measurement| {
+            measurement.unit == series.what.unit() && measurement.stop != StopReason::Single
+        };
         let timed = entry.measurements.iter().filter(own).map(|measurement| sampled(measurement) + warmed(measurement));
         let timed: f64 = timed.sum();
         let before = (entry.duration_s.unwrap_or(timed) - timed).max(0.0);

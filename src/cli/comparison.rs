@@ -6,9 +6,7 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use crate::{
     analysis::{
-        frameworks::{
-            self, BARRED, Column, Comparison, ModelColumn, ModelGroup, ModelRow, Ratio, Slot, Versus,
-        },
+        frameworks::{self, BARRED, Column, Comparison, ModelColumn, ModelGroup, ModelRow, Ratio, Slot, Versus},
         share_of_ceiling,
     },
     record::{Entry, MarkKind, Outcome, Run},
@@ -139,8 +137,7 @@ pub(super) fn model_cells(
 ) -> Vec<String> {
     let title = comparison.columns.get(row.column).map_or("", |column| column.title.as_str());
     let barred = if row.barred.is_some() { format!(" {BARRED}") } else { String::new() };
-    let first =
-        [format!("{title}{barred} on {}", group.place.phrase()), row.model_label(), row.bits_text()];
+    let first = [format!("{title}{barred} on {}", group.place.phrase()), row.model_label(), row.bits_text()];
     let figures = row.slots.iter().map(|slot| slot_text(slot, &best));
     first.into_iter().chain(figures).chain([row.status.word().to_owned()]).collect()
 }

@@ -86,7 +86,9 @@ fn model_group(comparison: &Comparison, group: &ModelGroup, task: ModelColumn) -
             barred: row.barred.clone(),
         })
     };
-    let title = format!("{title} · {} bits · {}", group.bits, group.place.label());
+    let several = comparison.columns.iter().any(|column| column.place != group.place);
+    let place = if several { format!(" · {}", group.place.label()) } else { String::new() };
+    let title = format!("{title} · {} bits{place}", group.bits);
     Some(Group { title, bars: group.rows.iter().filter_map(bar).collect() })
 }
 

@@ -30,14 +30,12 @@ pub(super) const fn line_style(what: What) -> LineStyle {
         | What::Bandwidth(MemoryOp::Read)
         | What::Sweep(_)
         | What::Prefill => LineStyle::Solid,
-        What::Gemm(Dtype::F16)
-        | What::Attention(Dtype::F16)
-        | What::Bandwidth(MemoryOp::Write)
-        | What::Decode => LineStyle::Dashed { length: 7.0 },
-        What::Gemm(Dtype::Bf16)
-        | What::Attention(Dtype::Bf16)
-        | What::Bandwidth(MemoryOp::Copy)
-        | What::Training => LineStyle::Dotted { spacing: 4.0 },
+        What::Gemm(Dtype::F16) | What::Attention(Dtype::F16) | What::Bandwidth(MemoryOp::Write) | What::Decode => {
+            LineStyle::Dashed { length: 7.0 }
+        }
+        What::Gemm(Dtype::Bf16) | What::Attention(Dtype::Bf16) | What::Bandwidth(MemoryOp::Copy) | What::Training => {
+            LineStyle::Dotted { spacing: 4.0 }
+        }
         What::Gemm(Dtype::Tf32) | What::Attention(Dtype::Tf32) | What::Bandwidth(MemoryOp::Triad) => {
             LineStyle::Dashed { length: 14.0 }
         }

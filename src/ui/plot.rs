@@ -168,7 +168,8 @@ pub(super) fn sweep_chart(ui: &mut Ui, entry: &Entry) {
         let shown = plot.show(ui, |plot| {
             plot.set_plot_bounds_x(first - 0.4..=last + 0.7);
             plot.set_plot_bounds_y(0.0..=(max / scale.factor * 1.1).max(1e-9));
-            let (colour, points) = (tokens.data(series.map_or(0, |series| series.what.colour())), scaled(&curve, scale));
+            let (colour, points) =
+                (tokens.data(series.map_or(0, |series| series.what.colour())), scaled(&curve, scale));
             let line = Line::new("", PlotPoints::from(points.clone())).color(colour).width(1.75);
             plot.line(line.fill(0.0).fill_alpha(0.07));
             plot.points(Points::new("", PlotPoints::from(points)).color(colour).radius(2.5));
@@ -257,7 +258,7 @@ fn over_text(at: &HoverPosition<'_>, over: Over, unit: &str) -> Option<String> {
     let HoverPosition::NearDataPoint { plot_name, position, .. } = at else { return None };
     let size = position.x.exp2().round();
     let place = match over {
-        Over::MatrixSize => format!("n = {size}"),
+        Over::Singles | Over::Halves => format!("n = {size}"),
         Over::Sequence => format!("{size} positions"),
     };
     Some(format!("{plot_name}\n{} {unit} at {place}", number(position.y)))

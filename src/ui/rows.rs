@@ -156,7 +156,8 @@ pub(super) fn capitalised(text: &str) -> String {
 
 /// All rows as tab-separated values with a header line, for a spreadsheet.
 pub(super) fn table_text(session: &Session) -> String {
-    let header = "Workload\tParameters\tEngine\tDevice\tValue\tUnit\t95 % interval\tRelative error\tOf ceiling\tState\tMarks";
+    let header =
+        "Workload\tParameters\tEngine\tDevice\tValue\tUnit\t95 % interval\tRelative error\tOf ceiling\tState\tMarks";
     let mut lines = vec![header.to_owned()];
     let rows = session.run.entries.iter().enumerate();
     for (row, entry) in rows.filter_map(|(index, entry)| Some((Row::of(session, index)?, entry))) {

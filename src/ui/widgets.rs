@@ -83,19 +83,22 @@ pub(super) fn note(ui: &mut Ui, note: &Note) {
     ui.add(eframe::egui::Label::new(theme::label(&note.text).color(tone_colour(tokens, note.tone))).wrap());
 }
 
+/// Room before the words of a cell that can be pressed, and of its heading.
+pub(super) const CELL_PAD: f32 = 6.0;
+
 /// A cell of a table that is pressed as a whole; `name` is what a screen reader says of it.
 pub(super) fn cell_button(ui: &mut Ui, on: bool, name: &str, add: impl FnOnce(&mut Ui)) -> Response {
     let tokens = Tokens::of(ui);
     let rect = ui.max_rect().shrink2(Vec2::new(0.0, 2.0));
-    let outer = rect.translate(Vec2::new(-6.0, 0.0));
     let response = ui.interact(rect, ui.scope_id().with("cell"), Sense::click());
     response.widget_info(|| WidgetInfo::selected(Role::Button, true, on, name));
     if on || response.hovered() {
-        ui.painter().rect_filled(outer, 4, tokens.hover);
+        ui.painter().rect_filled(rect, 4, tokens.hover);
     }
     if response.has_focus() {
-        ui.painter().rect_stroke(outer, 4, (1.5, tokens.accent_line), StrokeKind::Inside);
+        ui.painter().rect_stroke(rect, 4, (1.5, tokens.accent_line), StrokeKind::Inside);
     }
+    ui.add_space(CELL_PAD);
     add(ui);
     response
 }

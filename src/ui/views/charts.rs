@@ -22,8 +22,7 @@ enum Chart {
     Loss,
 }
 
-const THROUGHPUT: Chart =
-    Chart::Rate("Throughput", Unit::FlopPerSecond, "Appears while matrices are multiplied");
+const THROUGHPUT: Chart = Chart::Rate("Throughput", Unit::FlopPerSecond, "Appears while matrices are multiplied");
 const BANDWIDTH: Chart = Chart::Rate("Bandwidth", Unit::BytePerSecond, "Appears while arrays are read and written");
 const TOKENS: Chart = Chart::Rate("Tokens", Unit::TokenPerSecond, "Appears while a language model runs");
 
@@ -62,7 +61,11 @@ fn has_rate(session: &Session, chart: &Chart) -> bool {
 
 /// Rates over sizes, where several engines have them.
 fn compared_curves(session: &Session) -> Vec<Chart> {
-    let all = [("GEMM by size", Over::MatrixSize), ("Attention by length", Over::Sequence)];
+    let all = [
+        ("GEMM f32 by size", Over::Singles),
+        ("GEMM in short types by size", Over::Halves),
+        ("Attention by length", Over::Sequence),
+    ];
     let several = |found: &[Curve]| {
         let first = found.first().map(|curve| curve.series.engine);
         found.iter().any(|curve| Some(curve.series.engine) != first)

@@ -14,8 +14,9 @@ use crate::{
         rows::{NONE, Tone, capitalised},
         session::Session,
         theme::{self, Tokens, space},
-        widgets::{card, cell_button, tone_colour},
+        widgets::{CELL_PAD, card, cell_button, tone_colour},
     },
+    units::Unit,
 };
 
 const ROW: f32 = 40.0;
@@ -36,7 +37,7 @@ pub(super) fn ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
             let dim = Tokens::of(ui).dim;
             ui.spacing_mut().item_spacing.y = space::XS;
             for line in comparison.model_notes() {
-                ui.add(Label::new(theme::label(capitalised(&line)).color(dim)).wrap());
+                ui.add(Label::new(theme::label(line).color(dim)).wrap());
             }
         }
         agreement_ui(ui, comparison);
@@ -65,8 +66,9 @@ fn models_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
         }
         let names = ["Framework", "Model", "Bits"].into_iter().chain(ModelColumn::ALL.map(ModelColumn::title));
         let table = table.column(Column::exact(86.0).clip(true)).header(HEADER, |mut header| {
-            for name in names.chain(["Status"]) {
+            for (place, name) in names.chain(["Status"]).enumerate() {
                 header.col(|ui| {
+                    ui.add_space(if (3..9).contains(&place) { CELL_PAD } else { 0.0 });
                     let dim = Tokens::of(ui).dim;
                     ui.label(theme::label(name).color(dim));
                 });
@@ -114,6 +116,7 @@ fn slot_ui(
 ) {
     let tokens = Tokens::of(ui);
     let Some(figure) = slot.figure else {
+        ui.add_space(CELL_PAD);
         let refused = slot.absence.as_deref().is_some_and(|reason| reason.starts_with("unsupported"));
         let text = ui.label(RichText::new(if refused { "n/a" } else { NONE }).color(tokens.faint));
         if let Some(reason) = &slot.absence {
@@ -134,6 +137,7 @@ fn slot_ui(
         });
     };
     let Some(entry) = slot.entry else {
+        ui.add_space(CELL_PAD);
         two_lines(ui);
         return;
     };
@@ -167,7 +171,7 @@ fn agreement_ui(ui: &mut Ui, comparison: &Comparison) {
     for agreement in &comparison.agreement {
         for (party, sentence) in agreement.parties.iter().zip(agreement.sentences()) {
             let tone = if party.objection.is_none() { Tone::Dim } else { Tone::Warn };
-            let label = Label::new(theme::label(capitalised(&sentence)).color(tone_colour(tokens, tone))).wrap();
+            let label = Label::new(theme::label(sentence).color(tone_colour(tokens, tone))).wrap();
             let label = ui.add(label);
             if let Some(reason) = &party.objection {
                 label.on_hover_text(capitalised(reason));
@@ -182,7 +186,7 @@ fn versus_ui(ui: &mut Ui, comparison: &Comparison) {
         return;
     }
     ui.add_space(space::S);
-    let columns = ((ui.available_width() / 330.0) as usize).clamp(1, 3);
+    let columns = ((ui.available_width() / VERSUS) as usize).clamp(1, 3);
     for row in comparison.versus.chunks(columns) {
         ui.columns(columns, |parts| {
             for (part, versus) in parts.iter_mut().zip(row) {
@@ -192,22 +196,28 @@ fn versus_ui(ui: &mut Ui, comparison: &Comparison) {
     }
 }
 
+/// The width of a table of ratios.
+const VERSUS: f32 = 300.0;
+
 fn one_versus_ui(ui: &mut Ui, comparison: &Comparison, versus: &Versus) {
     let tokens = Tokens::of(ui);
     let title = comparison.versus_title(versus);
     ui.add(Label::new(RichText::new(&title).color(tokens.text)).truncate()).on_hover_text(&title);
-    let titles = [versus.baseline, versus.other].map(|column| comparison.title(column).to_owned());
-    Grid::new(&title).num_columns(5).min_col_width(36.0).spacing(Vec2::new(space::M, 2.0)).show(ui, |ui| {
-        for name in ["", "Size", &titles[0], &titles[1], "Ratio"] {
+    let most = versus.ratios.iter().map(|ratio| ratio.baseline.value.max(ratio.other.value)).fold(0.0, f64::max);
+    let scale = Unit::FlopPerSecond.scale_for(most);
+    let titles = [versus.baseline, versus.other].map(|column| comparison.title(column));
+    let [ours, theirs] = titles;
+    Grid::new(&title).num_columns(4).min_col_width(40.0).spacing(Vec2::new(space::M, 2.0)).show(ui, |ui| {
+        for name in [scale.name, ours, theirs, "Ratio"] {
             ui.label(theme::label(name).color(tokens.dim));
         }
         ui.end_row();
         for ratio in &versus.ratios {
             let number = |text: String| RichText::new(text).monospace().size(11.5).color(tokens.text);
-            ui.label(theme::label(ratio.gemm.dtype.to_string()).color(tokens.dim));
-            ui.label(theme::label(ratio.gemm.parameters()).color(tokens.dim));
-            ui.label(number(ratio.baseline.quantity().to_string()));
-            ui.label(number(ratio.other.quantity().to_string()));
+            let product = format!("{} {}", ratio.gemm.dtype, ratio.gemm.parameters());
+            ui.label(theme::label(product).color(tokens.dim));
+            ui.label(number(scale.number(ratio.baseline.value)));
+            ui.label(number(scale.number(ratio.other.value)));
             ui.label(number(ratio.text()));
             ui.end_row();
         }

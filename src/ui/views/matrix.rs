@@ -16,7 +16,7 @@ use crate::{
         rows::{NONE, Row as Words, Tone, capitalised},
         session::Session,
         theme::{self, Tokens},
-        widgets::{cell_button, tone_colour},
+        widgets::{CELL_PAD, cell_button, tone_colour},
     },
     units::{Scale, percent},
 };
@@ -33,6 +33,7 @@ const ENGINE: (f32, f32) = (122.0, 168.0);
 /// Draws the table.
 pub(super) fn ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
     let comparison = &session.comparison;
+    legend_ui(ui, comparison);
     let chosen = session.selected.and_then(|selected| comparison.place_of(selected));
     let top = ui.cursor().top() + HEADER;
     let count = comparison.columns.len().max(1) as f32;
@@ -82,11 +83,27 @@ pub(super) fn ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
     }
 }
 
+/// What the ratios are to.
+fn legend_ui(ui: &mut Ui, comparison: &Comparison) {
+    let mut baselines: Vec<&str> = Vec::new();
+    for column in 0..comparison.columns.len() {
+        let title = comparison.baseline_of(column).map(|baseline| comparison.title(baseline));
+        baselines.extend(title.filter(|title| !baselines.contains(title)));
+    }
+    if !baselines.is_empty() {
+        let dim = Tokens::of(ui).dim;
+        let text =
+            format!("× is the ratio to {} on the same device; best is clearly the best there", baselines.join(", "));
+        ui.add(Label::new(theme::label(text).color(dim)).wrap());
+    }
+}
+
 /// An engine in its colour, and its device where there are several.
 fn heading_ui(ui: &mut Ui, comparison: &Comparison, index: usize) {
     let Some(column) = comparison.columns.get(index) else { return };
     let several = comparison.columns.iter().any(|other| other.place != column.place);
     let dim = Tokens::of(ui).dim;
+    ui.add_space(CELL_PAD);
     let shown = ui.vertical(|ui| {
         ui.spacing_mut().item_spacing = Vec2::new(4.0, 1.0);
         ui.spacing_mut().interact_size.y = 14.0;
@@ -102,6 +119,7 @@ fn heading_ui(ui: &mut Ui, comparison: &Comparison, index: usize) {
 fn name_ui(ui: &mut Ui, row: &Row) {
     let tokens = Tokens::of(ui);
     ui.vertical(|ui| {
+        ui.set_max_width(NAME - 10.0);
         ui.spacing_mut().item_spacing.y = 1.0;
         ui.add_space(3.0);
         ui.add(Label::new(RichText::new(row.workload.title()).color(tokens.text)).truncate());
@@ -115,6 +133,7 @@ fn cell_ui(ui: &mut Ui, session: &Session, row: &Row, column: usize, scale: Scal
     let entry = found.and_then(|cell| session.run.entries.get(cell.entry));
     let words = found.and_then(|cell| Words::of(session, cell.entry));
     let (Some(cell), Some(entry), Some(words)) = (found, entry, words) else {
+        ui.add_space(CELL_PAD);
         let none = ui.label(RichText::new(NONE).color(tokens.faint));
         none.on_hover_text(capitalised(&session.comparison.absence(column, &row.workload)));
         return;
@@ -146,14 +165,7 @@ struct Shown {
 }
 
 impl Shown {
-    fn of(
-        comparison: &Comparison,
-        cell: &Cell,
-        entry: &Entry,
-        words: &Words,
-        column: usize,
-        scale: Scale,
-    ) -> Self {
+    fn of(comparison: &Comparison, cell: &Cell, entry: &Entry, words: &Words, column: usize, scale: Scale) -> Self {
         let Some(figure) = cell.figure else {
             let text = entry.outcome.word().to_owned();
             let text = if words.state.tone == Tone::Active { words.state.text.clone() } else { text };

@@ -274,4 +274,3 @@ fn missing_ui(ui: &mut Ui, state: &State, reason: &str, actions: &mut Vec<Action
         action_button(ui, state, &Action::LookAgain, actions);
     });
 }
-

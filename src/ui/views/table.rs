@@ -137,7 +137,8 @@ fn table_ui(ui: &mut Ui, rows: &[Row], selected: Option<usize>, actions: &mut Ve
             let Some(row) = rows.get(index) else { return };
             line.set_selected(selected == Some(index));
             line.set_overline(true);
-            let clicked = row_ui(&mut line, row, Look { selected: selected == Some(index), wide, selectable, engines: several });
+            let clicked =
+                row_ui(&mut line, row, Look { selected: selected == Some(index), wide, selectable, engines: several });
             if clicked || (selectable && line.response().clicked()) {
                 actions.push(Action::Select(Some(index).filter(|_| selected != Some(index))));
             }
