@@ -5,9 +5,10 @@ mod convert;
 mod export;
 mod finite;
 pub(crate) mod gguf;
+pub(crate) mod huggingface;
 pub(crate) mod safetensors;
 pub(crate) mod source;
-mod synthetic;
+pub(crate) mod synthetic;
 pub(crate) mod tensors;
 mod verify;
 
@@ -15,6 +16,7 @@ use candle_core::{DType, Device, Tensor};
 
 pub use self::{
     export::export,
+    huggingface::export_huggingface,
     verify::{spot_check, stored_in},
 };
 use super::{Linear, ModelConfig, ModelError};
