@@ -75,6 +75,8 @@ enum Family {
 const fn family(workload: &Workload) -> Option<Family> {
     match workload {
         Workload::Gemm(gemm) => Some(Family::Arithmetic(gemm.dtype)),
+        // The two products of attention are bounded by the same units.
+        Workload::Attention(attention) => Some(Family::Arithmetic(attention.dtype)),
         Workload::Bandwidth(_) | Workload::BandwidthSweep(_) => Some(Family::Memory),
         Workload::TensorLimit(_) | Workload::ModelLoad(_) | Workload::Inference(_) | Workload::Training(_) => None,
     }
@@ -129,7 +131,9 @@ fn published(family: Family, device: &Device, machine: &Machine) -> Option<f64> 
     match family {
         Family::Memory => peaks.bandwidth,
         Family::Arithmetic(Dtype::F32) => peaks.f32,
-        Family::Arithmetic(Dtype::F16) => peaks.f16,
+        // Every matrix unit in the table multiplies bf16 as fast as f16.
+        Family::Arithmetic(Dtype::F16 | Dtype::Bf16) => peaks.f16,
+        Family::Arithmetic(Dtype::Tf32) => None,
     }
 }
 
@@ -257,7 +261,7 @@ mod tests {
     fn a_processor_is_not_held_against_the_gpu_of_its_name() {
         let mut run = run("Apple M2");
         run.machine.gpu_cores = Some(10);
-        let gemm = Workload::Gemm(crate::workload::Gemm { m: 4096, n: 4096, k: 4096, dtype: Dtype::F16 });
+        let gemm = Workload::Gemm(crate::workload::Gemm::square(4096, Dtype::F16));
         let mut fast = Entry::pending(gemm, EngineId::Wgpu, "vulkan:0");
         fast.outcome = Outcome::Done;
         fast.measurements = vec![Measurement::single("rate", Unit::FlopPerSecond, 1e15, 1.0).unwrap()];

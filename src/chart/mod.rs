@@ -21,6 +21,8 @@ const SEGMENT_POINTS_MAX: usize = 4 * POINTS_MAX;
 pub enum Series {
     /// GEMM throughput of one element type.
     Gemm(Dtype),
+    /// Attention throughput of one element type.
+    Attention(Dtype),
     /// Bandwidth of one operation at one size.
     Bandwidth(MemoryOp),
     /// Bandwidth of one operation over sizes.
@@ -38,6 +40,7 @@ impl Series {
     pub const fn of(workload: &Workload) -> Option<Self> {
         match workload {
             Workload::Gemm(gemm) => Some(Self::Gemm(gemm.dtype)),
+            Workload::Attention(attention) => Some(Self::Attention(attention.dtype)),
             Workload::Bandwidth(bandwidth) => Some(Self::Bandwidth(bandwidth.op)),
             Workload::BandwidthSweep(sweep) => Some(Self::Sweep(sweep.op)),
             Workload::Inference(inference) => match inference.phase {
@@ -58,6 +61,7 @@ impl Series {
     pub fn label(self) -> String {
         match self {
             Self::Gemm(dtype) => dtype.to_string(),
+            Self::Attention(dtype) => format!("attention {dtype}"),
             Self::Bandwidth(op) => op.to_string(),
             Self::Sweep(op) => format!("{op} by size"),
             Self::Prefill => "prefill".to_owned(),
@@ -69,7 +73,7 @@ impl Series {
     /// The unit of its values.
     pub const fn unit(self) -> Unit {
         match self {
-            Self::Gemm(_) => Unit::FlopPerSecond,
+            Self::Gemm(_) | Self::Attention(_) => Unit::FlopPerSecond,
             Self::Bandwidth(_) | Self::Sweep(_) => Unit::BytePerSecond,
             Self::Prefill | Self::Decode | Self::Training => Unit::TokenPerSecond,
         }
@@ -80,10 +84,10 @@ impl Series {
         match self {
             Self::Gemm(Dtype::F32) | Self::Bandwidth(MemoryOp::Read) | Self::Sweep(MemoryOp::Read) => 0,
             Self::Gemm(Dtype::F16) | Self::Bandwidth(MemoryOp::Write) | Self::Sweep(MemoryOp::Write) => 1,
-            Self::Bandwidth(MemoryOp::Copy) | Self::Sweep(MemoryOp::Copy) | Self::Decode => 2,
-            Self::Bandwidth(MemoryOp::Triad) | Self::Sweep(MemoryOp::Triad) => 3,
-            Self::Prefill => 4,
-            Self::Training => 5,
+            Self::Gemm(Dtype::Bf16) | Self::Bandwidth(MemoryOp::Copy) | Self::Sweep(MemoryOp::Copy) | Self::Decode => 2,
+            Self::Gemm(Dtype::Tf32) | Self::Bandwidth(MemoryOp::Triad) | Self::Sweep(MemoryOp::Triad) => 3,
+            Self::Prefill | Self::Attention(Dtype::F32 | Dtype::Tf32) => 4,
+            Self::Training | Self::Attention(Dtype::F16 | Dtype::Bf16) => 5,
         }
     }
 }

@@ -219,6 +219,41 @@ pub struct Report {
     pub settings: BTreeMap<String, String>,
     /// Sentences that a reader of the figure should know.
     pub notes: Vec<String>,
+    /// What the model said, of entries that ran one.
+    pub fingerprint: Option<Fingerprint>,
+    /// Why the figure says nothing of the engine's speed, where it only shows that the engine works.
+    pub functional: Option<String>,
+    /// Processor time ÷ wall time while samples were taken, where the engine works in a process of its own.
+    pub processors_used: Option<f64>,
+}
+
+/// What a model said after the fixed prompt: engines that run the same model say the same.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Fingerprint {
+    /// Logits after the prompt, as (id of the vocabulary, logit).
+    pub logits: Vec<(u32, f64)>,
+    /// The greedy tokens that follow.
+    pub tokens: Vec<u32>,
+}
+
+impl Fingerprint {
+    /// How many logits are kept.
+    pub const LOGITS: u32 = 32;
+    /// How many tokens are kept.
+    pub const TOKENS: u32 = 12;
+
+    /// ‖a − b‖ ÷ ‖b‖ over the logits that both have; `None` where they share none.
+    pub fn distance(&self, reference: &Self) -> Option<f64> {
+        let of = |id: u32| self.logits.iter().find(|(known, _)| *known == id).map(|(_, logit)| *logit);
+        let pairs = reference.logits.iter().filter_map(|(id, logit)| Some((of(*id)?, *logit)));
+        let (error, size) = pairs.fold((0.0, 0.0), |(error, size), (a, b)| (error + (a - b) * (a - b), size + b * b));
+        (size > 0.0).then(|| (error / size).sqrt())
+    }
+
+    /// How many of the first tokens are the same.
+    pub fn agreeing_tokens(&self, other: &Self) -> usize {
+        self.tokens.iter().zip(&other.tokens).take_while(|(a, b)| a == b).count()
+    }
 }
 
 #[cfg(test)]

@@ -72,7 +72,11 @@ pub fn memory(workload: &Workload, place: Place) -> Option<MemoryEstimate> {
             training: kept(training, place),
             total: 0,
         },
-        Workload::Gemm(_) | Workload::Bandwidth(_) | Workload::BandwidthSweep(_) | Workload::TensorLimit(_) => {
+        Workload::Gemm(_)
+        | Workload::Attention(_)
+        | Workload::Bandwidth(_)
+        | Workload::BandwidthSweep(_)
+        | Workload::TensorLimit(_) => {
             return None;
         }
     };

@@ -14,7 +14,7 @@ pub use self::{
 use crate::{
     engine::EngineId,
     machine::{Conditions, Device, Machine},
-    measure::{Check, Measurement, Report},
+    measure::{Check, Fingerprint, Measurement, Report},
     workload::{Dtype, Workload},
 };
 
@@ -57,7 +57,7 @@ const MEMORY_ARRAY_BYTES_MIN: u64 = 64 << 20;
 impl Run {
     /// The entry with the highest plausible headline among those that `wanted` accepts.
     pub fn best(&self, wanted: impl Fn(&Entry) -> bool) -> Option<&Entry> {
-        let fit = self.entries.iter().filter(|entry| wanted(entry) && !entry.is_implausible());
+        let fit = self.entries.iter().filter(|entry| wanted(entry) && entry.is_ranked());
         let figures = fit.filter_map(|entry| Some((entry, entry.headline()?.summary.median)));
         figures.max_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(entry, _)| entry)
     }
@@ -176,6 +176,26 @@ pub struct Entry {
     /// Sentences that a reader of the figure should know.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// What the model said, of entries that ran one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+    /// How busy the machine was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
+}
+
+/// How busy the machine was beside an entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Load {
+    /// Processes that ran or waited to run on average over the minute before the entry; absent where the system doesn't tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average_before: Option<f64>,
+    /// The same over the minute before its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub average_after: Option<f64>,
+    /// Processor time ÷ wall time of an engine's own process while samples were taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processors_used: Option<f64>,
 }
 
 impl Entry {
@@ -199,6 +219,8 @@ impl Entry {
             canary: None,
             marks: Vec::new(),
             notes: Vec::new(),
+            fingerprint: None,
+            load: None,
         }
     }
 
@@ -210,6 +232,12 @@ impl Entry {
         self.variant = report.variant;
         self.settings = report.settings;
         self.notes.extend(report.notes);
+        self.fingerprint = report.fingerprint;
+        let functional = |reason| Mark { kind: MarkKind::Functional, reason };
+        self.marks.extend(report.functional.map(functional));
+        if let Some(used) = report.processors_used {
+            self.load.get_or_insert_default().processors_used = Some(used);
+        }
     }
 
     /// The first measurement, if it was done.
@@ -219,7 +247,17 @@ impl Entry {
 
     /// The value is impossible: it must never be shown as a best.
     pub fn is_implausible(&self) -> bool {
-        self.marks.iter().any(|mark| mark.kind == MarkKind::Implausible)
+        self.is_marked(MarkKind::Implausible)
+    }
+
+    /// The figure may stand beside others and be the best of them.
+    pub fn is_ranked(&self) -> bool {
+        !self.marks.iter().any(|mark| mark.kind.bars_from_ranking())
+    }
+
+    /// Whether it has a mark of this kind.
+    pub fn is_marked(&self, kind: MarkKind) -> bool {
+        self.marks.iter().any(|mark| mark.kind == kind)
     }
 }
 
@@ -307,6 +345,10 @@ pub enum MarkKind {
     Implausible,
     /// Too few samples, too wide an interval, or painted over.
     Uncertain,
+    /// The engine works here, but its figures on this device say nothing of its speed: never ranked.
+    Functional,
+    /// The engine runs another model than the others: its tokens are not theirs. Never ranked.
+    Disagrees,
 }
 
 impl MarkKind {
@@ -316,6 +358,13 @@ impl MarkKind {
             Self::Throttled => "throttled",
             Self::Implausible => "implausible",
             Self::Uncertain => "uncertain",
+            Self::Functional => "functional only",
+            Self::Disagrees => "disagrees",
         }
+    }
+
+    /// Whether a figure with such a mark is never shown as a best.
+    pub const fn bars_from_ranking(self) -> bool {
+        matches!(self, Self::Implausible | Self::Functional | Self::Disagrees)
     }
 }

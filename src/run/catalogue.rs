@@ -100,7 +100,7 @@ mod tests {
             limits: DeviceLimits { max_buffer_bytes: 8_000_000_000, ..DeviceLimits::default() },
             features: Vec::new(),
         };
-        let found = [FoundDevice { engine: EngineId::Candle, kinds: EngineId::Candle.kinds(), device }];
+        let found = [FoundDevice { engine: EngineId::Candle, kinds: EngineId::Candle.kinds().to_vec(), device }];
         let list = catalogue(&found, None, &[]);
         let seven = list.iter().find(|model| model.asked == "mistral-7b").unwrap();
         let forms = seven.forms.as_ref().unwrap();

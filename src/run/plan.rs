@@ -65,7 +65,7 @@ pub struct FoundDevice {
     /// The engine.
     pub engine: EngineId,
     /// The kinds of workload that it measures there.
-    pub kinds: &'static [WorkloadKind],
+    pub kinds: Vec<WorkloadKind>,
     /// The device.
     pub device: Device,
 }
@@ -209,7 +209,7 @@ fn named_pairs(request: &Request) -> Result<(), PlanError> {
             continue;
         }
         let able = EngineId::ALL.into_iter().filter(|engine| engine.kinds().contains(kind));
-        let able: Vec<_> = able.map(EngineId::id).collect();
+        let able: Vec<_> = able.map(|engine| engine.to_string()).collect();
         let asked: Vec<_> = request.engines.iter().map(|engine| engine.id()).collect();
         return Err(PlanError::Usage(format!(
             "{} doesn't measure {kind}; write --engine {}, or leave --engine out",
@@ -231,7 +231,7 @@ mod tests {
     fn found() -> Vec<FoundDevice> {
         let of = |engine: EngineId, id, name| FoundDevice {
             engine,
-            kinds: engine.kinds(),
+            kinds: engine.kinds().to_vec(),
             device: Device::example(id, name),
         };
         let mut processor = of(EngineId::Candle, "cpu", "AMD EPYC");

@@ -160,8 +160,8 @@ impl Request {
             }
         }
         if has(WorkloadKind::Gemm) {
-            for dtype in Dtype::ALL {
-                let gemm = |(m, n, k): &(u32, u32, u32)| Workload::Gemm(Gemm { m: *m, n: *n, k: *k, dtype });
+            for dtype in Dtype::SHADERS {
+                let gemm = |(m, n, k): &(u32, u32, u32)| Workload::Gemm(Gemm::new((*m, *n, *k), dtype));
                 list.extend(self.sizes.shapes.iter().map(gemm));
             }
         }
@@ -280,7 +280,7 @@ mod tests {
         request.sizes.add("96x32x8").unwrap();
         request.sizes.add("1MiB").unwrap();
         let list = workloads(&request);
-        assert_eq!(list.len(), Dtype::ALL.len() + MemoryOp::ALL.len());
-        assert!(list.contains(&Workload::Gemm(Gemm { m: 96, n: 32, k: 8, dtype: Dtype::F16 })));
+        assert_eq!(list.len(), Dtype::SHADERS.len() + MemoryOp::ALL.len());
+        assert!(list.contains(&Workload::Gemm(Gemm::new((96, 32, 8), Dtype::F16))));
     }
 }

@@ -82,9 +82,9 @@ impl SuiteName {
         let gemm = |dtype| self.gemm_sizes().iter().map(move |n| Workload::Gemm(Gemm::square(*n, dtype)));
         let mut list: Vec<Workload> =
             MemoryOp::ALL.into_iter().map(|op| Workload::Bandwidth(Bandwidth { op, array_bytes })).collect();
-        list.extend(Dtype::ALL.into_iter().flat_map(gemm));
+        list.extend(Dtype::SHADERS.into_iter().flat_map(gemm));
         if self == Self::Full {
-            list.extend(Dtype::ALL.into_iter().flat_map(uneven));
+            list.extend(Dtype::SHADERS.into_iter().flat_map(uneven));
         }
         list.extend(self.sweep_ops().iter().map(|op| Workload::BandwidthSweep(sweep(*op, device))));
         if self != Self::Quick {
@@ -112,7 +112,7 @@ impl SuiteName {
 /// Shapes that divide no tile, and those of a 7B model's layers at 512 tokens (attention output and both MLP products).
 fn uneven(dtype: Dtype) -> [Workload; 5] {
     let shapes = [(1000, 1000, 1000), (4095, 4097, 4093), (512, 4096, 4096), (512, 14336, 4096), (512, 4096, 14336)];
-    shapes.map(|(m, n, k)| Workload::Gemm(Gemm { m, n, k, dtype }))
+    shapes.map(|(m, n, k)| Workload::Gemm(Gemm::new((m, n, k), dtype)))
 }
 
 /// The array size for bandwidth: 1 GiB on a discrete GPU, as its peers use, else 256 MiB; never more than can be bound.

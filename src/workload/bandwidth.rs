@@ -75,6 +75,12 @@ impl Bandwidth {
     /// The factor s of the triad: exact in f32 and not one that a compiler could simplify.
     pub const TRIAD_SCALE: f32 = 0.40625;
 
+    /// Seeds of the arrays that are read, for [`super::random::unit`] in f32.
+    pub const SEEDS: [u32; 2] = [0x2c1b_3c6d, 0x8f14_45fb];
+
+    /// What engines outside this program write.
+    pub const WRITTEN: f64 = 1.5;
+
     /// Bytes that one pass moves.
     pub fn moved_bytes(&self) -> f64 {
         (self.op.arrays() * self.array_bytes) as f64

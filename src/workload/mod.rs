@@ -1,6 +1,8 @@
 //! What is measured: parameters, floating-point operations, bytes and reference values. No clocks, no GPU.
 
+mod attention;
 mod bandwidth;
+mod dtype;
 mod gemm;
 mod model;
 pub mod random;
@@ -13,8 +15,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    attention::Attention,
     bandwidth::{Bandwidth, BandwidthSweep, MemoryOp},
-    gemm::Gemm,
+    dtype::Dtype,
+    gemm::{Gemm, Layout},
     model::{Inference, InferencePhase, Location, ModelLoad, ModelRef, ModelShape, Origin, Precision},
     tensor_limit::TensorLimit,
     training::{LEARNING_RATE_MILLIONTHS, Target, Training},
@@ -27,6 +31,8 @@ use crate::units::Unit;
 pub enum Workload {
     /// Matrix multiplication.
     Gemm(Gemm),
+    /// Scaled dot-product attention.
+    Attention(Attention),
     /// Memory bandwidth at one array size.
     Bandwidth(Bandwidth),
     /// Memory bandwidth over array sizes, whose plateaus show the caches.
@@ -46,6 +52,8 @@ pub enum Workload {
 pub enum WorkloadKind {
     /// Matrix multiplication.
     Gemm,
+    /// Scaled dot-product attention.
+    Attention,
     /// Memory bandwidth at one array size.
     Bandwidth,
     /// Memory bandwidth over array sizes.
@@ -62,8 +70,9 @@ pub enum WorkloadKind {
 
 impl WorkloadKind {
     /// Every kind in display order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Gemm,
+        Self::Attention,
         Self::Bandwidth,
         Self::BandwidthSweep,
         Self::TensorLimit,
@@ -73,7 +82,8 @@ impl WorkloadKind {
     ];
 
     /// Those that single kernels are measured by.
-    pub const KERNELS: [Self; 4] = [Self::Gemm, Self::Bandwidth, Self::BandwidthSweep, Self::TensorLimit];
+    pub const KERNELS: [Self; 5] =
+        [Self::Gemm, Self::Attention, Self::Bandwidth, Self::BandwidthSweep, Self::TensorLimit];
 
     /// Those that need a language model.
     pub const MODELS: [Self; 3] = [Self::ModelLoad, Self::Inference, Self::Training];
@@ -87,6 +97,7 @@ impl WorkloadKind {
     pub const fn id(self) -> &'static str {
         match self {
             Self::Gemm => "gemm",
+            Self::Attention => "attention",
             Self::Bandwidth => "bandwidth",
             Self::BandwidthSweep => "bandwidth-sweep",
             Self::TensorLimit => "tensor-limit",
@@ -101,6 +112,9 @@ impl WorkloadKind {
         match self {
             Self::Gemm => {
                 "How fast two dense matrices are multiplied, the operation that dominates training and prompt processing"
+            }
+            Self::Attention => {
+                "How fast queries are weighed against keys and values, which comes to dominate long prompts"
             }
             Self::Bandwidth => {
                 "How fast arrays far larger than the caches are read and written, which bounds token generation"
@@ -142,6 +156,7 @@ impl Workload {
     pub const fn kind(&self) -> WorkloadKind {
         match self {
             Self::Gemm(_) => WorkloadKind::Gemm,
+            Self::Attention(_) => WorkloadKind::Attention,
             Self::Bandwidth(_) => WorkloadKind::Bandwidth,
             Self::BandwidthSweep(_) => WorkloadKind::BandwidthSweep,
             Self::TensorLimit(_) => WorkloadKind::TensorLimit,
@@ -157,7 +172,11 @@ impl Workload {
             Self::ModelLoad(load) => Some(&load.model),
             Self::Inference(inference) => Some(&inference.model),
             Self::Training(training) => Some(&training.model),
-            Self::Gemm(_) | Self::Bandwidth(_) | Self::BandwidthSweep(_) | Self::TensorLimit(_) => None,
+            Self::Gemm(_)
+            | Self::Attention(_)
+            | Self::Bandwidth(_)
+            | Self::BandwidthSweep(_)
+            | Self::TensorLimit(_) => None,
         }
     }
 
@@ -165,6 +184,7 @@ impl Workload {
     pub fn title(&self) -> String {
         match self {
             Self::Gemm(gemm) => format!("GEMM {}", gemm.dtype),
+            Self::Attention(attention) => format!("Attention {}", attention.dtype),
             Self::Bandwidth(bandwidth) => format!("Bandwidth {}", bandwidth.op),
             Self::BandwidthSweep(sweep) => format!("Bandwidth {} by size", sweep.op),
             Self::TensorLimit(_) => "Tensor limit".to_owned(),
@@ -177,7 +197,8 @@ impl Workload {
     /// The parameters that are not in the title, as "4096 × 4096 × 4096" or "1 GiB an array".
     pub fn parameters(&self) -> String {
         match self {
-            Self::Gemm(gemm) => gemm.shape(),
+            Self::Gemm(gemm) => gemm.parameters(),
+            Self::Attention(attention) => attention.parameters(),
             Self::Bandwidth(bandwidth) => bandwidth.parameters(),
             Self::BandwidthSweep(sweep) => sweep.parameters(),
             Self::TensorLimit(limit) => limit.parameters(),
@@ -190,7 +211,7 @@ impl Workload {
     /// The unit of the headline figure.
     pub const fn unit(&self) -> Unit {
         match self {
-            Self::Gemm(_) => Unit::FlopPerSecond,
+            Self::Gemm(_) | Self::Attention(_) => Unit::FlopPerSecond,
             Self::Bandwidth(_) | Self::BandwidthSweep(_) | Self::ModelLoad(_) => Unit::BytePerSecond,
             Self::TensorLimit(_) => Unit::Byte,
             Self::Inference(_) | Self::Training(_) => Unit::TokenPerSecond,
@@ -201,6 +222,7 @@ impl Workload {
     pub fn flops(&self) -> Option<f64> {
         match self {
             Self::Gemm(gemm) => Some(gemm.flops()),
+            Self::Attention(attention) => Some(attention.flops()),
             Self::Bandwidth(bandwidth) => Some(bandwidth.flops()),
             Self::Inference(inference) => Some(inference.flops()),
             Self::Training(training) => Some(training.flops()),
@@ -212,66 +234,11 @@ impl Workload {
     pub fn bytes(&self) -> Option<f64> {
         match self {
             Self::Gemm(gemm) => Some(gemm.bytes()),
+            Self::Attention(attention) => Some(attention.bytes()),
             Self::Bandwidth(bandwidth) => Some(bandwidth.moved_bytes()),
             Self::Inference(inference) => Some(inference.bytes()),
             Self::ModelLoad(load) => Some(load.model.weight_bytes as f64),
             Self::BandwidthSweep(_) | Self::TensorLimit(_) | Self::Training(_) => None,
         }
-    }
-}
-
-/// The type of an operand's elements. Accumulation is f32 for all of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Dtype {
-    /// IEEE 754 single precision.
-    F32,
-    /// IEEE 754 half precision.
-    F16,
-}
-
-impl Dtype {
-    /// Every type in display order.
-    pub const ALL: [Self; 2] = [Self::F32, Self::F16];
-
-    /// Bytes an element.
-    pub const fn size(self) -> u64 {
-        match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
-        }
-    }
-
-    /// The distance from 1 to the next representable value (2⁻²³, 2⁻¹⁰).
-    pub const fn epsilon(self) -> f64 {
-        match self {
-            Self::F32 => f32::EPSILON as f64,
-            Self::F16 => 1.0 / 1024.0,
-        }
-    }
-
-    /// The name used in run files and on the command line.
-    pub const fn id(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-        }
-    }
-}
-
-impl fmt::Display for Dtype {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.id())
-    }
-}
-
-impl FromStr for Dtype {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|dtype| dtype.id() == text)
-            .ok_or_else(|| "unknown dtype; choose from f32, f16".to_owned())
     }
 }

@@ -15,12 +15,13 @@ pub const fn pcg(input: u32) -> u32 {
     (word >> 22) ^ word
 }
 
-/// The value in [−1, 1) at `index` of the array that `seed` names: a multiple of 2⁻¹⁰ for f16 and of 2⁻²³ for f32, and so
-/// exact in its type.
+/// The value in [−1, 1) at `index` of the array that `seed` names: a multiple of 2⁻²³ for f32, of 2⁻¹⁰ for f16 and of
+/// 2⁻⁷ for bf16, and so exact in its type.
 pub fn unit(dtype: Dtype, seed: u32, index: u32) -> f64 {
     let bits = match dtype {
-        Dtype::F32 => 24,
+        Dtype::F32 | Dtype::Tf32 => 24,
         Dtype::F16 => 11,
+        Dtype::Bf16 => 8,
     };
     let steps = pcg(index ^ seed) >> (32 - bits);
     f64::from(steps) / f64::from(1 << (bits - 1)) - 1.0
@@ -45,13 +46,14 @@ mod tests {
 
     #[test]
     fn values_are_spread_over_the_interval_and_exact_in_their_type() {
-        for (dtype, least_distinct) in [(Dtype::F16, 1900), (Dtype::F32, 9900)] {
+        for (dtype, least_distinct) in [(Dtype::Bf16, 250), (Dtype::F16, 1900), (Dtype::F32, 9900)] {
             let values: Vec<f64> = (0..10_000).map(|index| unit(dtype, 7, index)).collect();
             let mean = values.iter().sum::<f64>() / 10_000.0;
             assert!(mean.abs() < 0.03, "mean {mean}");
             assert!(values.iter().all(|v| (-1.0..1.0).contains(v)));
             let stored = |v: f64| match dtype {
-                Dtype::F32 => f64::from(v as f32),
+                Dtype::F32 | Dtype::Tf32 => f64::from(v as f32),
+                Dtype::Bf16 => f64::from(half::bf16::from_f64(v)),
                 Dtype::F16 => f64::from(half::f16::from_f64(v)),
             };
             assert!(values.iter().all(|v| stored(*v) == *v));

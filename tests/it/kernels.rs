@@ -71,8 +71,8 @@ fn gemm_is_measured_checked_and_its_tuning_kept() {
     std::fs::create_dir_all(&cache).unwrap();
     std::fs::write(&file, "{ not json").unwrap();
     let Some(mut session) = session(Some(&cache)) else { return };
-    for dtype in Dtype::ALL {
-        let gemm = Gemm { m: 130, n: 70, k: 33, dtype };
+    for dtype in Dtype::SHADERS {
+        let gemm = Gemm::new((130, 70, 33), dtype);
         let report = match run(session.as_mut(), &Workload::Gemm(gemm), 20.0) {
             Err(Stop::Unsupported(reason)) if dtype == Dtype::F16 => {
                 eprintln!("skipped: {reason}");
@@ -96,7 +96,7 @@ fn gemm_is_measured_checked_and_its_tuning_kept() {
 fn a_product_that_can_not_fit_the_time_is_skipped_with_its_estimate() {
     let Some(mut session) = session(None) else { return };
     // No device does 2^37 FLOPs four times, the filling and the tuning within a hundredth of a second.
-    match run(session.as_mut(), &Workload::Gemm(Gemm { m: 4096, n: 4096, k: 4096, dtype: Dtype::F32 }), 0.01) {
+    match run(session.as_mut(), &Workload::Gemm(Gemm::square(4096, Dtype::F32)), 0.01) {
         Err(Stop::Skipped { reason, estimate_s: Some(estimate) }) => {
             assert!(estimate > 0.0 && reason.contains("budget"));
         }

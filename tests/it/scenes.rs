@@ -70,12 +70,12 @@ pub(crate) fn device(id: &str, name: &str, software: bool) -> Device {
 
 /// A device of the shaders'.
 pub(crate) fn found(device: Device) -> FoundDevice {
-    FoundDevice { engine: EngineId::Wgpu, kinds: EngineId::Wgpu.kinds(), device }
+    FoundDevice { engine: EngineId::Wgpu, kinds: EngineId::Wgpu.kinds().to_vec(), device }
 }
 
 /// A device that runs language models.
 pub(crate) fn found_for_models(device: Device) -> FoundDevice {
-    FoundDevice { engine: EngineId::Candle, kinds: EngineId::Candle.kinds(), device }
+    FoundDevice { engine: EngineId::Candle, kinds: EngineId::Candle.kinds().to_vec(), device }
 }
 
 pub(crate) fn machine() -> Machine {
@@ -120,7 +120,7 @@ pub(crate) fn sweep() -> BandwidthSweep {
 
 pub(crate) fn workloads() -> Vec<Workload> {
     let mut list: Vec<Workload> = MemoryOp::ALL.map(bandwidth).to_vec();
-    for dtype in Dtype::ALL {
+    for dtype in Dtype::SHADERS {
         list.extend([512, 2048, 4096].map(|n| gemm(n, dtype)));
     }
     list.push(Workload::BandwidthSweep(sweep()));

@@ -116,7 +116,11 @@ impl CandleSession {
                 inference::run(self.model(&inference.model, context)?, inference, context)
             }
             Workload::Training(training) => training::run(self.model(&training.model, context)?, training, context),
-            Workload::Gemm(_) | Workload::Bandwidth(_) | Workload::BandwidthSweep(_) | Workload::TensorLimit(_) => {
+            Workload::Gemm(_)
+            | Workload::Attention(_)
+            | Workload::Bandwidth(_)
+            | Workload::BandwidthSweep(_)
+            | Workload::TensorLimit(_) => {
                 Err(Stop::Unsupported("candle runs language models here; wgpu measures the kernels".to_owned()))
             }
         }

@@ -12,9 +12,6 @@ use crate::{
     workload::{Bandwidth, BandwidthSweep, Dtype, MemoryOp, random},
 };
 
-/// Seeds of the arrays that are read.
-const SEEDS: [u32; 2] = [0x2c1b_3c6d, 0x8f14_45fb];
-
 /// Bytes in a row of the kernels: 256 invocations × 16 bytes.
 const ROW_BYTES: u64 = 4096;
 
@@ -136,7 +133,7 @@ impl Stream {
             MemoryOp::Triad => 2,
         };
         let mut buffers = Vec::new();
-        for seed in SEEDS.iter().take(inputs) {
+        for seed in Bandwidth::SEEDS.iter().take(inputs) {
             let buffer = gpu.storage("input", layout.bytes())?;
             layout.fill(gpu, context, &buffer, *seed)?;
             buffers.push(buffer);
@@ -227,7 +224,7 @@ impl Stream {
 
     /// The output at `index`: an element, or the sum of a workgroup.
     fn expected(&self, index: u32) -> f64 {
-        let [first, second] = SEEDS;
+        let [first, second] = Bandwidth::SEEDS;
         match self.op {
             MemoryOp::Write => f64::from(index % 2048) / 1024.0 - 1.0,
             MemoryOp::Copy => random::unit(Dtype::F32, first, index),

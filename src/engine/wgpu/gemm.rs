@@ -11,7 +11,7 @@ use super::{
 use crate::{
     measure::{Check, Context, Phase, Policy, Rate, Report, Stop, afford, sample},
     units::Unit,
-    workload::{Dtype, Gemm, random},
+    workload::{Dtype, Gemm, Layout as Arrangement, random},
 };
 
 /// What operands are padded to: every variant's tiles divide it (build.rs proves that).
@@ -34,7 +34,13 @@ impl Problem {
         if gemm.dtype == Dtype::F16 && !gpu.has_f16() {
             return Err(Stop::Unsupported("the device has no f16 arithmetic in shaders".to_owned()));
         }
-        let Gemm { m, n, k, dtype } = gemm;
+        if !Dtype::SHADERS.contains(&gemm.dtype) {
+            return Err(Stop::Unsupported(format!("WGSL has no {} arithmetic; choose f32 or f16", gemm.dtype)));
+        }
+        if gemm.layout != Arrangement::Ab {
+            return Err(Stop::Unsupported("Roofline's own shaders multiply A·B alone; choose --layout ab".to_owned()));
+        }
+        let Gemm { m, n, k, dtype, .. } = gemm;
         let layouts = [
             Layout::matrix(m, k, dtype, (PAD, PAD_K))?,
             Layout::matrix(k, n, dtype, (PAD_K, PAD))?,
@@ -63,7 +69,7 @@ impl Problem {
 
     /// The product by one kernel. One iteration is the whole product, one workgroup a tile.
     pub(super) fn work(&self, gpu: &Gpu, variant: &GemmVariant) -> Result<Work, Stop> {
-        let Gemm { m, n, k, dtype } = self.gemm;
+        let Gemm { m, n, k, dtype, .. } = self.gemm;
         let kernel = gpu.kernel(&gemm_source(variant, dtype), "main", &[Use::Read, Use::Read, Use::Write])?;
         let (tiles_m, tiles_n) = (m.div_ceil(variant.bm), n.div_ceil(variant.bn));
         let k = k.next_multiple_of(variant.bk);
@@ -120,7 +126,7 @@ pub(super) fn run(gpu: &Gpu, cache: &mut TuningCache, gemm: Gemm, context: &mut 
     check.require()?;
     let precision = match gemm.dtype {
         Dtype::F32 => "f32 operands, f32 accumulation, f32 result",
-        Dtype::F16 => "f16 operands, f32 accumulation, f16 result",
+        _ => "f16 operands, f32 accumulation, f16 result",
     };
     Ok(Report {
         measurements: vec![measurement],

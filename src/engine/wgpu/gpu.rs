@@ -126,6 +126,7 @@ impl Gpu {
         let operand = match dtype {
             Dtype::F32 => wgpu::CooperativeScalarType::F32,
             Dtype::F16 => wgpu::CooperativeScalarType::F16,
+            Dtype::Tf32 | Dtype::Bf16 => return false,
         };
         let fits = |unit: &wgpu::CooperativeMatrixProperties| {
             [unit.m_size, unit.n_size, unit.k_size] == [side; 3]

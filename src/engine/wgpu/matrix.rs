@@ -53,8 +53,8 @@ impl Layout {
     /// Groups of four elements in a stored row.
     pub(super) const fn ld_vec4(&self) -> u32 {
         match self.dtype {
-            Dtype::F32 => self.ld / 4,
-            Dtype::F16 => self.ld / 2,
+            Dtype::F32 | Dtype::Tf32 => self.ld / 4,
+            Dtype::F16 | Dtype::Bf16 => self.ld / 2,
         }
     }
 

@@ -82,6 +82,9 @@ impl Session for WgpuSession {
             Workload::Bandwidth(bandwidth) => bandwidth::run(&self.gpu, *bandwidth, context),
             Workload::BandwidthSweep(sweep) => bandwidth::sweep(&self.gpu, *sweep, context),
             Workload::TensorLimit(limit) => tensor_limit::run(&self.device_id, *limit, context),
+            Workload::Attention(_) => Err(Stop::Unsupported(
+                "Roofline's own shaders hold no attention kernel; candle and PyTorch measure it".to_owned(),
+            )),
             Workload::ModelLoad(_) | Workload::Inference(_) | Workload::Training(_) => {
                 Err(Stop::Unsupported("wgpu measures kernels; candle runs language models".to_owned()))
             }
