@@ -39,8 +39,10 @@ pub const PRESETS: [(&str, ModelConfig); 3] = [
 /// The name of [`TINY`].
 pub const TINY_NAME: &str = "tiny";
 
-/// The model that engines are compared by before their speeds are: small enough for any of them, with grouped queries and the
-/// rotary base of Mistral-7B v0.2, which one who takes the usual one gets wrong. It is in no list of models.
+/// The model that engines are compared by before their speeds are. It is in no list of models.
+///
+/// It is small enough for any engine, and has grouped queries and the rotary base of Mistral-7B v0.2: an engine that takes the
+/// usual base says something else.
 pub const TINY: ModelConfig = ModelConfig {
     shape: ModelShape {
         vocabulary: 512,

@@ -291,10 +291,10 @@ pub(crate) fn write_beside(model: &ModelRef, config: &ModelConfig, folder: &Path
         }
     }
     let about = own.join("config.json");
-    match about.exists() {
-        true => config_json::special_ids(&files::text(&about)?).map_err(|what| ModelError::file(&about, what)),
-        false => Ok([json!(1), json!(2)]),
+    if !about.exists() {
+        return Ok([json!(1), json!(2)]);
     }
+    config_json::special_ids(&files::text(&about)?).map_err(|what| ModelError::file(&about, what))
 }
 
 /// What transformers and mlx-lm want to know of a tokenizer.

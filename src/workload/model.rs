@@ -131,8 +131,7 @@ impl Precision {
     pub const NAMED: [Self; 6] = [Self::F32, Self::F16, Self::Bf16, Self::Q8_0, Self::Q4_0, Self::Q4KM];
 
     /// Those that can be asked for by name: [`Precision::NAMED`], and what only MLX runs.
-    pub const ASKED: [Self; 7] =
-        [Self::F32, Self::F16, Self::Bf16, Self::Q8_0, Self::Q4_0, Self::Q4KM, Self::Mlx4];
+    pub const ASKED: [Self; 7] = [Self::F32, Self::F16, Self::Bf16, Self::Q8_0, Self::Q4_0, Self::Q4KM, Self::Mlx4];
 
     /// The name used in run files and on the command line.
     pub fn id(&self) -> &str {

@@ -56,8 +56,10 @@ impl fmt::Display for Format {
     }
 }
 
-/// Makes an MLX folder (second) of one in Hugging Face's layout (first), as `mlx_lm.convert -q` does: 4 bits, groups of 64. The
-/// second doesn't exist before. The error is a sentence.
+/// Makes an MLX folder of one in Hugging Face's layout.
+///
+/// As `mlx_lm.convert -q` does: 4 bits, groups of 64. The second path is the folder to make, which doesn't exist before. The error
+/// is a sentence.
 pub type Convert<'a> = dyn FnMut(&Path, &Path) -> Result<(), String> + 'a;
 
 /// A folder with models in the layouts of all engines.
@@ -67,7 +69,7 @@ pub struct Library {
 }
 
 /// A model of the library.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// What [`Library::remove`] is given.
     pub name: String,
@@ -204,8 +206,8 @@ impl Library {
         // Nobody else writes there while the lock is held: what is there was cut off.
         let partial = self.partial(&entry);
         clear(&partial)?;
-        let made = make(&partial, progress).and_then(|()| stamp.put(&partial));
-        if let Err(error) = made {
+        let outcome = make(&partial, progress).and_then(|()| stamp.put(&partial));
+        if let Err(error) = outcome {
             clear(&partial).ok();
             return Err(error);
         }
@@ -264,7 +266,9 @@ fn base(model: &ModelRef, format: Format) -> Precision {
 /// The model that MLX's 4 bits are made from: in 16 bits, so that the scales are too.
 fn plain(model: &ModelRef) -> Result<ModelRef, ModelError> {
     let stored = match (&model.location.0, model.origin) {
-        (Some(path), Origin::Files) if !files::has_extension(path, "gguf") => SafetensorsSource::open(path)?.precision()?,
+        (Some(path), Origin::Files) if !files::has_extension(path, "gguf") => {
+            SafetensorsSource::open(path)?.precision()?
+        }
         _ => Precision::F16,
     };
     let precision = if stored == Precision::Bf16 { stored } else { Precision::F16 };
@@ -313,8 +317,8 @@ fn entry_name(model: &ModelRef, format: Format) -> String {
     match (&model.location.0, model.origin) {
         (Some(path), Origin::Files) => {
             let digest = Sha256::digest(path.as_os_str().as_encoded_bytes());
-            let digest: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-            format!("{name}-{digest}")
+            let start = digest.iter().take(4).fold(0_u32, |start, byte| start << 8 | u32::from(*byte));
+            format!("{name}-{start:08x}")
         }
         _ => name,
     }

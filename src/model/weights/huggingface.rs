@@ -149,8 +149,13 @@ fn write_weights(
 ) -> Result<(), ModelError> {
     let shards = shards(source, target);
     let total_bytes = shards.iter().map(|shard| shard.bytes).sum();
-    let mut writing =
-        Writing { source, target, progress, done: LoadProgress { done_bytes: 0, total_bytes }, room: Default::default() };
+    let mut writing = Writing {
+        source,
+        target,
+        progress,
+        done: LoadProgress { done_bytes: 0, total_bytes },
+        room: Default::default(),
+    };
     let mut map = BTreeMap::new();
     for (index, shard) in shards.iter().enumerate() {
         let name = match shards.len() {
@@ -227,7 +232,9 @@ fn as_target<'a>(
     let converted = room(room_for, size(source, tensor, target));
     convert(raw, converted, [kind, target], columns, check)?;
     if !finite::all(target, converted, check)? {
-        return Err(ModelError::Unsupported(format!("{name} holds weights beyond the range of {target:?}; choose bf16")));
+        return Err(ModelError::Unsupported(format!(
+            "{name} holds weights beyond the range of {target:?}; choose bf16"
+        )));
     }
     Ok(converted)
 }

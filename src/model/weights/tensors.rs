@@ -188,7 +188,8 @@ pub(crate) fn mlx_bytes(tensor: TensorId, shape: &ModelShape) -> u64 {
     /// 64 values in 4 bits, a scale and a bias in 16 bits.
     const GROUP_BYTES: usize = GROUP / 2 + 2 + 2;
     let (rows, columns) = tensor.dims(shape);
-    let row = if tensor.is_norm() || !columns.is_multiple_of(GROUP) { 2 * columns } else { columns / GROUP * GROUP_BYTES };
+    let row =
+        if tensor.is_norm() || !columns.is_multiple_of(GROUP) { 2 * columns } else { columns / GROUP * GROUP_BYTES };
     (rows * row) as u64
 }
 
