@@ -5,6 +5,7 @@
 
 pub mod candle;
 mod id;
+pub mod llama;
 pub mod supervise;
 mod surroundings;
 pub mod wgpu;
