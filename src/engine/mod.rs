@@ -6,6 +6,7 @@
 pub mod candle;
 pub mod external;
 mod id;
+pub mod llama;
 pub mod supervise;
 mod surroundings;
 pub mod wgpu;
