@@ -4,6 +4,7 @@
 //! A session that panics or loses its device is dropped, and the next entry opens a new one.
 
 pub mod candle;
+pub mod find;
 mod id;
 pub mod supervise;
 mod surroundings;
