@@ -57,8 +57,8 @@ fn in_path(path: &Path) -> PathBuf {
     places.iter().find(|file| file.exists()).unwrap_or(first).clone()
 }
 
-/// Makes sure that it is llama-bench, and finds what lies beside it.
-fn locate(bench: &Path, origin: FoundIn, surroundings: &Surroundings) -> Result<Located, String> {
+/// Makes sure that a file is llama-bench, and finds what lies beside it. The error says what is wrong with it, path last.
+pub fn locate(bench: &Path, origin: FoundIn, surroundings: &Surroundings) -> Result<Located, String> {
     let version = version(bench, surroundings)?;
     let beside = |name: &str| {
         let real = std::fs::canonicalize(bench).unwrap_or_else(|_| bench.to_owned());

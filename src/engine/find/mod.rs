@@ -13,7 +13,10 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Serialize;
 
-pub use self::custom::{Ignored, custom, ignored};
+pub use self::{
+    custom::{Ignored, custom, ignored},
+    llama_cpp::locate as locate_llama_cpp,
+};
 use super::{EngineId, Surroundings};
 
 /// An engine that is there.
