@@ -15,9 +15,6 @@ use crate::{
     workload::{Inference, InferencePhase, Origin, Precision, random},
 };
 
-/// What seeds the prompt's tokens.
-const PROMPT_SEED: u32 = 0x7a11_5eed;
-
 /// Positions at a prompt's end that are run one at a time for the check.
 const CHECKED: usize = 4;
 
@@ -163,8 +160,8 @@ pub(super) fn probe(model: &Model, ids: &Tensor, cache: &mut Cache, context: &Co
 
 /// Random tokens of the vocabulary, the same in every run: batch × count.
 pub(super) fn prompt(model: &Model, batch: usize, count: usize) -> Result<Tensor, Stop> {
-    let vocabulary = model.weights.config.shape.vocabulary.max(1);
-    let ids: Vec<u32> = (0..(batch * count) as u32).map(|i| random::pcg(i ^ PROMPT_SEED) % vocabulary).collect();
+    let vocabulary = model.weights.config.shape.vocabulary;
+    let ids: Vec<u32> = random::prompt(vocabulary, batch as u32, count as u32).concat();
     Tensor::from_vec(ids, (batch, count), model.weights.device()).map_err(compute)
 }
 

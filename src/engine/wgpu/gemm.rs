@@ -135,5 +135,6 @@ pub(super) fn run(gpu: &Gpu, cache: &mut TuningCache, gemm: Gemm, context: &mut 
         variant: Some(choice.variant.name.to_owned()),
         settings: choice.settings,
         notes: choice.notes,
+        ..Report::default()
     })
 }
