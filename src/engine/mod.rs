@@ -5,6 +5,7 @@
 
 pub mod candle;
 pub mod external;
+pub mod find;
 mod id;
 pub mod llama;
 pub mod supervise;
