@@ -9,7 +9,7 @@ use super::{
     output::{self, Error, Exit},
 };
 use crate::{
-    engine,
+    engine::{self, EngineId},
     machine::Device,
     run::{FoundDevice, ListedModel, ModelForm, Plan, Request, SuiteName, catalogue},
     units::{Quantity, Unit, binary_size, duration, number},
@@ -150,8 +150,9 @@ fn suite_workloads(suite: SuiteName, found: &[FoundDevice]) -> Vec<Workload> {
 }
 
 /// The GEMMs of the full suite that a device lacks the type or the room for. The device itself has the last word when they run.
-fn unavailable_on(FoundDevice { kinds, device, .. }: &FoundDevice) -> Vec<Unavailable> {
-    if !kinds.contains(&WorkloadKind::Gemm) {
+fn unavailable_on(found: &FoundDevice) -> Vec<Unavailable> {
+    let device = &found.device;
+    if found.engine != EngineId::Wgpu {
         return Vec::new();
     }
     let mut list = Vec::new();
@@ -161,7 +162,7 @@ fn unavailable_on(FoundDevice { kinds, device, .. }: &FoundDevice) -> Vec<Unavai
         say("gemm f16".to_owned(), "the driver offers no f16 arithmetic in shaders".to_owned());
     }
     let binding = device.limits.max_binding_bytes;
-    for workload in SuiteName::Full.kernels(device) {
+    for workload in SuiteName::Full.kernels(found) {
         if let Workload::Gemm(gemm) = workload
             && gemm.largest_operand_bytes() > binding
         {
