@@ -1,6 +1,6 @@
 //! What the window shows, as plain data: changed only by events and by [`super::App::perform`], read by the views.
 
-use std::{path::PathBuf, str::FromStr as _};
+use std::{collections::BTreeMap, path::PathBuf, str::FromStr as _};
 
 use eframe::egui::ThemePreference;
 use serde::{Deserialize, Serialize};
@@ -32,8 +32,8 @@ pub struct Choices {
     pub suite: String,
     /// The device's id; each engine's best device if absent or gone.
     pub device: Option<String>,
-    /// The names of engines that are left out.
-    pub engines_off: Vec<String>,
+    /// Engines that were taken in or left out, by name; the others are as the suite has them.
+    pub engines: BTreeMap<String, bool>,
     /// The model's name, file or folder; the one that suits the device if absent.
     pub model: Option<String>,
     /// Files and folders with models that were added.
@@ -80,11 +80,16 @@ impl Choices {
         SuiteName::from_str(&self.suite).unwrap_or_default()
     }
 
+    /// Whether the chosen suite runs an engine that nobody chose or left out.
+    fn has_engine(&self, engine: EngineId) -> bool {
+        engine.is_built_in() || self.suite().has_external_engines()
+    }
+
     /// Takes an engine in, or leaves it out.
     pub(super) fn use_engine(&mut self, engine: EngineId, on: bool) {
-        self.engines_off.retain(|name| name != engine.id());
-        if !on {
-            self.engines_off.push(engine.id().to_owned());
+        self.engines.remove(engine.id());
+        if on != self.has_engine(engine) {
+            self.engines.insert(engine.id().to_owned(), on);
         }
     }
 }
@@ -205,15 +210,17 @@ impl State {
 
     /// Whether an engine is taken in.
     pub fn wants_engine(&self, engine: EngineId) -> bool {
-        !self.choices.engines_off.iter().any(|name| name == engine.id())
+        let chosen = self.choices.engines.get(engine.id()).copied();
+        chosen.unwrap_or_else(|| self.choices.has_engine(engine))
     }
 
-    /// The engines that are there and taken in; empty if none is left out, which asks for all.
+    /// The engines that are there and taken in; empty if they are the suite's own.
     fn wanted_engines(&self) -> Vec<EngineId> {
         let mut there: Vec<EngineId> = self.found().iter().map(|found| found.engine).collect();
         there.dedup();
-        let wanted: Vec<EngineId> = there.iter().copied().filter(|engine| self.wants_engine(*engine)).collect();
-        if wanted.len() == there.len() { Vec::new() } else { wanted }
+        let usual = there.iter().all(|engine| self.wants_engine(*engine) == self.choices.has_engine(*engine));
+        there.retain(|engine| !usual && self.wants_engine(*engine));
+        there
     }
 
     /// The id of the device that was chosen, if it is there.
@@ -261,7 +268,7 @@ impl State {
         request.models.model = Some(model);
         request.models.precisions = precision.and_then(|precision| precision.parse().ok()).into_iter().collect();
         // A device that no engine runs models on can't run it.
-        let runs = |found: &FoundDevice| found.kinds.contains(&WorkloadKind::Inference);
+        let runs = |found: &FoundDevice| found.abilities.kinds.contains(&WorkloadKind::Inference);
         let chosen = self.choices.device.as_ref();
         if !self.found().iter().any(|found| chosen == Some(&found.device.id) && runs(found)) {
             request.device = None;
@@ -285,7 +292,7 @@ impl State {
             Action::RunSuite => self.device().is_some() && !busy && !self.downloading(),
             Action::RunModel { .. } => {
                 let runs = |found: &FoundDevice| {
-                    found.kinds.contains(&WorkloadKind::Inference) && self.wants_engine(found.engine)
+                    found.abilities.kinds.contains(&WorkloadKind::Inference) && self.wants_engine(found.engine)
                 };
                 !busy && !self.downloading() && self.found().iter().any(runs)
             }

@@ -15,7 +15,7 @@ use roofline::{
     },
 };
 
-use crate::scenes::{bandwidth, device, measurement, pending_run};
+use crate::scenes::{abilities, bandwidth, device, measurement, pending_run};
 
 pub(crate) const ENGINES: [EngineId; 5] = EngineId::ALL;
 
@@ -201,7 +201,7 @@ pub(crate) fn set_five_engines(app: &mut App, selected: Option<usize>) {
 /// Four engines are there, and one is not.
 pub(crate) fn set_engines(app: &mut App) {
     let there = [EngineId::Wgpu, EngineId::Candle, EngineId::Pytorch, EngineId::LlamaCpp];
-    let found = there.map(|engine| FoundDevice { engine, kinds: engine.kinds().to_vec(), device: device_of(engine) });
+    let found = there.map(|engine| FoundDevice { engine, abilities: abilities(engine), device: device_of(engine) });
     let state = app.state_mut();
     state.devices = Devices::Found(found.to_vec());
     let reason = "MLX was not found; get it with: roofline engines install mlx";

@@ -26,6 +26,7 @@ fn engines_are_picked_and_the_absent_one_says_why() {
     let folder = tempfile::tempdir().unwrap();
     let mut harness = ready(USUAL, folder.path());
     set_engines(harness.state_mut());
+    harness.state_mut().state_mut().choices.suite = SuiteName::Standard.id().to_owned();
     harness.run();
     assert!(harness.get_by_role_and_label(Role::CheckBox, "MLX").accesskit_node().is_disabled());
     let all = harness.state().state().planned().len();
@@ -43,6 +44,22 @@ fn engines_are_picked_and_the_absent_one_says_why() {
     }
     assert!(harness.get_by_role_and_label(Role::Button, "Run suite").accesskit_node().is_disabled());
     assert!(harness.state().state().planned().is_empty());
+}
+
+#[test]
+fn quick_has_the_engines_of_the_program_until_another_is_taken_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = ready(USUAL, folder.path());
+    set_engines(harness.state_mut());
+    harness.run();
+    let state = harness.state().state();
+    assert!(!state.wants_engine(EngineId::Pytorch) && state.wants_engine(EngineId::Wgpu));
+    assert!(state.planned().iter().all(|job| job.engine.is_built_in()));
+    harness.get_by_role_and_label(Role::CheckBox, "PyTorch").click();
+    harness.run();
+    let state = harness.state().state();
+    assert_eq!(state.request().engines, [EngineId::Wgpu, EngineId::Candle, EngineId::Pytorch]);
+    assert!(state.planned().iter().any(|job| job.engine == EngineId::Pytorch));
 }
 
 #[test]
@@ -83,7 +100,7 @@ fn equal_work_stands_in_one_row_and_a_cell_opens_its_details() {
     harness.get_by_label_contains("PyTorch, GEMM f16, n = 4096: 680.5 TFLOPS, best");
     harness.get_by_label_contains("candle, GEMM f16, n = 512: Failed");
     assert!(harness.query_by_label_contains("wgpu, GEMM bf16").is_none(), "what it hasn't is a dash");
-    harness.get_by_label_contains("PyTorch, GEMM bf16, n = 8192: 738.4 TFLOPS, throttled");
+    harness.get_by_label_contains("PyTorch, GEMM bf16, n = 8192: 738.4 TFLOPS, best, throttled");
     harness.get_by_label_contains("MLX, Bandwidth triad, 512 MiB an array: 1786 GB/s, functional only");
     harness.get_by_label_contains("PyTorch, GEMM f16, n = 4096: 680.5 TFLOPS, best").click();
     harness.run();

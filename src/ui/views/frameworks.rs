@@ -21,6 +21,12 @@ use crate::{
 
 const ROW: f32 = 40.0;
 const HEADER: f32 = 26.0;
+/// The widths of the columns; figures are at least so wide.
+const FRAMEWORK: f32 = 112.0;
+const MODEL: f32 = 158.0;
+const BITS: f32 = 46.0;
+const FIGURE: f32 = 94.0;
+const STATUS: f32 = 92.0;
 
 /// Draws the card, if the run has something to compare.
 pub(super) fn ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
@@ -52,20 +58,23 @@ fn rows(comparison: &Comparison) -> Vec<&ModelRow> {
 
 fn models_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
     let rows = rows(&session.comparison);
+    // What is left of the width goes to the models' names and the figures.
+    let fixed = FRAMEWORK + BITS + STATUS;
+    let figure = ((ui.available_width() - fixed - MODEL) / 6.0).clamp(FIGURE, 112.0);
     ScrollArea::horizontal().id_salt("models-summary").auto_shrink([false, true]).show(ui, |ui| {
         ui.spacing_mut().item_spacing = Vec2::ZERO;
         let mut table = TableBuilder::new(ui)
             .id_salt("summary")
             .vscroll(false)
             .cell_layout(Layout::left_to_right(Align::Center))
-            .column(Column::exact(112.0).clip(true))
-            .column(Column::exact(158.0).clip(true))
-            .column(Column::exact(44.0).clip(true));
+            .column(Column::exact(FRAMEWORK).clip(true))
+            .column(Column::exact(MODEL).clip(true))
+            .column(Column::exact(BITS).clip(true));
         for _ in ModelColumn::ALL {
-            table = table.column(Column::exact(92.0).clip(true));
+            table = table.column(Column::exact(figure).clip(true));
         }
         let names = ["Framework", "Model", "Bits"].into_iter().chain(ModelColumn::ALL.map(ModelColumn::title));
-        let table = table.column(Column::exact(86.0).clip(true)).header(HEADER, |mut header| {
+        let table = table.column(Column::exact(STATUS).clip(true)).header(HEADER, |mut header| {
             for (place, name) in names.chain(["Status"]).enumerate() {
                 header.col(|ui| {
                     ui.add_space(if (3..9).contains(&place) { CELL_PAD } else { 0.0 });
@@ -93,8 +102,13 @@ fn models_ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
 fn framework_ui(ui: &mut Ui, comparison: &Comparison, row: &ModelRow) {
     let Some(column) = comparison.columns.get(row.column) else { return };
     let dim = Tokens::of(ui).dim;
+    ui.spacing_mut().item_spacing = Vec2::new(4.0, 1.0);
+    // One device is named above.
+    if comparison.columns.iter().all(|other| other.place == column.place) {
+        engine_ui(ui, column.engine);
+        return;
+    }
     ui.vertical(|ui| {
-        ui.spacing_mut().item_spacing = Vec2::new(4.0, 1.0);
         ui.spacing_mut().interact_size.y = 16.0;
         ui.add_space(3.0);
         ui.horizontal(|ui| engine_ui(ui, column.engine));
