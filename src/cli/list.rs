@@ -9,7 +9,7 @@ use super::{
     output::{self, Error, Exit},
 };
 use crate::{
-    engine,
+    engine::{self, EngineId},
     machine::Device,
     run::{FoundDevice, ListedModel, ModelForm, Plan, Request, SuiteName, catalogue},
     units::{Quantity, Unit, binary_size, duration, number},

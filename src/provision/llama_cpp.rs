@@ -17,7 +17,7 @@ use super::{
     tool::{Measure, Work},
 };
 use crate::engine::{
-    EngineId, Surroundings,
+    Surroundings,
     find::{self, FoundIn, Located, python as find_python},
     is_executable,
     supervise::Program,
@@ -305,6 +305,5 @@ mod tests {
     fn the_checksum_is_one() {
         assert!(ARCHIVE.2.len() == 64 && ARCHIVE.2.bytes().all(|byte| byte.is_ascii_hexdigit()));
         assert!(SOURCE.starts_with(ARCHIVE.0.trim_end_matches(".tar.gz")));
-        assert_eq!(EngineId::LlamaCpp.id(), "llama.cpp");
     }
 }

@@ -5,7 +5,7 @@
 pub(super) struct List {
     /// Its file in `assets/engines/requirements/`.
     pub(super) name: &'static str,
-    text: &'static str,
+    pub(super) text: &'static str,
     /// Bytes of all its files.
     pub(super) download_bytes: u64,
     /// Bytes of what they are unpacked to.

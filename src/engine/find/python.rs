@@ -189,7 +189,7 @@ pub fn probe(file: &Path, surroundings: &Surroundings, limit: Duration) -> Resul
 }
 
 /// The first lines of a short answer, and whether it ended in time.
-pub(super) fn all_it_says(child: &mut Supervised, limit: Duration) -> (Vec<String>, bool) {
+pub fn all_it_says(child: &mut Supervised, limit: Duration) -> (Vec<String>, bool) {
     const LINES: usize = 400;
     let (start, mut lines) = (Instant::now(), Vec::new());
     while lines.len() < LINES {
