@@ -95,7 +95,12 @@ fn gather(data_dir: PathBuf) -> Listing {
         let reason = devices.as_ref().err().cloned();
         found.extend(devices.unwrap_or_default());
         let id = engine.id();
-        engines.push(ListedEngine { id: id.to_string(), description: id.description(), available: reason.is_none(), reason });
+        engines.push(ListedEngine {
+            id: id.to_string(),
+            description: id.description(),
+            available: reason.is_none(),
+            reason,
+        });
     }
     let unavailable = found.iter().flat_map(unavailable_on).collect();
     let suite = |suite: SuiteName| ListedSuite {

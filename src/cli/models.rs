@@ -1,8 +1,8 @@
-//! `roofline models`: what there is, downloads, and writing GGUF files.
+//! `roofline models`: what there is, downloads, and writing a model in another layout.
 
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde::Serialize;
 
@@ -45,17 +45,39 @@ pub enum ModelsCommand {
         /// org/name, org/name@revision, or org/name/file.gguf
         name: String,
     },
-    /// Write a model as a GGUF file that llama.cpp runs
+    /// Write a model as a GGUF file that llama.cpp runs, or as a folder that transformers and mlx-lm run
     Export {
         /// A preset, a file or folder, or org/name
         name: String,
-        /// How the weights are stored: f32, f16, bf16, Q8_0, Q4_0, Q4_K_M; as they are without it, f16 for presets
+        /// How the weights are stored: f32, f16, bf16, and in GGUF files Q8_0, Q4_0, Q4_K_M; as they are without it, f16 for
+        /// presets
         #[arg(long)]
         precision: Option<Precision>,
-        /// The file to write
-        #[arg(long, value_name = "FILE.gguf")]
+        /// The layout; without it, gguf for a path that ends with .gguf, and huggingface for all others
+        #[arg(long, value_enum)]
+        format: Option<ExportFormat>,
+        /// The file or folder to write
+        #[arg(long, value_name = "PATH")]
         output: PathBuf,
     },
+}
+
+/// How a model is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// A folder with config.json, safetensors and a tokenizer
+    #[value(name = "huggingface")]
+    HuggingFace,
+    /// One file for llama.cpp
+    Gguf,
+}
+
+impl ExportFormat {
+    /// What a path's name asks for.
+    fn of(path: &Path) -> Self {
+        let is_gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+        if is_gguf { Self::Gguf } else { Self::HuggingFace }
+    }
 }
 
 /// Does it.
@@ -64,7 +86,9 @@ pub(super) fn models(arguments: &ModelsArguments) -> Result<Exit, Error> {
         None => list(&[], false),
         Some(ModelsCommand::List { folders, json }) => list(folders, *json),
         Some(ModelsCommand::Download { name }) => download(name),
-        Some(ModelsCommand::Export { name, precision, output }) => export(name, precision.as_ref(), output),
+        Some(ModelsCommand::Export { name, precision, format, output }) => {
+            export(name, precision.as_ref(), format.unwrap_or_else(|| ExportFormat::of(output)), output)
+        }
     }
 }
 
@@ -159,12 +183,16 @@ fn download(name: &str) -> Result<Exit, Error> {
     end(&shown, outcome.map(|path| (path, "downloaded")))
 }
 
-fn export(name: &str, precision: Option<&Precision>, path: &Path) -> Result<Exit, Error> {
+fn export(name: &str, precision: Option<&Precision>, format: ExportFormat, path: &Path) -> Result<Exit, Error> {
     let model = resolve(name, precision, default_hub().as_deref()).map_err(error)?;
     let mut shown = Shown::begin()?;
-    let outcome = weights::export(&model, path, &mut |progress: weights::LoadProgress| {
+    let mut told = |progress: weights::LoadProgress| {
         tell(&mut shown, &model.label(), progress.done_bytes, progress.total_bytes)
-    });
+    };
+    let outcome = match format {
+        ExportFormat::HuggingFace => weights::export_huggingface(&model, path, &mut told),
+        ExportFormat::Gguf => weights::export(&model, path, &mut told),
+    };
     end(&shown, outcome.map(|()| (path.to_owned(), "written")))
 }
 

@@ -7,6 +7,7 @@ pub mod candle;
 pub mod external;
 pub mod find;
 mod id;
+pub mod llama;
 pub mod supervise;
 mod surroundings;
 pub mod wgpu;

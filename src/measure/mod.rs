@@ -162,7 +162,8 @@ pub fn token_percentiles(mut gaps: Vec<f64>, total_s: f64) -> Vec<Measurement> {
         [("inter-token-p50", 0.5, 1), ("inter-token-p95", 0.95, 20), ("inter-token-p99", 0.99, 100)];
     gaps.sort_by(f64::total_cmp);
     let told = PERCENTILES.into_iter().filter(|(_, _, least)| gaps.len() >= *least);
-    let one = |(metric, share, _)| Measurement::single(metric, Unit::Second, crate::stats::quantile(&gaps, share)?, total_s);
+    let one =
+        |(metric, share, _)| Measurement::single(metric, Unit::Second, crate::stats::quantile(&gaps, share)?, total_s);
     told.filter_map(one).collect()
 }
 
@@ -254,13 +255,6 @@ impl Fingerprint {
     pub const LOGITS: u32 = 32;
     /// How many tokens are kept.
     pub const TOKENS: u32 = 12;
-
-    /// The ids of a vocabulary whose logits are kept.
-    pub fn ids(vocabulary: u32) -> Vec<u32> {
-        let count = Self::LOGITS.min(vocabulary);
-        // Evenly over all of it.
-        (0..count).map(|at| (u64::from(at) * u64::from(vocabulary) / u64::from(count.max(1))) as u32).collect()
-    }
 
     /// ‖a − b‖ ÷ ‖b‖ over the logits that both have; `None` where they share none.
     pub fn distance(&self, reference: &Self) -> Option<f64> {

@@ -36,6 +36,30 @@ pub const PRESETS: [(&str, ModelConfig); 3] = [
     ),
 ];
 
+/// The name of [`TINY`].
+pub const TINY_NAME: &str = "tiny";
+
+/// The model that engines are compared by before their speeds are. It is in no list of models.
+///
+/// It is small enough for any engine, and has grouped queries and the rotary base of Mistral-7B v0.2: an engine that takes the
+/// usual base says something else.
+pub const TINY: ModelConfig = ModelConfig {
+    shape: ModelShape {
+        vocabulary: 512,
+        hidden: 256,
+        intermediate: 512,
+        layers: 3,
+        heads: 8,
+        kv_heads: 2,
+        head_dim: 32,
+        tied_head: false,
+    },
+    rope_theta: 1_000_000.0,
+    norm_eps: 1e-5,
+    window: None,
+    max_positions: 2048,
+};
+
 /// A model's configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
@@ -64,9 +88,9 @@ impl ModelConfig {
         Self { shape, rope_theta: 10_000.0, norm_eps: 1e-5, window: None, max_positions: 32_768 }
     }
 
-    /// A preset by its name.
+    /// A preset by its name, [`TINY`] among them.
     pub fn preset(name: &str) -> Option<Self> {
-        PRESETS.into_iter().find(|(known, _)| *known == name).map(|(_, config)| config)
+        PRESETS.into_iter().chain([(TINY_NAME, TINY)]).find(|(known, _)| *known == name).map(|(_, config)| config)
     }
 
     /// The same, if its numbers can be a model's; else which can't. After this no product of its sizes overflows.

@@ -1,9 +1,57 @@
 //! Configurations as JSON: Hugging Face's `config.json`, and Mistral's own `params.json`.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::ModelConfig;
-use crate::workload::ModelShape;
+use crate::workload::{ModelShape, Precision};
+
+/// A `config.json` that says what a model is, in all spellings that transformers and mlx-lm read. `precision` is one that isn't
+/// quantised; `special` are the ids that begin and end a text.
+///
+/// The base of the rotary positions stands twice: transformers reads `rope_parameters` since version 5, and mlx-lm takes a
+/// base of 10 000 where the old place is empty.
+pub(crate) fn written(config: &ModelConfig, precision: &Precision, special: &[Value; 2]) -> Value {
+    let (shape, [bos, eos]) = (&config.shape, special);
+    let dtype = match precision {
+        Precision::F32 => "float32",
+        Precision::Bf16 => "bfloat16",
+        _ => "float16",
+    };
+    json!({
+        "architectures": ["MistralForCausalLM"],
+        "model_type": "mistral",
+        "vocab_size": shape.vocabulary,
+        "hidden_size": shape.hidden,
+        "intermediate_size": shape.intermediate,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "num_key_value_heads": shape.kv_heads,
+        "head_dim": shape.head_dim,
+        "hidden_act": "silu",
+        "max_position_embeddings": config.max_positions,
+        "rms_norm_eps": config.norm_eps,
+        "rope_theta": config.rope_theta,
+        "rope_parameters": { "rope_type": "default", "rope_theta": config.rope_theta },
+        "sliding_window": config.window,
+        "attention_bias": false,
+        "mlp_bias": false,
+        "attention_dropout": 0.0,
+        "initializer_range": 0.02,
+        "tie_word_embeddings": shape.tied_head,
+        "bos_token_id": bos,
+        "eos_token_id": eos,
+        "pad_token_id": null,
+        "dtype": dtype,
+        "torch_dtype": dtype,
+        "use_cache": true,
+    })
+}
+
+/// The ids that begin and end a text, as a `config.json` gives them: a number, several, or null.
+pub(crate) fn special_ids(text: &str) -> Result<[Value; 2], String> {
+    let fields = Fields::parse(text)?;
+    Ok(["bos_token_id", "eos_token_id"].map(|name| fields.0.get(name).cloned().unwrap_or_default()))
+}
 
 /// What a `config.json` says that the model is; else a sentence without the path.
 pub(crate) fn hugging_face(text: &str) -> Result<ModelConfig, String> {
@@ -189,6 +237,17 @@ mod tests {
         let llama = r#"{"model_type": "llama", "architectures": ["LlamaForCausalLM"], "num_key_value_heads": null,
             "sliding_window": null}"#;
         assert_eq!(config(llama).unwrap().shape.kv_heads, 32);
+    }
+
+    #[test]
+    fn what_is_written_is_read_as_the_same() {
+        let odd = ModelShape { kv_heads: 16, head_dim: 96, tied_head: true, ..ModelShape::MISTRAL_7B };
+        for (shape, window) in [(ModelShape::MISTRAL_7B, None), (odd, Some(4096))] {
+            let config = ModelConfig { rope_theta: 1e6, window, max_positions: 777, ..ModelConfig::synthetic(shape) };
+            let text = written(&config, &Precision::Bf16, &[json!(1), json!([2, 5])]).to_string();
+            assert_eq!(hugging_face(&text).unwrap(), config);
+            assert_eq!(special_ids(&text).unwrap(), [json!(1), json!([2, 5])]);
+        }
     }
 
     #[test]

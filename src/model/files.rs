@@ -1,10 +1,11 @@
 //! Files of weights, read where they lie.
 
-use std::{fs::File, path::Path};
+use std::{fs::File, io::Write as _, path::Path};
 
 use memmap2::{Advice, Mmap};
 
 use super::ModelError;
+use crate::units::{Quantity, Unit};
 
 /// A file's bytes, which the system reads as they are looked at.
 #[expect(unsafe_code, reason = "reading gigabytes where they lie needs a map of the file")]
@@ -45,4 +46,36 @@ pub(crate) fn text(path: &Path) -> Result<String, ModelError> {
 /// Whether two paths mean the same file name, whatever the case.
 pub(crate) fn has_extension(path: &Path, wanted: &str) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(wanted))
+}
+
+/// Makes sure that the disk of a folder, or of the one that it will lie in, has room for so many bytes and some more. `what`
+/// begins the sentence.
+pub(crate) fn require_space(folder: &Path, needed: u64, what: &str) -> Result<(), ModelError> {
+    const SPARE: u64 = 64 << 20;
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let free = super::download::free_bytes(folder).filter(|free| *free < needed.saturating_add(SPARE));
+    let Some(free) = free else { return Ok(()) };
+    let shown = |bytes: u64| Quantity::new(bytes as f64, Unit::Byte).to_string();
+    let message = format!("{what} needs {}, and {} are free on the disk; free some space", shown(needed), shown(free));
+    Err(ModelError::file(folder, message))
+}
+
+/// Writes a file that is not there yet, to the disk itself.
+pub(crate) fn put(path: &Path, raw: &[u8]) -> Result<(), ModelError> {
+    let written = File::create_new(path).and_then(|mut file| file.write_all(raw).and_then(|()| file.sync_all()));
+    written.map_err(|error| ModelError::io(path, "write the file", &error))
+}
+
+/// The same for JSON, indented.
+pub(crate) fn put_json(path: &Path, value: &serde_json::Value) -> Result<(), ModelError> {
+    put(path, format!("{value:#}\n").as_bytes())
+}
+
+/// Brings what was renamed in a folder to the disk. Where that can't be done, a failing machine may lose the new name, and
+/// nothing else.
+pub(crate) fn settle(folder: &Path) {
+    #[cfg(unix)]
+    File::open(folder).and_then(|folder| folder.sync_all()).ok();
+    #[cfg(not(unix))]
+    let _ = folder;
 }

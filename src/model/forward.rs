@@ -91,10 +91,7 @@ impl Model {
     /// Positions that one pass takes at most; longer prompts are taken piece by piece. It bounds the memory of the scores,
     /// and on the processor the time between two cancellation points.
     pub fn chunk(&self) -> usize {
-        match self.weights.device() {
-            Device::Cpu => 128,
-            Device::Cuda(_) | Device::Metal(_) => 512,
-        }
+        ops::chunk(self.weights.device())
     }
 
     /// Runs `ids` (batch × t, u32) after the positions in `cache`, and adds theirs to it. Returns hidden states after the

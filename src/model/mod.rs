@@ -15,6 +15,7 @@ pub mod estimate;
 mod files;
 mod forward;
 mod gguf;
+pub mod library;
 pub mod linear;
 pub mod lora;
 pub mod ops;

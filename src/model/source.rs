@@ -11,7 +11,7 @@ use super::{
         gguf::GgufSource,
         safetensors::{INDEX, SafetensorsSource},
         source::Source as _,
-        tensors::{TensorId, bytes},
+        tensors::{TensorId, bytes, mlx_bytes},
     },
 };
 use crate::workload::{Location, ModelRef, Origin, Precision};
@@ -229,7 +229,7 @@ fn dense(path: &Path, name: Option<&str>, precision: Option<&Precision>) -> Resu
     let source = SafetensorsSource::open(path)?;
     let precision = match precision {
         Some(Precision::Stored(other)) => {
-            let names = Precision::NAMED.map(|known| known.id().to_owned()).join(", ");
+            let names = Precision::ASKED.map(|known| known.id().to_owned()).join(", ");
             let message = format!("weights are not converted to {other} here; choose from {names}");
             return Err(ModelError::file(path, message));
         }
@@ -260,11 +260,11 @@ fn stem(path: &Path) -> String {
     }
 }
 
-/// A synthetic model of any shape, in one of [`Precision::NAMED`].
+/// A synthetic model of any shape, in one of [`Precision::ASKED`].
 pub fn synthetic(name: &str, config: &ModelConfig, precision: Precision) -> Result<ModelRef, ModelError> {
     let config = &config.clone().checked().map_err(|what| ModelError::Asked(format!("no such model: {what}")))?;
     if let Precision::Stored(stored) = &precision {
-        let names = Precision::NAMED.map(|known| known.id().to_owned()).join(", ");
+        let names = Precision::ASKED.map(|known| known.id().to_owned()).join(", ");
         return Err(ModelError::Asked(format!("synthetic weights are not made in {stored}; choose from {names}")));
     }
     let (weight_bytes, token_bytes) = sizes(config, |tensor| stored_size(tensor, &precision, config));
@@ -281,6 +281,9 @@ pub fn synthetic(name: &str, config: &ModelConfig, precision: Precision) -> Resu
 
 /// Bytes of a tensor in a precision.
 fn stored_size(tensor: TensorId, precision: &Precision, config: &ModelConfig) -> u64 {
+    if *precision == Precision::Mlx4 {
+        return mlx_bytes(tensor, &config.shape);
+    }
     let (rows, columns) = tensor.dims(&config.shape);
     bytes(tensor.stored_as(precision, config), rows * columns) as u64
 }
@@ -311,5 +314,17 @@ mod tests {
         // llama.cpp's own Mistral-7B Q4_K_M is 4.37 GB.
         let q4 = resolve("mistral-7b", Some(&Precision::Q4KM), None).unwrap();
         assert!((4.3e9..4.4e9).contains(&(q4.weight_bytes as f64)), "{}", q4.weight_bytes);
+        // 4.5 bits, but 16 for the norms.
+        let mlx = resolve("mistral-7b", Some(&Precision::Mlx4), None).unwrap();
+        assert_eq!(mlx.weight_bytes, (mlx.shape.parameters() - 65 * 4096) * 9 / 16 + 2 * 65 * 4096);
+        assert_eq!(mlx.weight_bytes - mlx.token_bytes, mlx.shape.embedding_elements() * 9 / 16);
+    }
+
+    #[test]
+    fn the_model_that_engines_are_compared_by_is_known_and_not_listed() {
+        let tiny = resolve("tiny", Some(&Precision::F32), None).unwrap();
+        assert_eq!(tiny.weight_bytes, 4 * tiny.shape.parameters());
+        assert_eq!(ModelConfig::preset("tiny").unwrap().rope_theta, 1e6);
+        assert!(list(None, &[]).iter().all(|found| found.asked != "tiny"));
     }
 }

@@ -6,6 +6,7 @@
 use std::{collections::HashMap, io::Cursor, path::Path};
 
 use candle_core::quantized::{gguf_file::Content, tokenizer::TokenizerFromGguf as _};
+use serde_json::{Value, json};
 use tokenizers::{
     AddedToken, DecoderWrapper, NormalizerWrapper,
     decoders::{byte_fallback::ByteFallback, fuse::Fuse, sequence::Sequence as Decoders, strip::Strip},
@@ -15,12 +16,12 @@ use tokenizers::{
 };
 
 use super::{
-    ModelConfig, ModelError, files,
+    ModelConfig, ModelError, config_json, files,
     gguf::Gguf,
     pieces::{Piece, PieceKind, Vocabulary},
     sentencepiece,
 };
-use crate::workload::ModelRef;
+use crate::workload::{ModelRef, Origin};
 
 /// A model's tokenizer.
 #[derive(Debug)]
@@ -157,6 +158,13 @@ impl Tokenizer {
         Ok(Self { inner, eos: Some(vocabulary.eos) })
     }
 
+    /// Writes it as a `tokenizer.json`.
+    fn write(&self, folder: &Path) -> Result<(), ModelError> {
+        let text = self.inner.to_string(true);
+        let text = text.map_err(|error| ModelError::Compute(format!("the tokenizer can't be written ({error})")))?;
+        files::put(&folder.join("tokenizer.json"), text.as_bytes())
+    }
+
     /// Tokens that it knows.
     pub fn len(&self) -> usize {
         self.inner.get_vocab_size(true)
@@ -218,8 +226,8 @@ fn merges(pieces: &[Piece], ids: &HashMap<&str, u32>) -> Vec<(u32, u32)> {
     merges.into_iter().map(|(_, left, right)| (left, right)).collect()
 }
 
-/// The SentencePiece vocabulary beside a model's weights, padded with unused tokens to the model's size: what a GGUF file
-/// needs.
+/// The SentencePiece vocabulary beside a model's weights, padded with unused tokens to the model's size, as GGUF files need
+/// it.
 pub(crate) fn vocabulary(path: &Path, config: &ModelConfig) -> Result<Vocabulary, ModelError> {
     let found = if files::has_extension(path, "gguf") {
         let file = Gguf::open(path)?;
@@ -234,7 +242,8 @@ pub(crate) fn vocabulary(path: &Path, config: &ModelConfig) -> Result<Vocabulary
             None
         }
     };
-    let message = "a GGUF file needs a SentencePiece vocabulary, and there is no tokenizer.model beside the weights";
+    let message =
+        "the model is written with its SentencePiece vocabulary, and there is no tokenizer.model beside the weights";
     let mut vocabulary = found.ok_or_else(|| ModelError::file(path, message))?;
     let (own, wanted) = (vocabulary.pieces.len(), config.vocabulary());
     if own > wanted {
@@ -243,4 +252,61 @@ pub(crate) fn vocabulary(path: &Path, config: &ModelConfig) -> Result<Vocabulary
     let unused = |id: usize| Piece { text: format!("<unused{id}>"), score: 0.0, kind: PieceKind::Unused };
     vocabulary.pieces.extend((own..wanted).map(unused));
     Ok(vocabulary)
+}
+
+/// Files of a model's folder that say how text becomes tokens, and how it is asked for.
+const BESIDE: [&str; 6] = [
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+];
+
+/// Writes the tokenizer of a model into a folder in Hugging Face's layout: that of its files, or one for synthetic weights.
+/// Returns the ids that begin and end a text, as a `config.json` has them.
+pub(crate) fn write_beside(model: &ModelRef, config: &ModelConfig, folder: &Path) -> Result<[Value; 2], ModelError> {
+    let made = |vocabulary: &Vocabulary, path: &Path| {
+        let tokenizer = Tokenizer::from_vocabulary(vocabulary).map_err(|what| ModelError::file(path, what))?;
+        tokenizer.write(folder)?;
+        write_config(vocabulary, config, folder)?;
+        Ok([json!(vocabulary.bos), json!(vocabulary.eos)])
+    };
+    let Some(path) = model.location.0.as_ref().filter(|_| model.origin == Origin::Files) else {
+        let vocabulary = Vocabulary::synthetic(config.vocabulary()).map_err(ModelError::Asked)?;
+        return made(&vocabulary, folder);
+    };
+    if files::has_extension(path, "gguf") {
+        return made(&vocabulary(path, config)?, path);
+    }
+    let own = if path.is_dir() { path } else { path.parent().unwrap_or(path) };
+    if !own.join("tokenizer.json").exists() {
+        return made(&vocabulary(path, config)?, path);
+    }
+    for name in BESIDE {
+        let (from, to) = (own.join(name), folder.join(name));
+        if from.exists() {
+            files::put(&to, &files::map(&from)?)?;
+        }
+    }
+    let about = own.join("config.json");
+    if !about.exists() {
+        return Ok([json!(1), json!(2)]);
+    }
+    config_json::special_ids(&files::text(&about)?).map_err(|what| ModelError::file(&about, what))
+}
+
+/// What transformers and mlx-lm want to know of a tokenizer.
+fn write_config(vocabulary: &Vocabulary, config: &ModelConfig, folder: &Path) -> Result<(), ModelError> {
+    let text = |id: u32| vocabulary.pieces.get(id as usize).map(|piece| piece.text.as_str());
+    let about = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": text(vocabulary.bos),
+        "eos_token": text(vocabulary.eos),
+        "unk_token": text(vocabulary.unknown),
+        "model_max_length": config.max_positions,
+        "clean_up_tokenization_spaces": false,
+    });
+    files::put_json(&folder.join("tokenizer_config.json"), &about)
 }

@@ -6,7 +6,7 @@ use crate::{
     machine::Device,
     model::{ModelConfig, source},
     record::SuiteInfo,
-    workload::{Precision, Workload, WorkloadKind},
+    workload::{Precision, Workload},
 };
 
 /// The jobs of a run, in order.
@@ -262,7 +262,10 @@ mod tests {
         super::{ModelOptions, SuiteName},
         *,
     };
-    use crate::{machine::DeviceKind, workload::Dtype};
+    use crate::{
+        machine::DeviceKind,
+        workload::{Dtype, WorkloadKind},
+    };
 
     fn found() -> Vec<FoundDevice> {
         let of = |engine: EngineId, id, name| FoundDevice {

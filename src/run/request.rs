@@ -114,11 +114,7 @@ impl Request {
 
     /// The workloads of the given kinds left for a device after sizes and filters. The error says what to write instead of
     /// the model's name.
-    pub(super) fn workloads_for(
-        &self,
-        found: &FoundDevice,
-        resolve: &Resolve<'_>,
-    ) -> Result<Vec<Workload>, String> {
+    pub(super) fn workloads_for(&self, found: &FoundDevice, resolve: &Resolve<'_>) -> Result<Vec<Workload>, String> {
         let mut list = self.kernels_for(found);
         let kinds = &found.abilities.kinds;
         list.retain(|workload| kinds.contains(&workload.kind()));

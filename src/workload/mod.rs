@@ -5,6 +5,7 @@ mod bandwidth;
 mod dtype;
 mod gemm;
 mod model;
+mod prompt;
 pub mod random;
 mod tensor_limit;
 mod training;

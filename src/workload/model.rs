@@ -119,13 +119,19 @@ pub enum Precision {
     Q4_0,
     /// llama.cpp's mix of Q4_K and Q6_K: about 4.9 bits a weight.
     Q4KM,
+    /// MLX's own 4 bits: groups of 64 along a row with a scale and a bias in 16 bits each: 4.5 bits a weight. mlx-lm makes and
+    /// runs it; norms stay in 16 bits.
+    Mlx4,
     /// As found in the file, by the name that llama.cpp gives the mix, such as "Q5_K_S".
     Stored(String),
 }
 
 impl Precision {
-    /// Those that can be asked for by name, and that synthetic weights are made in.
+    /// Those that candle runs and that synthetic weights are made in.
     pub const NAMED: [Self; 6] = [Self::F32, Self::F16, Self::Bf16, Self::Q8_0, Self::Q4_0, Self::Q4KM];
+
+    /// Those that can be asked for by name: [`Precision::NAMED`], and what only MLX runs.
+    pub const ASKED: [Self; 7] = [Self::F32, Self::F16, Self::Bf16, Self::Q8_0, Self::Q4_0, Self::Q4KM, Self::Mlx4];
 
     /// The name used in run files and on the command line.
     pub fn id(&self) -> &str {
@@ -136,6 +142,7 @@ impl Precision {
             Self::Q8_0 => "Q8_0",
             Self::Q4_0 => "Q4_0",
             Self::Q4KM => "Q4_K_M",
+            Self::Mlx4 => "mlx-4bit",
             Self::Stored(name) => name,
         }
     }
@@ -145,7 +152,7 @@ impl Precision {
         match self {
             Self::F32 => Some(4),
             Self::F16 | Self::Bf16 => Some(2),
-            Self::Q8_0 | Self::Q4_0 | Self::Q4KM | Self::Stored(_) => None,
+            Self::Q8_0 | Self::Q4_0 | Self::Q4KM | Self::Mlx4 | Self::Stored(_) => None,
         }
     }
 }
@@ -172,9 +179,9 @@ impl FromStr for Precision {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let found = Self::NAMED.into_iter().find(|precision| precision.id().eq_ignore_ascii_case(text));
+        let found = Self::ASKED.into_iter().find(|precision| precision.id().eq_ignore_ascii_case(text));
         found.ok_or_else(|| {
-            let known: Vec<_> = Self::NAMED.iter().map(|precision| precision.id().to_owned()).collect();
+            let known: Vec<_> = Self::ASKED.iter().map(|precision| precision.id().to_owned()).collect();
             format!("unknown precision; choose from {}", known.join(", "))
         })
     }
@@ -358,7 +365,7 @@ mod tests {
 
     #[test]
     fn precisions_are_told_apart_by_name_and_kept_when_unknown() {
-        for precision in Precision::NAMED {
+        for precision in Precision::ASKED {
             assert_eq!(Precision::from(precision.id().to_lowercase()), precision);
         }
         assert_eq!(Precision::from("Q5_K_S".to_owned()), Precision::Stored("Q5_K_S".into()));

@@ -40,21 +40,6 @@ pub fn spots(len: u64, count: u32, seed: u32) -> Vec<u64> {
     all
 }
 
-/// The token that begins a text in Mistral's and Llama's vocabularies.
-pub const BOS: u32 = 1;
-
-/// The prompts of `batch` sequences, `count` random tokens each and the same in every run; without any, the token that begins
-/// a text.
-pub fn prompt(vocabulary: u32, batch: u32, count: u32) -> Vec<Vec<u32>> {
-    const SEED: u32 = 0x7a11_5eed;
-    let token = |index: u32| pcg(index ^ SEED) % vocabulary.max(1);
-    let sequence = |at: u32| match count {
-        0 => vec![BOS.min(vocabulary.saturating_sub(1))],
-        _ => (at * count..(at + 1) * count).map(token).collect(),
-    };
-    (0..batch).map(sequence).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

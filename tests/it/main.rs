@@ -16,6 +16,7 @@ mod fake;
 mod gguf;
 mod inference;
 mod kernels;
+mod layouts;
 mod load;
 mod lora;
 mod machine;

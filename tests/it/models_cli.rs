@@ -52,7 +52,8 @@ fn a_model_is_exported_and_read_back() {
     let nowhere = models(hub.path(), &["export", "mistral-100m", "--output", "/nowhere/at/all.gguf"]);
     assert_eq!(nowhere.status.code(), Some(1), "{}", text(&nowhere.stderr));
     assert!(text(&nowhere.stderr).contains("no such folder"), "{}", text(&nowhere.stderr));
-    let onto_folder = models(hub.path(), &["export", "mistral-100m", "--output", folder.path().to_str().unwrap()]);
+    let occupied = folder.path().to_str().unwrap();
+    let onto_folder = models(hub.path(), &["export", "mistral-100m", "--format", "gguf", "--output", occupied]);
     assert_eq!(onto_folder.status.code(), Some(1));
     assert!(text(&onto_folder.stderr).contains("no file that can be replaced"), "{}", text(&onto_folder.stderr));
 }

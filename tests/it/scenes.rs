@@ -12,7 +12,7 @@ use std::{
 use eframe::egui;
 use egui_kittest::Harness;
 use roofline::{
-    engine::{Engine, EngineId, Session as EngineSession},
+    engine::{Abilities, Engine, EngineId, Session as EngineSession},
     machine::{Conditions, Device, DeviceKind, DeviceLimits, Machine, PowerSource},
     measure::{Check, Clock, Measurement, Phase, Progress, Sample, Stop, StopReason, WarmUp},
     model::resolve,

@@ -5,7 +5,7 @@ use std::time::Instant;
 use candle_core::Tensor;
 
 use super::{
-    aside, compute,
+    aside, compute, fingerprint,
     inference::{bytes_of, cancel, compare, describe, probe, prompt},
     memory::Watch,
     stop,
@@ -25,9 +25,6 @@ const READ_EVERY: usize = 16;
 
 /// The fewest steps of a pass. Below that, a pass says little.
 const STEPS_LEAST: usize = 8;
-
-/// The beginning-of-sequence token of Mistral's and Llama's vocabularies.
-const BOS: u32 = 1;
 
 /// Passes that are wanted: one to warm up, ten samples, and a few with every token read.
 const PASSES: f64 = 15.0;
@@ -53,7 +50,9 @@ struct Decoding<'a> {
     cache: Cache,
     /// The tokens of the first step: batch × 1.
     first: Tensor,
-    /// Positions before it.
+    /// What was read before: batch × depth; the first step's token where nothing was.
+    prompt: Tensor,
+    /// Positions before the first step's.
     depth: usize,
     steps: usize,
 }
@@ -104,6 +103,7 @@ pub(super) fn run(
     check.require()?;
 
     let mut report = describe(model, workload, &decoding.cache);
+    report.fingerprint = Some(fingerprint::after(model, &decoding.prompt, &mut decoding.cache, context)?);
     report.settings.insert("read-every".to_owned(), format!("{READ_EVERY} tokens"));
     report.check = Some(check);
     report.measurements.push(throughput);
@@ -172,13 +172,10 @@ impl<'a> Decoding<'a> {
     fn fill(model: &'a Model, workload: &Inference, depth: usize, context: &Context) -> Result<Self, Stop> {
         let batch = workload.batch as usize;
         let mut cache = model.cache(batch, workload.positions() as usize).map_err(stop)?;
-        let device = model.weights.device();
+        let ids = prompt(model, workload)?;
         if depth == 0 {
-            let bos = BOS.min(model.weights.config.shape.vocabulary.saturating_sub(1));
-            let first = Tensor::full(bos, (batch, 1), device).map_err(compute)?;
-            return Ok(Self { model, cache, first, depth, steps: 0 });
+            return Ok(Self { model, cache, first: ids.clone(), prompt: ids, depth, steps: 0 });
         }
-        let ids = prompt(model, batch, depth)?;
         let per_token_s = probe(model, &ids, &mut cache, context)?;
         let predicted_s = per_token_s * depth as f64;
         if predicted_s > 0.8 * context.remaining().as_secs_f64() {
@@ -194,7 +191,7 @@ impl<'a> Decoding<'a> {
         }
         let first = model.next(&ids, &mut cache, &mut cancel(context)).map_err(stop)?;
         let first = first.reshape((batch, 1)).map_err(compute)?;
-        Ok(Self { model, cache, first, depth, steps: 0 })
+        Ok(Self { model, cache, first, prompt: ids, depth, steps: 0 })
     }
 
     /// How long a step takes: the best of a few after two that make everything ready.

@@ -125,6 +125,21 @@ pub(super) fn check(
     Ok(Some(needed))
 }
 
+/// The same for so many bytes of operands and results.
+pub(super) fn bytes(device: &Candle, needed: u64) -> Result<(), Stop> {
+    let Some(free) = free_memory(device).filter(|free| needed + margin(needed) > *free) else { return Ok(()) };
+    let shown = |bytes: u64| Quantity::new(bytes as f64, Unit::Byte).to_string();
+    Err(Stop::Skipped {
+        reason: format!(
+            "needs about {} of memory and {} beside it; {} are free: choose a smaller size",
+            shown(needed),
+            shown(margin(needed)),
+            shown(free)
+        ),
+        estimate_s: None,
+    })
+}
+
 fn fits(needed: &MemoryEstimate, free: u64) -> Result<(), Stop> {
     if needed.total + margin(needed.total) <= free {
         return Ok(());

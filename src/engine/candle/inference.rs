@@ -4,15 +4,16 @@ use std::{collections::BTreeMap, time::Instant};
 
 use candle_core::{DType, Tensor};
 
-use super::{aside, compute, decode, memory::Watch, products, stop};
+use super::{aside, compute, decode, fingerprint, memory::Watch, products, stop};
 use crate::{
     measure::{
-        BatchTime, Check, Clock, Context, Measurement, Phase, Policy, Rate, Report, Sample, Stop, afford, sample,
+        BatchTime, Check, Clock, Context, Fingerprint, Measurement, Phase, Policy, Rate, Report, Sample, Stop, afford,
+        sample,
     },
     model::{Cache, Model, ModelError},
     stats::Summary,
     units::Unit,
-    workload::{Inference, InferencePhase, Origin, Precision, random},
+    workload::{Inference, InferencePhase, Origin, Precision},
 };
 
 /// Positions at a prompt's end that are run one at a time for the check.
@@ -36,8 +37,11 @@ fn prefill(model: &Model, workload: &Inference, tokens: usize, context: &mut Con
     let device = model.weights.device();
     let watch = Watch::start(device);
     let batch = workload.batch as usize;
-    let mut cache = model.cache(batch, workload.positions() as usize).map_err(stop)?;
-    let ids = prompt(model, batch, tokens)?;
+    // Some more, for the tokens that the model is known by.
+    let positions = workload.positions() as usize;
+    let most = model.weights.config.max_positions.max(positions);
+    let mut cache = model.cache(batch, most.min(positions + Fingerprint::TOKENS as usize)).map_err(stop)?;
+    let ids = prompt(model, workload)?;
     let per_token_s = probe(model, &ids, &mut cache, context)?;
     afford(context, per_token_s * tokens as f64)?;
     // The memory of a whole pass, untimed: nothing may look on while samples are taken.
@@ -55,6 +59,7 @@ fn prefill(model: &Model, workload: &Inference, tokens: usize, context: &mut Con
     let check = check_prefill(model, &ids, &mut cache, context)?;
     check.require()?;
     let mut report = describe(model, workload, &cache);
+    report.fingerprint = Some(fingerprint::after(model, &ids, &mut cache, context)?);
     report.settings.insert("chunk".to_owned(), model.chunk().min(tokens).to_string());
     report.check = Some(check);
     report.measurements.extend(first_token(&throughput));
@@ -158,11 +163,10 @@ pub(super) fn probe(model: &Model, ids: &Tensor, cache: &mut Cache, context: &Co
     Ok(seconds / length as f64)
 }
 
-/// Random tokens of the vocabulary, the same in every run: batch × count.
-pub(super) fn prompt(model: &Model, batch: usize, count: usize) -> Result<Tensor, Stop> {
-    let vocabulary = model.weights.config.shape.vocabulary;
-    let ids: Vec<u32> = random::prompt(vocabulary, batch as u32, count as u32).concat();
-    Tensor::from_vec(ids, (batch, count), model.weights.device()).map_err(compute)
+/// The prompts of all sequences: batch × count.
+pub(super) fn prompt(model: &Model, workload: &Inference) -> Result<Tensor, Stop> {
+    let shape = (workload.batch as usize, workload.prompt_tokens() as usize);
+    Tensor::from_vec(workload.prompts().concat(), shape, model.weights.device()).map_err(compute)
 }
 
 /// The cancellation point that a model calls.

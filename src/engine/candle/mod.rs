@@ -1,13 +1,15 @@
-//! candle: language models on the processor, on Metal and on CUDA.
+//! candle: matrix products, attention and language models on the processor, on Metal and on CUDA.
 //!
-//! `device` lists and opens devices; `load`, `inference` and `training` are the workloads. The model itself is in `model/`.
+//! `device` lists and opens devices; `kernels`, `load`, `inference` and `training` are the workloads. The model itself is in `model/`.
 //! A session keeps its model from entry to entry, so that the entries of one model load it once.
 
 mod cold;
 mod decode;
 mod device;
+mod fingerprint;
 mod fit;
 mod inference;
+mod kernels;
 mod load;
 mod memory;
 mod products;
@@ -20,6 +22,7 @@ use std::{
 
 use candle_core::{DType, Tensor};
 
+pub use self::fingerprint::reference;
 use super::{Engine, EngineId, Session};
 use crate::{
     machine::Device,
@@ -116,13 +119,11 @@ impl CandleSession {
                 inference::run(self.model(&inference.model, context)?, inference, context)
             }
             Workload::Training(training) => training::run(self.model(&training.model, context)?, training, context),
-            Workload::Gemm(_)
-            | Workload::Attention(_)
-            | Workload::Bandwidth(_)
-            | Workload::BandwidthSweep(_)
-            | Workload::TensorLimit(_) => {
-                Err(Stop::Unsupported("candle runs language models here; wgpu measures the kernels".to_owned()))
-            }
+            Workload::Gemm(gemm) => kernels::gemm(&self.device, *gemm, context),
+            Workload::Attention(attention) => kernels::attention(&self.device, *attention, context),
+            Workload::Bandwidth(_) | Workload::BandwidthSweep(_) | Workload::TensorLimit(_) => Err(Stop::Unsupported(
+                "candle allocates what it writes, which would be timed with it; wgpu measures memory".to_owned(),
+            )),
         }
     }
 

@@ -47,7 +47,8 @@ pub(super) fn limit(session: &mut ExternalSession, workload: &Workload, context:
         Measurement::single(metric, Unit::Byte, bytes, found.host_s)
     };
     let largest = value("largest-buffer");
-    let largest = largest.ok_or_else(|| Stop::Failed(format!("{} found no tensor that fits", session.engine.title())))?;
+    let largest =
+        largest.ok_or_else(|| Stop::Failed(format!("{} found no tensor that fits", session.engine.title())))?;
     let total = value("total-held");
     let mut report = session.report(underway, ending);
     report.measurements.splice(0..0, std::iter::once(largest).chain(total));

@@ -49,7 +49,8 @@ pub type Launcher = Arc<dyn Fn(bool) -> Result<Launch, String> + Send + Sync>;
 pub type Shelf = Arc<dyn Fn(EngineId, &ModelRef, &mut Context) -> Result<ModelFiles, Stop> + Send + Sync>;
 
 /// What a model says, found by this program's own code: the reference for engines that run the same.
-pub type Oracle = Arc<dyn Fn(&ModelRef, &[u32], &mut Context) -> Result<crate::measure::Fingerprint, Stop> + Send + Sync>;
+pub type Oracle =
+    Arc<dyn Fn(&ModelRef, &[u32], &mut Context) -> Result<crate::measure::Fingerprint, Stop> + Send + Sync>;
 
 /// What engines outside this program share.
 #[derive(Clone)]
@@ -107,7 +108,11 @@ impl Engine for ExternalEngine {
     fn devices(&self) -> Result<Vec<Device>, String> {
         let hello = self.hello()?;
         if hello.devices.is_empty() {
-            return Err(format!("{} finds no device; look at \"roofline engines doctor {}\"", self.id.title(), self.id));
+            return Err(format!(
+                "{} finds no device; look at \"roofline engines doctor {}\"",
+                self.id.title(),
+                self.id
+            ));
         }
         Ok(hello.devices.iter().map(|told| describe(self.id, told, &hello)).collect())
     }
@@ -177,7 +182,9 @@ pub fn write_scripts(files: &[(&str, &str)]) -> Result<Arc<tempfile::TempDir>, S
 /// A path as text, for a message that must be text.
 fn path_text(path: &std::path::Path) -> Result<String, Stop> {
     let text = path.to_str().map(str::to_owned);
-    text.ok_or_else(|| Stop::Failed(format!("the engine can't be told this path, which is no text: {}", path.display())))
+    text.ok_or_else(|| {
+        Stop::Failed(format!("the engine can't be told this path, which is no text: {}", path.display()))
+    })
 }
 
 impl ModelFiles {

@@ -8,8 +8,8 @@ use super::{
 use crate::{
     machine,
     measure::{
-        Check, Context, Fingerprint, Measurement, Phase, Policy, Rate, Report, Sample, Stop, StopReason, afford, sample,
-        token_percentiles,
+        Check, Context, Fingerprint, Measurement, Phase, Policy, Rate, Report, Sample, Stop, StopReason, afford,
+        sample, token_percentiles,
     },
     model::{
         Tokenizer,
@@ -21,7 +21,7 @@ use crate::{
     },
     stats::Summary,
     units::{Quantity, Unit},
-    workload::{Inference, InferencePhase, ModelLoad, ModelRef, Origin, Training, Workload, random},
+    workload::{Inference, InferencePhase, ModelLoad, ModelRef, Origin, Training, Workload},
 };
 
 /// The most loads that are timed.
@@ -81,7 +81,11 @@ pub(super) fn load(session: &mut ExternalSession, load: &ModelLoad, context: &mu
 }
 
 /// Prefill or decode.
-pub(super) fn inference(session: &mut ExternalSession, asked: &Inference, context: &mut Context) -> Result<Report, Stop> {
+pub(super) fn inference(
+    session: &mut ExternalSession,
+    asked: &Inference,
+    context: &mut Context,
+) -> Result<Report, Stop> {
     let parity = parity(session, context)?;
     let workload = Workload::Inference(asked.clone());
     let mut needs = needs(session, &workload, context)?;
@@ -246,26 +250,22 @@ fn fits(session: &ExternalSession, workload: &Workload) -> Result<(), Stop> {
 
 /// The prompt, and what is asked after it.
 fn prompt(asked: &Inference) -> (Vec<Vec<u32>>, ProbeWish) {
-    let count = match asked.phase {
-        InferencePhase::Prefill { tokens } => tokens,
-        InferencePhase::Decode { depth, .. } => depth,
-    };
-    let vocabulary = asked.model.shape.vocabulary;
-    let prompt = random::prompt(vocabulary, asked.batch, count);
-    let logits = Fingerprint::ids(vocabulary);
-    (prompt, ProbeWish { logits, tokens: Fingerprint::TOKENS })
+    let logits = asked.model.shape.probed_ids(Fingerprint::LOGITS);
+    (asked.prompts(), ProbeWish { logits, tokens: Fingerprint::TOKENS })
 }
 
 /// The engine gave as many finite logits and tokens as were asked for.
 fn spoke(fingerprint: Option<&Fingerprint>, asked: &Inference) -> Result<Check, Stop> {
     let none = || Stop::Failed("the engine did not show what its model says".to_owned());
     let said = fingerprint.ok_or_else(none)?;
-    let wanted = Fingerprint::ids(asked.model.shape.vocabulary);
+    let wanted = asked.model.shape.probed_ids(Fingerprint::LOGITS);
     let logit = |id: &u32| said.logits.iter().find(|(known, _)| known == id).map(|(_, logit)| *logit);
     let finite = wanted.iter().all(|id| logit(id).is_some_and(f64::is_finite));
     let inside = said.tokens.iter().all(|token| *token < asked.model.shape.vocabulary);
     if !finite || !inside {
-        return Err(Stop::Failed("wrong result: logits are missing or not finite, or tokens are none of the vocabulary".to_owned()));
+        return Err(Stop::Failed(
+            "wrong result: logits are missing or not finite, or tokens are none of the vocabulary".to_owned(),
+        ));
     }
     // Zeros would be finite too.
     let size: f64 = said.logits.iter().map(|(_, logit)| logit * logit).sum();
@@ -383,6 +383,8 @@ fn describe(report: &mut Report, model: &ModelRef) {
     report.settings.insert("bits-per-weight".to_owned(), bits);
     report.settings.insert("weight-bytes".to_owned(), model.weight_bytes.to_string());
     if model.origin == Origin::Synthetic {
-        report.notes.push("The weights are synthetic: random values at the true shapes, as fast as real ones.".to_owned());
+        report
+            .notes
+            .push("The weights are synthetic: random values at the true shapes, as fast as real ones.".to_owned());
     }
 }

@@ -43,10 +43,8 @@ pub(super) fn check(workload: &Workload, asked: &[u64], told: &[(u64, f64)], con
     let mut pairs = Vec::with_capacity(asked.len());
     for part in asked.chunks(16) {
         context.check()?;
-        let some: Vec<(f64, f64)> = part
-            .into_par_iter()
-            .filter_map(|index| Some((value(*index)?, expected(workload, *index)?)))
-            .collect();
+        let some: Vec<(f64, f64)> =
+            part.into_par_iter().filter_map(|index| Some((value(*index)?, expected(workload, *index)?))).collect();
         pairs.extend(some);
     }
     let (method, tolerance) = match workload {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -92,7 +91,12 @@ impl ExternalSession {
     }
 
     /// Makes everything ready for a workload.
-    pub(super) fn prepare(&mut self, workload: &Workload, needs: Needs, context: &mut Context) -> Result<Underway, Stop> {
+    pub(super) fn prepare(
+        &mut self,
+        workload: &Workload,
+        needs: Needs,
+        context: &mut Context,
+    ) -> Result<Underway, Stop> {
         context.phase(Phase::Preparing)?;
         let device = self.device.id.clone();
         let (talk, hello) = self.talk(context)?;
@@ -233,7 +237,9 @@ impl ExternalSession {
 
     fn perform(&mut self, workload: &Workload, context: &mut Context) -> Result<Report, Stop> {
         match workload {
-            Workload::Gemm(_) | Workload::Attention(_) | Workload::Bandwidth(_) => kernels::rate(self, workload, context),
+            Workload::Gemm(_) | Workload::Attention(_) | Workload::Bandwidth(_) => {
+                kernels::rate(self, workload, context)
+            }
             Workload::TensorLimit(_) => kernels::limit(self, workload, context),
             Workload::ModelLoad(load) => models::load(self, load, context),
             Workload::Inference(inference) => models::inference(self, inference, context),
@@ -286,8 +292,9 @@ fn doubt(host_s: f64, elapsed_s: f64) -> Option<String> {
     let longer = host_s > 1.02 * elapsed_s + 0.002;
     // Poisoning outputs and putting a cache back are not timed, and a busy machine may delay an answer.
     let far_shorter = elapsed_s > 4.0 * host_s + 1.0;
-    (longer || far_shorter)
-        .then(|| format!("says that its batch took {host_s:.4} s, and its answer took {elapsed_s:.4} s, which can't be"))
+    (longer || far_shorter).then(|| {
+        format!("says that its batch took {host_s:.4} s, and its answer took {elapsed_s:.4} s, which can't be")
+    })
 }
 
 /// A batch's time.

@@ -196,7 +196,9 @@ impl Drop for Talk {
 /// "loading weights, 3 of 32".
 fn doing_text(doing: &super::protocol::Doing) -> String {
     match (doing.done, doing.total) {
-        (Some(done), Some(total)) if total > 0.0 && done.is_finite() => format!("{}, {done:.0} of {total:.0}", doing.text),
+        (Some(done), Some(total)) if total > 0.0 && done.is_finite() => {
+            format!("{}, {done:.0} of {total:.0}", doing.text)
+        }
         _ => doing.text.clone(),
     }
 }

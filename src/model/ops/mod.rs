@@ -10,7 +10,7 @@ mod rope;
 
 use std::sync::Arc;
 
-use candle_core::{DType, Result, Tensor, quantized::QTensor};
+use candle_core::{DType, Device, Result, Tensor, quantized::QTensor};
 
 pub use self::{
     attention::{Span, attention},
@@ -19,6 +19,15 @@ pub use self::{
 #[cfg(feature = "cuda")]
 use super::cuda;
 use super::{Linear, Weights, weights::Stacked};
+
+/// Positions that one pass takes at most. It bounds the memory of the scores, and on the processor the time between two
+/// cancellation points.
+pub const fn chunk(device: &Device) -> usize {
+    match device {
+        Device::Cpu => 128,
+        Device::Cuda(_) | Device::Metal(_) => 512,
+    }
+}
 
 /// Whether the processor's own code takes this tensor.
 fn on_processor(x: &Tensor) -> bool {

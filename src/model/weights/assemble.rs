@@ -16,17 +16,19 @@ use super::{
 };
 use crate::model::{Linear, ModelError};
 
-/// Reads every tensor and brings it onto the device. `total_bytes` is only told on.
+/// Reads every tensor and brings it onto the device. `total_bytes` is only told on; `dtype` is that of the activations, if not
+/// the one that suits the weights.
 pub(super) fn assemble(
     source: &dyn Source,
     device: &Device,
     total_bytes: u64,
-    path: Path,
+    (path, dtype): (Path, Option<DType>),
     progress: &mut OnLoad<'_>,
 ) -> Result<Weights, ModelError> {
     let config = source.config().clone();
     // The products of the blocks decide the activations' type; the table and the head follow.
-    let dtype = activations(source.kind(TensorId::Block(0, Part::Gate))?, device);
+    let suited = activations(source.kind(TensorId::Block(0, Part::Gate))?, device);
+    let dtype = dtype.unwrap_or(suited);
     let done = LoadProgress { done_bytes: 0, total_bytes };
     let (scratch, joined) = (Vec::new(), Vec::new());
     let mut loading = Loading { source, device, dtype, path, done, progress, scratch, joined };

@@ -15,7 +15,7 @@ use super::{
     tensors::{TensorId, bytes},
 };
 use crate::{
-    model::{ModelConfig, ModelError, gguf::number_of, pieces::Vocabulary},
+    model::{ModelConfig, ModelError, files, gguf::number_of, pieces::Vocabulary},
     workload::{ModelRef, Origin},
 };
 
@@ -29,6 +29,7 @@ pub fn export(model: &ModelRef, path: &Path, progress: &mut OnLoad<'_>) -> Resul
     let source = open(model)?;
     let vocabulary = vocabulary(model, source.config())?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    files::require_space(folder, model.weight_bytes, "the GGUF file")?;
     let failed = |error: &io::Error| ModelError::io(path, "write the file", error);
     let mut builder = tempfile::Builder::new();
     // The rights that any new file gets here.
@@ -44,6 +45,7 @@ pub fn export(model: &ModelRef, path: &Path, progress: &mut OnLoad<'_>) -> Resul
     write_tensors(&mut out, source.as_ref(), &tensors, progress, &failed)?;
     out.inner.flush().map_err(|error| failed(&error))?;
     drop(out);
+    file.as_file().sync_all().map_err(|error| failed(&error))?;
     file.persist(path).map_err(|error| failed(&error.error))?;
     Ok(())
 }

@@ -222,10 +222,10 @@ fn mix_name(number: u64) -> Option<&'static str> {
     })
 }
 
-/// The number of a mix that can be asked for.
+/// The number of a mix that can be asked for. No file holds MLX's.
 pub(crate) const fn mix_number(precision: &Precision) -> u32 {
     match precision {
-        Precision::F32 | Precision::Stored(_) => 0,
+        Precision::F32 | Precision::Mlx4 | Precision::Stored(_) => 0,
         Precision::F16 => 1,
         Precision::Bf16 => 32,
         Precision::Q8_0 => 7,

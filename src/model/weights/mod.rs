@@ -5,9 +5,10 @@ mod convert;
 mod export;
 mod finite;
 pub(crate) mod gguf;
+pub(crate) mod huggingface;
 pub(crate) mod safetensors;
 pub(crate) mod source;
-mod synthetic;
+pub(crate) mod synthetic;
 pub(crate) mod tensors;
 mod verify;
 
@@ -15,6 +16,7 @@ use candle_core::{DType, Device, Tensor};
 
 pub use self::{
     export::export,
+    huggingface::export_huggingface,
     verify::{spot_check, stored_in},
 };
 use super::{Linear, ModelConfig, ModelError};
@@ -145,14 +147,20 @@ pub type OnLoad<'a> = dyn FnMut(LoadProgress) -> Result<(), ModelError> + 'a;
 /// Brings a model's weights onto a device: reads its files, or makes synthetic ones.
 pub fn load(model: &ModelRef, device: &Device, progress: &mut OnLoad<'_>) -> Result<Weights, ModelError> {
     let source = source::open(model)?;
-    assemble::assemble(source.as_ref(), device, model.weight_bytes, Path::Host, progress)
+    assemble::assemble(source.as_ref(), device, model.weight_bytes, (Path::Host, None), progress)
 }
 
 /// The same weights as [`load`] brings, as fast as they can be had: synthetic ones may be made on the device. For work that
 /// doesn't measure the loading.
 pub fn have(model: &ModelRef, device: &Device, progress: &mut OnLoad<'_>) -> Result<Weights, ModelError> {
     let source = source::open(model)?;
-    assemble::assemble(source.as_ref(), device, model.weight_bytes, Path::Shortest, progress)
+    assemble::assemble(source.as_ref(), device, model.weight_bytes, (Path::Shortest, None), progress)
+}
+
+/// The same with weights that aren't quantised widened to f32, and all arithmetic in it: what others are compared with.
+pub fn have_in_f32(model: &ModelRef, device: &Device, progress: &mut OnLoad<'_>) -> Result<Weights, ModelError> {
+    let source = source::open(model)?;
+    assemble::assemble(source.as_ref(), device, model.weight_bytes, (Path::Shortest, Some(DType::F32)), progress)
 }
 
 /// How tensors come onto a device.

@@ -55,6 +55,10 @@ pub(crate) fn room(scratch: &mut Vec<u8>, length: usize) -> &mut [u8] {
 
 /// The source of a model's weights, of which nothing but headers has been read yet.
 pub(crate) fn open(model: &ModelRef) -> Result<Box<dyn Source>, ModelError> {
+    if model.precision == Precision::Mlx4 {
+        let message = "mlx-4bit is MLX's own format; choose Q4_0 or Q4_K_M for candle";
+        return Err(ModelError::Unsupported(message.to_owned()));
+    }
     match model.origin {
         Origin::Synthetic => Ok(Box::new(Synthetic::of(model)?)),
         Origin::Files => files(model),

@@ -19,6 +19,8 @@ use crate::{
     workload::{ModelRef, Precision},
 };
 
+/// Which values are made: counted up with every change of them, so that files of the values before are not taken for these.
+pub(crate) const GENERATOR: u32 = 1;
 /// The standard deviation of the matrices, as Mistral and Llama are initialised.
 const DEVIATION: f32 = 0.02;
 /// Chunks in a pool: a prime, and some megabytes at most, so that it stays in a cache.
@@ -46,7 +48,8 @@ impl Synthetic {
     /// Draws the pools that the model's tensors need.
     pub(crate) fn new(config: ModelConfig, precision: Precision) -> Result<Self, ModelError> {
         let config = config.checked().map_err(|what| ModelError::Asked(format!("no such model: {what}")))?;
-        if let Precision::Stored(name) = &precision {
+        if !Precision::NAMED.contains(&precision) {
+            let name = precision.id();
             let names = Precision::NAMED.map(|known| known.id().to_owned()).join(", ");
             return Err(ModelError::Asked(format!("synthetic weights are not made in {name}; choose from {names}")));
         }

@@ -147,7 +147,7 @@ impl TensorId {
         }
     }
 
-    /// The type it is stored in when a model is written in `precision`, by llama.cpp's rules.
+    /// The type it is stored in when a model is written in `precision`, one of [`Precision::NAMED`], by llama.cpp's rules.
     ///
     /// Norms are f32 beside quantised matrices. The output head is finer than the rest; so are values and the MLP's second
     /// half in some of the blocks of Q4_K_M. Rows that the blocks of a type don't divide get another type.
@@ -179,6 +179,18 @@ impl TensorId {
         };
         fitting(if finer { GgmlDType::Q6K } else { usual }, columns)
     }
+}
+
+/// Bytes of a tensor in [`Precision::Mlx4`]: groups of 64 along a row where they divide it, two bytes an element where they
+/// don't, as in norms.
+pub(crate) fn mlx_bytes(tensor: TensorId, shape: &ModelShape) -> u64 {
+    const GROUP: usize = 64;
+    /// 64 values in 4 bits, a scale and a bias in 16 bits.
+    const GROUP_BYTES: usize = GROUP / 2 + 2 + 2;
+    let (rows, columns) = tensor.dims(shape);
+    let row =
+        if tensor.is_norm() || !columns.is_multiple_of(GROUP) { 2 * columns } else { columns / GROUP * GROUP_BYTES };
+    (rows * row) as u64
 }
 
 /// The blocks in which Q4_K_M spends more bits: the first and the last eighth, and every third between them.
