@@ -17,7 +17,7 @@ use super::{
     tool::{Measure, Work},
 };
 use crate::engine::{
-    EngineId, Surroundings,
+    Surroundings,
     find::{self, FoundIn, Located, python as find_python},
     is_executable,
     supervise::Program,
@@ -93,7 +93,7 @@ pub(super) fn plan(ground: Ground, asked: Option<&Path>) -> Result<InstallPlan, 
             "llama.cpp is built from its source, and there is no C++ compiler; get one with: {command}"
         )));
     }
-    let base = base_python(&here, asked)?;
+    let base = base_python(&here, asked, LLAMA_CPP_BUILD)?;
     let maker = python::Maker::choose(&base, &here)?;
     let steps = vec![python::Step::hashed(LLAMA_CPP_BUILD.name, LLAMA_CPP_BUILD.without(&[]))];
     let tools = python::Recipe { maker, base: base.executable.clone(), steps };
@@ -114,7 +114,7 @@ pub(super) fn plan(ground: Ground, asked: Option<&Path>) -> Result<InstallPlan, 
         "keep the programs and delete the rest".to_owned(),
     ];
     plan.notes = notes(&recipe, nvidia, &here);
-    let download = LLAMA_CPP_BUILD.download_bytes + ARCHIVE.1;
+    let download = LLAMA_CPP_BUILD.download_bytes() + ARCHIVE.1;
     plan.download_bytes = download;
     // Static programs; with CUDA each holds its kernels.
     (plan.disk_bytes, plan.peak_bytes) = match recipe.nvcc {
@@ -226,10 +226,16 @@ pub(super) fn make(
     work: &mut Work<'_>,
 ) -> Result<Located, InstallError> {
     let yard = Yard::new(&site.downloads);
-    let download = LLAMA_CPP_BUILD.download_bytes + ARCHIVE.1;
+    let download = LLAMA_CPP_BUILD.download_bytes() + ARCHIVE.1;
     let measure =
-        Measure::Growth { folders: vec![site.downloads.clone()], total: LLAMA_CPP_BUILD.disk_bytes + download };
+        Measure::Growth { folders: vec![site.downloads.clone()], total: LLAMA_CPP_BUILD.disk_bytes() + download };
     fs::remove_dir_all(&yard.tools).ok();
+    // What the source's own build rules look for.
+    let path = std::iter::once(yard.tools.join("bin")).chain(plan.surroundings.program_folders());
+    if let Ok(path) = std::env::join_paths(path) {
+        work.environment.retain(|(name, _)| name != "PATH");
+        work.environment.push(("PATH".into(), path));
+    }
     python::fill(&recipe.tools, &yard.tools, &site.downloads, &measure, work)?;
     get_source(&yard, site, &measure, work)?;
     work.run("configuring the build", &configure(recipe, &yard), &Measure::None)?;
@@ -305,6 +311,5 @@ mod tests {
     fn the_checksum_is_one() {
         assert!(ARCHIVE.2.len() == 64 && ARCHIVE.2.bytes().all(|byte| byte.is_ascii_hexdigit()));
         assert!(SOURCE.starts_with(ARCHIVE.0.trim_end_matches(".tar.gz")));
-        assert_eq!(EngineId::LlamaCpp.id(), "llama.cpp");
     }
 }

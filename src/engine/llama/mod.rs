@@ -13,7 +13,7 @@ mod process;
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -21,12 +21,12 @@ use self::{
     bench::{Asked, Listed},
     process::{Child, Tool},
 };
-use super::{Engine, EngineId, Session, Surroundings, supervise::Environment};
+use super::{Abilities, Engine, EngineId, Session, Surroundings, external::Shelf, present, supervise::Environment};
 use crate::{
     machine::{self, Device, DeviceKind, DeviceLimits},
     measure::{Context, Measurement, Report, Stop},
     units::Unit,
-    workload::{ModelRef, Workload, WorkloadKind},
+    workload::{Dtype, ModelRef, Precision, Workload},
 };
 
 /// The id of the processor.
@@ -58,11 +58,18 @@ pub struct LlamaCpp {
 }
 
 /// The engine of llama.cpp's devices.
-#[derive(Debug)]
 pub struct LlamaCppEngine {
-    programs: Result<LlamaCpp, String>,
+    programs: OnceLock<Result<LlamaCpp, String>>,
+    surroundings: Surroundings,
+    shelf: Shelf,
     environment: Environment,
     devices: OnceLock<Result<Known, String>>,
+}
+
+impl std::fmt::Debug for LlamaCppEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LlamaCppEngine").field("programs", &self.programs).finish_non_exhaustive()
+    }
 }
 
 /// What is asked of the machine and of llama.cpp once.
@@ -75,14 +82,24 @@ struct Known {
 
 impl LlamaCppEngine {
     /// The engine, or the reason why it isn't there and what to do about it. Of the environment it gets all but [`CLEARED`].
-    pub fn new(programs: Result<LlamaCpp, String>, surroundings: &Surroundings) -> Self {
-        Self { programs, environment: surroundings.without(&CLEARED), devices: OnceLock::new() }
+    pub fn new(programs: Result<LlamaCpp, String>, surroundings: Surroundings, shelf: Shelf) -> Self {
+        Self { programs: OnceLock::from(programs), ..Self::found(surroundings, shelf) }
+    }
+
+    /// The same, its programs looked for when they are first needed.
+    pub fn found(surroundings: Surroundings, shelf: Shelf) -> Self {
+        let environment = surroundings.without(&CLEARED);
+        Self { programs: OnceLock::new(), surroundings, shelf, environment, devices: OnceLock::new() }
+    }
+
+    fn programs(&self) -> Result<&LlamaCpp, String> {
+        self.programs.get_or_init(|| present::llama_cpp(&self.surroundings)).as_ref().map_err(Clone::clone)
     }
 
     /// What the model in `gguf` writes after `prompt`: `tokens` tokens, each the most probable one, on the processor. The
     /// prompt is not in the answer.
     pub fn greedy(&self, gguf: &Path, prompt: &str, tokens: u32, context: &Context) -> Result<String, Stop> {
-        let programs = self.programs.as_ref().map_err(|why| Stop::Unsupported(why.clone()))?;
+        let programs = self.programs().map_err(Stop::Unsupported)?;
         let Some(simple) = &programs.simple else {
             return Err(Stop::Unsupported(format!("llama.cpp's llama-simple is not there; get it with: {GET_IT}")));
         };
@@ -117,7 +134,7 @@ impl LlamaCppEngine {
 
     fn known(&self) -> Result<&Known, String> {
         let known = self.devices.get_or_init(|| {
-            let programs = self.programs.as_ref().map_err(Clone::clone)?;
+            let programs = self.programs()?;
             let listed = list(&self.tool(&programs.bench))?;
             Ok(Known::of(listed))
         });
@@ -135,15 +152,17 @@ impl Engine for LlamaCppEngine {
         Ok(known.listed.iter().map(|(_, device)| device.clone()).chain([known.processor.clone()]).collect())
     }
 
-    fn measures(&self, _device: &Device) -> Vec<WorkloadKind> {
-        let with_products = self.programs.as_ref().is_ok_and(|programs| programs.ops.is_some());
-        let kinds = self.id().kinds().iter().copied();
-        kinds.filter(|kind| with_products || *kind != WorkloadKind::Gemm).collect()
+    fn abilities(&self, _device: &Device) -> Abilities {
+        Abilities {
+            kinds: self.id().kinds().to_vec(),
+            dtypes: Dtype::SHADERS.to_vec(),
+            precisions: Precision::NAMED.to_vec(),
+        }
     }
 
     fn open(&self, device_id: &str) -> Result<Box<dyn Session>, Stop> {
         let known = self.known().map_err(Stop::Failed)?;
-        let programs = self.programs.as_ref().map_err(|why| Stop::Failed(why.clone()))?;
+        let programs = self.programs().map_err(Stop::Failed)?;
         let found = known.listed.iter().find(|(_, device)| device.id == device_id);
         let (listed, device) = match found {
             Some((listed, device)) => (Some(listed.clone()), device.clone()),
@@ -153,6 +172,7 @@ impl Engine for LlamaCppEngine {
         Ok(Box::new(LlamaSession {
             bench: self.tool(&programs.bench),
             ops: programs.ops.as_deref().map(|file| self.tool(file)),
+            shelf: Arc::clone(&self.shelf),
             listed,
             device,
             gpus: known.listed.len(),
@@ -231,6 +251,7 @@ fn describe(id: String, name: String, kind: DeviceKind, backend: &str, memory_by
 struct LlamaSession {
     bench: Tool,
     ops: Option<Tool>,
+    shelf: Shelf,
     /// The device in llama.cpp's own list; none for the processor.
     listed: Option<Listed>,
     device: Device,
@@ -302,11 +323,24 @@ impl LlamaSession {
     }
 }
 
+impl LlamaSession {
+    /// The model as a GGUF file, made once.
+    fn model_file(&self, model: &ModelRef, context: &mut Context) -> Result<PathBuf, Stop> {
+        (self.shelf)(EngineId::LlamaCpp, model, context).map(|files| files.path.into())
+    }
+}
+
 impl Session for LlamaSession {
     fn run(&mut self, workload: &Workload, context: &mut Context) -> Result<Report, Stop> {
         match workload {
-            Workload::Inference(inference) => inference::run(self, inference, model_file(workload)?, context),
-            Workload::ModelLoad(load) => load::run(self, load, model_file(workload)?, context),
+            Workload::Inference(inference) => {
+                let file = self.model_file(&inference.model, context)?;
+                inference::run(self, inference, &file, context)
+            }
+            Workload::ModelLoad(load) => {
+                let file = self.model_file(&load.model, context)?;
+                load::run(self, load, &file, context)
+            }
             Workload::Gemm(gemm) => {
                 let Some(ops) = &self.ops else {
                     return Err(Stop::Unsupported(format!(
@@ -324,18 +358,6 @@ impl Session for LlamaSession {
     fn canary(&mut self) -> Result<Option<f64>, Stop> {
         Ok(None)
     }
-}
-
-/// The file of a workload's model.
-fn model_file(workload: &Workload) -> Result<&Path, Stop> {
-    let path = workload.model().and_then(|model| model.location.0.as_deref());
-    let is_gguf = |path: &&Path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
-    path.filter(is_gguf).ok_or_else(|| {
-        let name = workload.model().map(ModelRef::label).unwrap_or_default();
-        Stop::Unsupported(format!(
-            "llama.cpp reads GGUF files, and {name} is none; make one with: roofline models export"
-        ))
-    })
 }
 
 /// llama-bench takes a comma for the end of a file's name. One in the names of folders is avoided by running there.

@@ -2,11 +2,15 @@
 
 use super::*;
 
+fn no_shelf() -> Shelf {
+    Arc::new(|_, _, _| Err(Stop::Unsupported("there are no files".to_owned())))
+}
+
 fn session(listed: Option<&str>, gpus: usize) -> LlamaSession {
     let tool = Tool { file: "llama-bench".into(), environment: Vec::new() };
     let listed = listed.and_then(|line| bench::listed(line).pop());
     let device = listed.as_ref().map_or_else(|| describe(CPU.into(), "chip".into(), DeviceKind::Cpu, "CPU", 0), gpu);
-    LlamaSession { bench: tool, ops: None, listed, device, gpus, threads: 8 }
+    LlamaSession { bench: tool, ops: None, shelf: no_shelf(), listed, device, gpus, threads: 8 }
 }
 
 fn line(session: &LlamaSession, file: &str, tests: &[Asked]) -> String {
@@ -62,7 +66,7 @@ fn the_prompt_is_taken_off_what_was_written() {
 
 #[test]
 fn without_llama_cpp_the_reason_is_told() {
-    let engine = LlamaCppEngine::new(Err("it isn't there; get it".to_owned()), &Surroundings::default());
+    let engine = LlamaCppEngine::new(Err("it isn't there; get it".to_owned()), Surroundings::default(), no_shelf());
     assert_eq!(engine.devices(), Err("it isn't there; get it".to_owned()));
     assert!(matches!(engine.open(CPU), Err(Stop::Failed(_))));
     let context = Context::detached(Duration::from_secs(1));
