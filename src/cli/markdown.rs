@@ -247,7 +247,7 @@ mod tests {
         has("- llama.cpp with mistral-7b Q4_K_M: unsupported: llama.cpp trains no adapters");
         has("### PyTorch (Apple M5 · Vulkan)");
         has("| 4096×4096 | 3.160 TFLOPS | **13.84 TFLOPS** |");
-        has("### GEMM: PyTorch beside MLX (Apple M5)");
+        has("### GEMM: PyTorch beside MLX");
         has("| f32 | n = 4096 | 3.160 TFLOPS | 3.250 TFLOPS | 0.97× (same) |");
         has("| f16 | n = 4096 | 13.84 TFLOPS | 3.620 TFLOPS | 3.82× |");
     }

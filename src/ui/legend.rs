@@ -54,14 +54,17 @@ pub(super) fn legend_ui(ui: &mut Ui, series: &[Series]) {
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = Vec2::new(space::XS, 2.0);
         ui.spacing_mut().interact_size.y = 14.0;
+        // Each piece stays together where the line breaks.
         for engine in engines {
-            engine_ui(ui, engine);
+            ui.horizontal(|ui| engine_ui(ui, engine));
             ui.add_space(space::XS);
         }
         for kind in kinds.iter().filter(|_| kinds.len() > 1) {
-            let (rect, _) = ui.allocate_exact_size(Vec2::new(20.0, 14.0), Sense::hover());
-            line_sample(ui, rect, line_style(*kind), tokens.dim);
-            ui.label(theme::label(kind.label()).color(tokens.dim));
+            ui.horizontal(|ui| {
+                let (rect, _) = ui.allocate_exact_size(Vec2::new(20.0, 14.0), Sense::hover());
+                line_sample(ui, rect, line_style(*kind), tokens.dim);
+                ui.label(theme::label(kind.label()).color(tokens.dim));
+            });
             ui.add_space(space::XS);
         }
     });

@@ -89,9 +89,11 @@ impl Comparison {
         lines
     }
 
-    /// "GEMM: PyTorch beside MLX (Apple M5)".
+    /// "GEMM: PyTorch beside MLX", with the device where there are several.
     pub fn versus_title(&self, versus: &Versus) -> String {
-        let place = self.columns.get(versus.baseline).map(|column| column.place.label()).unwrap_or_default();
-        format!("GEMM: {} beside {} ({place})", self.title(versus.baseline), self.title(versus.other))
+        let place = self.columns.get(versus.baseline).map(|column| &column.place);
+        let several = self.columns.iter().any(|column| Some(&column.place) != place);
+        let place = place.filter(|_| several).map_or_else(String::new, |place| format!(" ({})", place.label()));
+        format!("GEMM: {} beside {}{place}", self.title(versus.baseline), self.title(versus.other))
     }
 }

@@ -1,6 +1,6 @@
 //! How fast is this machine now? Idle, running and finished are one place.
 
-use eframe::egui::{Button, Checkbox, ComboBox, Frame, Label, Margin, RichText, ScrollArea, Sides, Ui, Vec2};
+use eframe::egui::{Button, Checkbox, ComboBox, Frame, Label, Margin, RichText, ScrollArea, Sides, Stroke, Ui, Vec2};
 
 use super::{charts, detail, frameworks, stats, table};
 use crate::{
@@ -222,6 +222,8 @@ fn engines_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = Vec2::new(space::M, 2.0);
         ui.spacing_mut().interact_size.y = 22.0;
+        // An empty box would hardly be seen by its fill.
+        ui.visuals_mut().widgets.inactive.bg_stroke = Stroke::new(1.0, tokens.faint);
         ui.label(theme::label("Engines").color(tokens.dim));
         for (engine, absent) in known {
             let allowed = absent.is_none() && state.allows(&Action::UseEngine(engine, true));
