@@ -57,7 +57,8 @@ impl Place {
         match self {
             Self::Accelerator(name) => name.clone(),
             Self::Processor => "processor".to_owned(),
-            Self::Emulated(name) => format!("{name} (software)"),
+            // Mesa's adds the compiler's version.
+            Self::Emulated(name) => format!("{} (software)", name.split(" (").next().unwrap_or(name)),
         }
     }
 }
