@@ -10,6 +10,7 @@
 
 mod bad_weights;
 mod bundle;
+mod candle_kernels;
 mod cli;
 mod download;
 mod fake;
