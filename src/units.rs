@@ -12,19 +12,19 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Unit {
     /// Floating-point operations per second.
-    #[serde(rename = "FLOP/s")]
+    #[serde(rename = "FLOP/s", alias = "flop-per-second")]
     FlopPerSecond,
     /// Bytes per second.
-    #[serde(rename = "B/s")]
+    #[serde(rename = "B/s", alias = "byte-per-second")]
     BytePerSecond,
     /// Tokens per second.
-    #[serde(rename = "token/s")]
+    #[serde(rename = "token/s", alias = "token-per-second")]
     TokenPerSecond,
     /// Bytes.
-    #[serde(rename = "B")]
+    #[serde(rename = "B", alias = "byte")]
     Byte,
     /// Seconds.
-    #[serde(rename = "s")]
+    #[serde(rename = "s", alias = "second")]
     Second,
     /// Information in natural units: the loss of a language model, a token.
     #[serde(rename = "nat")]

@@ -70,7 +70,7 @@ struct ListedWorkload {
 
 #[derive(Serialize)]
 struct ListedEngine {
-    id: EngineId,
+    id: String,
     description: &'static str,
     available: bool,
     /// Why it is unavailable, and what to do about it.
@@ -95,7 +95,12 @@ fn gather(data_dir: PathBuf) -> Listing {
         let reason = devices.as_ref().err().cloned();
         found.extend(devices.unwrap_or_default());
         let id = engine.id();
-        engines.push(ListedEngine { id, description: id.description(), available: reason.is_none(), reason });
+        engines.push(ListedEngine {
+            id: id.to_string(),
+            description: id.description(),
+            available: reason.is_none(),
+            reason,
+        });
     }
     let unavailable = found.iter().flat_map(unavailable_on).collect();
     let suite = |suite: SuiteName| ListedSuite {
@@ -145,8 +150,9 @@ fn suite_workloads(suite: SuiteName, found: &[FoundDevice]) -> Vec<Workload> {
 }
 
 /// The GEMMs of the full suite that a device lacks the type or the room for. The device itself has the last word when they run.
-fn unavailable_on(FoundDevice { kinds, device, .. }: &FoundDevice) -> Vec<Unavailable> {
-    if !kinds.contains(&WorkloadKind::Gemm) {
+fn unavailable_on(found: &FoundDevice) -> Vec<Unavailable> {
+    let device = &found.device;
+    if found.engine != EngineId::Wgpu {
         return Vec::new();
     }
     let mut list = Vec::new();
@@ -156,7 +162,7 @@ fn unavailable_on(FoundDevice { kinds, device, .. }: &FoundDevice) -> Vec<Unavai
         say("gemm f16".to_owned(), "the driver offers no f16 arithmetic in shaders".to_owned());
     }
     let binding = device.limits.max_binding_bytes;
-    for workload in SuiteName::Full.kernels(device) {
+    for workload in SuiteName::Full.kernels(found) {
         if let Workload::Gemm(gemm) = workload
             && gemm.largest_operand_bytes() > binding
         {

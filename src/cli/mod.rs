@@ -19,7 +19,7 @@ pub use self::{
 use crate::{
     engine::EngineId,
     run::{ModelOptions, Request, Sizes, SuiteName},
-    workload::{Dtype, MemoryOp, Precision, Target, WorkloadKind},
+    workload::{Dtype, Layout, MemoryOp, Precision, Target, WorkloadKind},
 };
 
 /// Measures how fast this machine runs machine learning, and says why.
@@ -69,18 +69,21 @@ pub struct RunArguments {
     /// The suite: quick, standard or full
     #[arg(long, default_value = "quick")]
     pub suite: SuiteName,
-    /// Only these workloads: gemm, bandwidth, bandwidth-sweep, tensor-limit, model-load, inference, training
+    /// Only these workloads: gemm, attention, bandwidth, bandwidth-sweep, tensor-limit, model-load, inference, training
     #[arg(long, value_delimiter = ',')]
     pub workload: Vec<WorkloadKind>,
-    /// Only these engines: wgpu, candle
+    /// Only these engines: wgpu, candle, pytorch, mlx, llama.cpp, or one of the engines folder
     #[arg(long, value_delimiter = ',')]
     pub engine: Vec<EngineId>,
     /// Instead of the suite's sizes: N or MxNxK for gemm, 256MiB or 1GiB an array for bandwidth
     #[arg(long, value_delimiter = ',', allow_negative_numbers = true)]
     pub size: Vec<String>,
-    /// Only these element types: f32, f16
+    /// Only these element types: f32, tf32, f16, bf16
     #[arg(long, value_delimiter = ',')]
     pub dtype: Vec<Dtype>,
+    /// How the second matrix of a GEMM is stored: ab (k × n) or abt (n × k, as a layer's weights are)
+    #[arg(long, value_delimiter = ',')]
+    pub layout: Vec<Layout>,
     /// Only these memory operations: read, write, copy, triad
     #[arg(long, value_delimiter = ',')]
     pub op: Vec<MemoryOp>,
@@ -175,6 +178,7 @@ impl RunArguments {
             engines: self.engine.clone(),
             sizes,
             dtypes: self.dtype.clone(),
+            layouts: self.layout.clone(),
             operations: self.op.clone(),
             models,
             device: self.device.clone(),

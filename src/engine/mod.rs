@@ -4,6 +4,7 @@
 //! A session that panics or loses its device is dropped, and the next entry opens a new one.
 
 pub mod candle;
+pub mod external;
 mod id;
 pub mod supervise;
 mod surroundings;
@@ -18,8 +19,19 @@ pub use self::{
 use crate::{
     machine::Device,
     measure::{Context, Report, Stop},
-    workload::{Workload, WorkloadKind},
+    workload::{Dtype, Precision, Workload, WorkloadKind},
 };
+
+/// What an engine can do on a device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Abilities {
+    /// The kinds of workload that it measures.
+    pub kinds: Vec<WorkloadKind>,
+    /// The types of operands that it multiplies.
+    pub dtypes: Vec<Dtype>,
+    /// The precisions of weights that it runs; empty where it runs no models, or all that there are.
+    pub precisions: Vec<Precision>,
+}
 
 /// Who does the work: finds devices and opens them.
 pub trait Engine: Send + Sync {
@@ -29,9 +41,9 @@ pub trait Engine: Send + Sync {
     /// Every device it can measure, best first; or why there is none and what to do about it.
     fn devices(&self) -> Result<Vec<Device>, String>;
 
-    /// The kinds of workload that it measures on a device.
-    fn measures(&self, _device: &Device) -> Vec<WorkloadKind> {
-        self.id().kinds().to_vec()
+    /// What it can do on a device.
+    fn abilities(&self, _device: &Device) -> Abilities {
+        Abilities { kinds: self.id().kinds().to_vec(), dtypes: Dtype::SHADERS.to_vec(), precisions: Vec::new() }
     }
 
     /// Opens a device of [`Engine::devices`] by its id.

@@ -148,6 +148,8 @@ impl Paints {
 pub enum Phase {
     /// Opening the device, building kernels, filling buffers.
     Preparing,
+    /// What an engine outside the program says that it does.
+    Working(String),
     /// Choosing the fastest kernel.
     Tuning,
     /// Running untimed until the rate is steady.
@@ -167,6 +169,7 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Preparing => f.write_str("preparing"),
+            Self::Working(what) => f.write_str(what),
             Self::Tuning => f.write_str("tuning"),
             Self::WarmUp => f.write_str("warming up"),
             Self::Sampling { done, target } => write!(f, "sample {done} of {}", done.max(target)),

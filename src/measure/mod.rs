@@ -155,6 +155,18 @@ impl Measurement {
     }
 }
 
+/// The percentiles of the times from token to token that so many times can tell: a hundredth needs a hundred. `total_s` is how
+/// long all passes took.
+pub fn token_percentiles(mut gaps: Vec<f64>, total_s: f64) -> Vec<Measurement> {
+    const PERCENTILES: [(&str, f64, usize); 3] =
+        [("inter-token-p50", 0.5, 1), ("inter-token-p95", 0.95, 20), ("inter-token-p99", 0.99, 100)];
+    gaps.sort_by(f64::total_cmp);
+    let told = PERCENTILES.into_iter().filter(|(_, _, least)| gaps.len() >= *least);
+    let one =
+        |(metric, share, _)| Measurement::single(metric, Unit::Second, crate::stats::quantile(&gaps, share)?, total_s);
+    told.filter_map(one).collect()
+}
+
 /// The comparison of a timed result with its reference.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {
@@ -223,6 +235,8 @@ pub struct Report {
     pub fingerprint: Option<Fingerprint>,
     /// Why the figure says nothing of the engine's speed, where it only shows that the engine works.
     pub functional: Option<String>,
+    /// How its results differ from those of this program's own code on the same model, where they do.
+    pub disagrees: Option<String>,
     /// Processor time ÷ wall time while samples were taken, where the engine works in a process of its own.
     pub processors_used: Option<f64>,
 }

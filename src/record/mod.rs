@@ -235,6 +235,8 @@ impl Entry {
         self.fingerprint = report.fingerprint;
         let functional = |reason| Mark { kind: MarkKind::Functional, reason };
         self.marks.extend(report.functional.map(functional));
+        let disagrees = |reason| Mark { kind: MarkKind::Disagrees, reason };
+        self.marks.extend(report.disagrees.map(disagrees));
         if let Some(used) = report.processors_used {
             self.load.get_or_insert_default().processors_used = Some(used);
         }

@@ -84,7 +84,7 @@ fn lack(needs: u64, device: &Device, available: u64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::machine::DeviceLimits;
+    use crate::{engine::Abilities, machine::DeviceLimits};
 
     #[test]
     fn presets_are_listed_with_what_they_need_and_why_they_do_not_fit() {
@@ -100,7 +100,7 @@ mod tests {
             limits: DeviceLimits { max_buffer_bytes: 8_000_000_000, ..DeviceLimits::default() },
             features: Vec::new(),
         };
-        let found = [FoundDevice { engine: EngineId::Candle, kinds: EngineId::Candle.kinds().to_vec(), device }];
+        let found = [FoundDevice { engine: EngineId::Candle, abilities: Abilities::default(), device }];
         let list = catalogue(&found, None, &[]);
         let seven = list.iter().find(|model| model.asked == "mistral-7b").unwrap();
         let forms = seven.forms.as_ref().unwrap();

@@ -4,6 +4,7 @@ use std::num::NonZero;
 
 use super::SuiteName;
 use crate::{
+    engine::EngineId,
     machine::{Device, DeviceKind},
     model::estimate::{self, Place},
     workload::{
@@ -232,6 +233,10 @@ pub(super) struct Chooser<'a> {
     pub(super) suite: SuiteName,
     /// The device in its machine.
     pub(super) host: Host<'a>,
+    /// Who runs them.
+    pub(super) engine: EngineId,
+    /// The precisions that it runs; empty for all.
+    pub(super) precisions: &'a [Precision],
     /// What is asked for.
     pub(super) options: &'a ModelOptions,
     /// What a model's name means.
@@ -264,7 +269,8 @@ impl Chooser<'_> {
                 list.extend(self.training(&model, sizes));
             }
         }
-        if self.suite == SuiteName::Full && want(WorkloadKind::Inference) == Want::Suite {
+        let candles = self.engine == EngineId::Candle;
+        if candles && self.suite == SuiteName::Full && want(WorkloadKind::Inference) == Want::Suite {
             list.extend(self.more_precisions(training.is_some())?);
         }
         Ok(list)
@@ -272,16 +278,43 @@ impl Chooser<'_> {
 
     /// The models that a kind is run with: one for each precision asked for.
     fn models(&self, kind: WorkloadKind) -> Result<Vec<ModelRef>, String> {
-        let name = self.options.model.as_deref().unwrap_or_else(|| suited(self.suite, &self.host, kind));
+        let name = self.options.model.as_deref().unwrap_or_else(|| self.suited(kind));
         if self.options.precisions.is_empty() {
             let found = (self.resolve)(name, None)?;
             if found.origin == Origin::Files {
                 return Ok(vec![found]);
             }
-            let precision = suited_precision(&self.host, found.shape.parameters(), kind);
-            return Ok(vec![(self.resolve)(name, Some(&precision))?]);
+            let precisions = self.suited_precisions(found.shape.parameters(), kind);
+            return precisions.iter().map(|precision| (self.resolve)(name, Some(precision))).collect();
         }
         self.options.precisions.iter().map(|precision| (self.resolve)(name, Some(precision))).collect()
+    }
+
+    /// The preset that suits the device and the engine.
+    fn suited(&self, kind: WorkloadKind) -> &'static str {
+        // MLX's wheel for Linux processors only shows that it works.
+        let shown = self.engine == EngineId::Mlx && self.host.device.kind == DeviceKind::Cpu;
+        if shown { "mistral-100m" } else { suited(self.suite, &self.host, kind) }
+    }
+
+    /// The precisions that suit the device and the engine: candle's choice where the engine has it, and four bits beside
+    /// sixteen where its own four are what people run it for.
+    fn suited_precisions(&self, parameters: u64, kind: WorkloadKind) -> Vec<Precision> {
+        let own = suited_precision(&self.host, parameters, kind);
+        let on_processor = self.host.device.kind == DeviceKind::Cpu;
+        let dense = if on_processor { Precision::F32 } else { Precision::F16 };
+        match self.engine {
+            EngineId::Wgpu | EngineId::Candle => vec![own],
+            EngineId::LlamaCpp if own == Precision::F16 => vec![own, Precision::Q4KM],
+            EngineId::LlamaCpp => vec![Precision::Q4KM],
+            EngineId::Mlx if on_processor => vec![dense],
+            EngineId::Mlx if own == Precision::F16 && kind == WorkloadKind::Training => vec![own],
+            EngineId::Mlx if own == Precision::F16 => vec![own, Precision::Mlx4],
+            EngineId::Mlx => vec![Precision::Mlx4],
+            EngineId::Pytorch => vec![dense],
+            EngineId::Other(_) if self.precisions.is_empty() || self.precisions.contains(&dense) => vec![dense],
+            EngineId::Other(_) => self.precisions.iter().take(1).cloned().collect(),
+        }
     }
 
     fn inference(&self, model: &ModelRef, sizes: &Sizes) -> Vec<Workload> {

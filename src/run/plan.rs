@@ -2,11 +2,11 @@
 
 use super::{catalogue::ListedModel, models::Resolve, request::Request};
 use crate::{
-    engine::{Engine, EngineId},
+    engine::{Abilities, Engine, EngineId},
     machine::Device,
     model::{ModelConfig, source},
     record::SuiteInfo,
-    workload::{Precision, Workload, WorkloadKind},
+    workload::{Precision, Workload},
 };
 
 /// The jobs of a run, in order.
@@ -64,8 +64,8 @@ pub enum PlanError {
 pub struct FoundDevice {
     /// The engine.
     pub engine: EngineId,
-    /// The kinds of workload that it measures there.
-    pub kinds: Vec<WorkloadKind>,
+    /// What it can do there.
+    pub abilities: Abilities,
     /// The device.
     pub device: Device,
 }
@@ -73,7 +73,7 @@ pub struct FoundDevice {
 impl FoundDevice {
     /// The devices of an engine, best first, or why there is none.
     pub fn all(engine: &dyn Engine) -> Result<Vec<Self>, String> {
-        let found = |device| Self { engine: engine.id(), kinds: engine.measures(&device), device };
+        let found = |device| Self { engine: engine.id(), abilities: engine.abilities(&device), device };
         Ok(engine.devices()?.into_iter().map(found).collect())
     }
 }
@@ -143,17 +143,25 @@ impl Plan {
         if chosen.is_empty() {
             return Err(plan.no_device(request, found));
         }
-        for FoundDevice { engine, kinds, device } in chosen {
-            let workloads = request.workloads_for(device, kinds, resolve).map_err(PlanError::Usage)?;
+        let mut lists = Vec::new();
+        for found in chosen {
+            let workloads = request.workloads_for(found, resolve).map_err(PlanError::Usage)?;
             if workloads.is_empty() {
                 continue;
             }
-            let job = |workload| PlannedJob { workload, engine: *engine, device: device.id.clone() };
-            plan.jobs.extend(workloads.into_iter().map(job));
-            plan.devices.push(device.clone());
+            lists.push((found, workloads));
+            // Engines may know a device by the same name, as they all know the processor.
+            if !plan.devices.iter().any(|device| device.id == found.device.id) {
+                plan.devices.push(found.device.clone());
+            }
         }
+        plan.jobs = interleaved(&lists);
         if plan.jobs.is_empty() {
             return Err(plan.nothing(request));
+        }
+        if request.budget_s.is_none() {
+            let others = lists.iter().filter(|(found, _)| !found.engine.is_built_in()).count();
+            plan.suite.budget_s += request.suite.budget_s() * 0.5 * others as f64;
         }
         plan.entry_budget_s = plan.entry_budget_s.max(plan.suite.budget_s / plan.jobs.len() as f64);
         Ok(plan)
@@ -179,6 +187,34 @@ impl Plan {
             (None, true) => PlanError::Nothing("the filters leave no workload of this suite; drop one".to_owned()),
         }
     }
+}
+
+/// Kernels one after the other, each by all engines in turn, so that all of them meet the machine in the same state; then the
+/// models, which don't fit into memory beside each other, engine by engine.
+fn interleaved(lists: &[(&FoundDevice, Vec<Workload>)]) -> Vec<PlannedJob> {
+    let job = |found: &FoundDevice, workload: &Workload| PlannedJob {
+        workload: workload.clone(),
+        engine: found.engine,
+        device: found.device.id.clone(),
+    };
+    let mut kernels: Vec<(usize, PlannedJob)> = Vec::new();
+    let mut order: Vec<&Workload> = Vec::new();
+    for (found, workloads) in lists {
+        for workload in workloads.iter().filter(|workload| !workload.kind().is_model()) {
+            let place = order.iter().position(|known| *known == workload).unwrap_or_else(|| {
+                order.push(workload);
+                order.len() - 1
+            });
+            kernels.push((place, job(found, workload)));
+        }
+    }
+    let kind_at = |kind| order.iter().position(|workload| workload.kind() == kind);
+    // Stable: within a workload, engines keep their order.
+    kernels.sort_by_key(|(place, job)| (kind_at(job.workload.kind()), *place));
+    let models = lists.iter().flat_map(|(found, workloads)| {
+        workloads.iter().filter(|workload| workload.kind().is_model()).map(|workload| job(found, workload))
+    });
+    kernels.into_iter().map(|(_, job)| job).chain(models).collect()
 }
 
 /// The device of each engine that takes part: the one asked for, else its best.
@@ -226,12 +262,19 @@ mod tests {
         super::{ModelOptions, SuiteName},
         *,
     };
-    use crate::machine::DeviceKind;
+    use crate::{
+        machine::DeviceKind,
+        workload::{Dtype, WorkloadKind},
+    };
 
     fn found() -> Vec<FoundDevice> {
         let of = |engine: EngineId, id, name| FoundDevice {
             engine,
-            kinds: engine.kinds().to_vec(),
+            abilities: Abilities {
+                kinds: engine.kinds().to_vec(),
+                dtypes: Dtype::SHADERS.to_vec(),
+                precisions: Vec::new(),
+            },
             device: Device::example(id, name),
         };
         let mut processor = of(EngineId::Candle, "cpu", "AMD EPYC");
@@ -266,13 +309,19 @@ mod tests {
     }
 
     #[test]
-    fn jobs_of_one_engine_follow_each_other_and_are_its_own() {
+    fn engines_take_turns_at_kernels_and_run_models_one_after_another() {
         let request = Request { suite: SuiteName::Full, ..Request::default() };
         let plan = Plan::over(&request, &found(), Vec::new()).unwrap();
-        let mut engines: Vec<EngineId> = plan.jobs.iter().map(|job| job.engine).collect();
         assert!(plan.jobs.iter().all(|job| job.engine.kinds().contains(&job.workload.kind())));
+        let square = Workload::Gemm(crate::workload::Gemm::square(4096, Dtype::F16));
+        let at = plan.jobs.iter().position(|job| job.workload == square).unwrap();
+        let pair: Vec<_> = plan.jobs[at..at + 2].iter().map(|job| (job.engine, &job.workload)).collect();
+        assert_eq!(pair, [(EngineId::Wgpu, &square), (EngineId::Candle, &square)]);
+        let first_model = plan.jobs.iter().position(|job| job.workload.kind().is_model()).unwrap();
+        assert!(plan.jobs[first_model..].iter().all(|job| job.workload.kind().is_model()));
+        let mut engines: Vec<EngineId> = plan.jobs[first_model..].iter().map(|job| job.engine).collect();
         engines.dedup();
-        assert_eq!(engines, EngineId::ALL);
+        assert_eq!(engines, [EngineId::Candle]);
         assert!(plan.jobs.len() > 40);
     }
 

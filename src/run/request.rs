@@ -8,8 +8,8 @@ use super::{
 };
 use crate::{
     engine::EngineId,
-    machine::Device,
-    workload::{Bandwidth, Dtype, Gemm, MemoryOp, Workload, WorkloadKind},
+    run::FoundDevice,
+    workload::{Attention, Bandwidth, Dtype, Gemm, Layout, MemoryOp, Workload, WorkloadKind},
 };
 
 /// What was asked for. Empty lists ask for everything in the suite.
@@ -25,6 +25,8 @@ pub struct Request {
     pub sizes: Sizes,
     /// Only these element types.
     pub dtypes: Vec<Dtype>,
+    /// How B lies in memory, for GEMM shapes that are asked for; only those of the suite's in these layouts. A·B if empty.
+    pub layouts: Vec<Layout>,
     /// Only these memory operations.
     pub operations: Vec<MemoryOp>,
     /// What is asked of language models.
@@ -95,7 +97,8 @@ impl Request {
 
     /// Whether jobs of an engine are wanted.
     pub(super) fn wants_engine(&self, engine: EngineId) -> bool {
-        self.engines.is_empty() || self.engines.contains(&engine)
+        let suits = engine.is_built_in() || self.suite.has_external_engines();
+        if self.engines.is_empty() { suits } else { self.engines.contains(&engine) }
     }
 
     /// The device's place in the list, where it was named by that.
@@ -105,20 +108,19 @@ impl Request {
 
     /// Flags that only kernels have.
     fn asks_of_kernels(&self) -> bool {
-        !self.dtypes.is_empty() || !self.operations.is_empty() || !self.sizes.is_empty()
+        let lists = !self.dtypes.is_empty() || !self.operations.is_empty() || !self.layouts.is_empty();
+        lists || !self.sizes.is_empty()
     }
 
     /// The workloads of the given kinds left for a device after sizes and filters. The error says what to write instead of
     /// the model's name.
-    pub(super) fn workloads_for(
-        &self,
-        device: &Device,
-        kinds: &[WorkloadKind],
-        resolve: &Resolve<'_>,
-    ) -> Result<Vec<Workload>, String> {
-        let mut list = self.kernels_for(device);
+    pub(super) fn workloads_for(&self, found: &FoundDevice, resolve: &Resolve<'_>) -> Result<Vec<Workload>, String> {
+        let mut list = self.kernels_for(found);
+        let kinds = &found.abilities.kinds;
         list.retain(|workload| kinds.contains(&workload.kind()));
-        let chooser = Chooser { suite: self.suite, host: Host::of(device), options: &self.models, resolve };
+        let host = Host::of(&found.device);
+        let (engine, precisions) = (found.engine, found.abilities.precisions.as_slice());
+        let chooser = Chooser { suite: self.suite, host, engine, precisions, options: &self.models, resolve };
         list.extend(chooser.workloads(|kind| if kinds.contains(&kind) { self.wants(kind) } else { Want::No })?);
         Ok(list)
     }
@@ -133,23 +135,24 @@ impl Request {
         }
     }
 
-    fn kernels_for(&self, device: &Device) -> Vec<Workload> {
+    fn kernels_for(&self, found: &FoundDevice) -> Vec<Workload> {
         let base = if self.workloads.is_empty() {
-            self.suite.kernels(device)
+            self.suite.kernels(found)
         } else {
             // A kind asked for by name is run even if the suite has it not.
-            let suite = self.suite.kernels(device);
+            let suite = self.suite.kernels(found);
             let missing = |kind: &&WorkloadKind| !suite.iter().any(|workload| workload.kind() == **kind);
             let added: Vec<WorkloadKind> = self.workloads.iter().filter(missing).copied().collect();
-            let standard = SuiteName::Standard.kernels(device).into_iter();
+            let standard = SuiteName::Standard.kernels(found).into_iter();
             suite.iter().cloned().chain(standard.filter(|workload| added.contains(&workload.kind()))).collect()
         };
-        let sized = if self.sizes.is_empty() { base } else { self.resized(&base, device) };
+        let sized = if self.sizes.is_empty() { base } else { self.resized(&base, found) };
         sized.into_iter().filter(|workload| self.keeps(workload)).collect()
     }
 
     /// The kinds in `base` that the given sizes fit, at those sizes.
-    fn resized(&self, base: &[Workload], device: &Device) -> Vec<Workload> {
+    fn resized(&self, base: &[Workload], found: &FoundDevice) -> Vec<Workload> {
+        let device = &found.device;
         let has = |kind| base.iter().any(|workload| workload.kind() == kind);
         let mut list = Vec::new();
         if has(WorkloadKind::Bandwidth) {
@@ -160,8 +163,11 @@ impl Request {
             }
         }
         if has(WorkloadKind::Gemm) {
-            for dtype in Dtype::SHADERS {
-                let gemm = |(m, n, k): &(u32, u32, u32)| Workload::Gemm(Gemm::new((*m, *n, *k), dtype));
+            // Every type that is asked for by name, also those that the engine has to refuse.
+            let dtypes = if self.dtypes.is_empty() { &found.abilities.dtypes } else { &self.dtypes };
+            let layouts = if self.layouts.is_empty() { &[Layout::Ab][..] } else { &self.layouts };
+            for (dtype, layout) in dtypes.iter().flat_map(|dtype| layouts.iter().map(move |layout| (*dtype, *layout))) {
+                let gemm = |shape: &(u32, u32, u32)| Workload::Gemm(Gemm { layout, ..Gemm::new(*shape, dtype) });
                 list.extend(self.sizes.shapes.iter().map(gemm));
             }
         }
@@ -172,14 +178,16 @@ impl Request {
     /// no kernel at all.
     fn speaks_of(&self, kind: WorkloadKind) -> bool {
         let (typed, operated) = (!self.dtypes.is_empty(), !self.operations.is_empty());
+        let laid = !self.layouts.is_empty();
         let (of_kernels, of_models) = (self.asks_of_kernels(), !self.models.is_empty());
         if kind.is_model() {
             return (of_models || !of_kernels) && self.models.speaks_of(kind);
         }
         let spoken = match kind {
-            WorkloadKind::Gemm => typed || !operated,
-            WorkloadKind::Bandwidth | WorkloadKind::BandwidthSweep => operated || !typed,
-            _ => !typed && !operated,
+            WorkloadKind::Gemm => laid || typed || !operated,
+            WorkloadKind::Attention => !laid && (typed || !operated),
+            WorkloadKind::Bandwidth | WorkloadKind::BandwidthSweep => operated || !typed && !laid,
+            _ => !typed && !operated && !laid,
         };
         (of_kernels || !of_models) && spoken
     }
@@ -191,7 +199,13 @@ impl Request {
             self.workloads.contains(&workload.kind())
         };
         let dtype = match workload {
-            Workload::Gemm(gemm) => self.dtypes.is_empty() || self.dtypes.contains(&gemm.dtype),
+            Workload::Gemm(Gemm { dtype, .. }) | Workload::Attention(Attention { dtype, .. }) => {
+                self.dtypes.is_empty() || self.dtypes.contains(dtype)
+            }
+            _ => true,
+        };
+        let layout = match workload {
+            Workload::Gemm(gemm) => self.layouts.is_empty() || self.layouts.contains(&gemm.layout),
             _ => true,
         };
         let op = match workload {
@@ -199,20 +213,23 @@ impl Request {
             Workload::BandwidthSweep(sweep) => self.operations.is_empty() || self.operations.contains(&sweep.op),
             _ => true,
         };
-        kind && dtype && op
+        kind && dtype && layout && op
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::source, workload::Precision};
+    use crate::{engine::Abilities, machine::Device, model::source, workload::Precision};
 
     fn workloads(request: &Request) -> Vec<Workload> {
         let resolve = |name: &str, precision: Option<&Precision>| {
             source::resolve(name, precision, None).map_err(|error| error.to_string())
         };
-        request.workloads_for(&Device::example("vulkan:0", "GPU"), &WorkloadKind::ALL, &resolve).unwrap()
+        let abilities =
+            Abilities { kinds: WorkloadKind::ALL.into(), dtypes: Dtype::SHADERS.into(), precisions: Vec::new() };
+        let device = Device::example("vulkan:0", "GPU");
+        request.workloads_for(&FoundDevice { engine: EngineId::Candle, abilities, device }, &resolve).unwrap()
     }
 
     fn kinds(request: &Request) -> Vec<WorkloadKind> {
@@ -265,7 +282,9 @@ mod tests {
         let read = Request { operations: vec![MemoryOp::Read], ..standard.clone() };
         assert_eq!(kinds(&read), [WorkloadKind::Bandwidth, WorkloadKind::BandwidthSweep]);
         let half = Request { dtypes: vec![Dtype::F16], ..standard.clone() };
-        assert_eq!(kinds(&half), [WorkloadKind::Gemm]);
+        assert_eq!(kinds(&half), [WorkloadKind::Gemm, WorkloadKind::Attention]);
+        let turned = Request { layouts: vec![Layout::Abt], ..standard.clone() };
+        assert_eq!(kinds(&turned), [WorkloadKind::Gemm]);
         let limit = Request { workloads: vec![WorkloadKind::TensorLimit], suite: SuiteName::Quick, ..standard };
         assert_eq!(
             kinds(&limit),

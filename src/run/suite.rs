@@ -3,8 +3,10 @@
 use std::{fmt, str::FromStr};
 
 use crate::{
+    engine::EngineId,
     machine::{Device, DeviceKind},
-    workload::{Bandwidth, BandwidthSweep, Dtype, Gemm, MemoryOp, TensorLimit, Workload},
+    run::FoundDevice,
+    workload::{Attention, Bandwidth, BandwidthSweep, Dtype, Gemm, Layout, MemoryOp, TensorLimit, Workload},
 };
 
 /// A suite's name.
@@ -76,15 +78,33 @@ impl SuiteName {
         }
     }
 
-    /// The workloads of single kernels in order, for a device.
-    pub fn kernels(self, device: &Device) -> Vec<Workload> {
+    /// Whether engines outside the program take part where nothing else is asked: starting them takes longer than Quick has.
+    pub const fn has_external_engines(self) -> bool {
+        !matches!(self, Self::Quick)
+    }
+
+    /// The workloads of single kernels in order, for an engine's device.
+    pub fn kernels(self, found: &FoundDevice) -> Vec<Workload> {
+        let FoundDevice { engine, abilities, device } = found;
         let array_bytes = array_bytes(device);
-        let gemm = |dtype| self.gemm_sizes().iter().map(move |n| Workload::Gemm(Gemm::square(*n, dtype)));
         let mut list: Vec<Workload> =
             MemoryOp::ALL.into_iter().map(|op| Workload::Bandwidth(Bandwidth { op, array_bytes })).collect();
-        list.extend(Dtype::SHADERS.into_iter().flat_map(gemm));
-        if self == Self::Full {
-            list.extend(Dtype::SHADERS.into_iter().flat_map(uneven));
+        // Quick has the two types that every engine has.
+        let typed = |dtype: &&Dtype| self != Self::Quick || Dtype::SHADERS.contains(dtype);
+        let dtypes = || abilities.dtypes.iter().filter(typed).copied();
+        // llama.cpp's operator test has its shapes compiled in.
+        if *engine != EngineId::LlamaCpp {
+            let sizes = self.gemm_sizes(device);
+            let squares = |dtype| sizes.iter().map(move |n| Workload::Gemm(Gemm::square(*n, dtype)));
+            list.extend(dtypes().flat_map(squares));
+            if self == Self::Full {
+                list.extend(dtypes().flat_map(uneven));
+            }
+        }
+        // What our own shaders don't have: the other layout, and attention.
+        if self != Self::Quick && *engine != EngineId::Wgpu {
+            list.extend(Dtype::SHADERS.into_iter().filter(|dtype| abilities.dtypes.contains(dtype)).map(layer));
+            list.extend(attentions(device, &abilities.dtypes));
         }
         list.extend(self.sweep_ops().iter().map(|op| Workload::BandwidthSweep(sweep(*op, device))));
         if self != Self::Quick {
@@ -93,9 +113,11 @@ impl SuiteName {
         list
     }
 
-    const fn gemm_sizes(self) -> &'static [u32] {
+    const fn gemm_sizes(self, device: &Device) -> &'static [u32] {
         match self {
             Self::Quick => &[512, 2048, 4096],
+            // Processors take minutes for more.
+            Self::Standard | Self::Full if matches!(device.kind, DeviceKind::Cpu) => &[512, 1024, 2048, 4096],
             Self::Standard | Self::Full => &[512, 1024, 2048, 4096, 8192],
         }
     }
@@ -113,6 +135,23 @@ impl SuiteName {
 fn uneven(dtype: Dtype) -> [Workload; 5] {
     let shapes = [(1000, 1000, 1000), (4095, 4097, 4093), (512, 4096, 4096), (512, 14336, 4096), (512, 4096, 14336)];
     shapes.map(|(m, n, k)| Workload::Gemm(Gemm::new((m, n, k), dtype)))
+}
+
+/// The second product of a 7B model's MLP for 512 tokens, with its weights as they are stored: what every engine can be asked
+/// for, llama.cpp's operator test too.
+const fn layer(dtype: Dtype) -> Workload {
+    Workload::Gemm(Gemm { m: 512, n: 4096, k: 14_336, dtype, layout: Layout::Abt })
+}
+
+/// Attention of a 7B model: causal at two lengths, and not causal at one. In 16 bits, on processors in 32.
+fn attentions(device: &Device, dtypes: &[Dtype]) -> Vec<Workload> {
+    let (dtype, short, long) =
+        if device.kind == DeviceKind::Cpu { (Dtype::F32, 512, 2048) } else { (Dtype::F16, 1024, 4096) };
+    if !dtypes.contains(&dtype) {
+        return Vec::new();
+    }
+    let one = |(sequence, causal)| Workload::Attention(Attention::mistral(sequence, dtype, causal));
+    [(short, true), (long, true), (long, false)].map(one).into()
 }
 
 /// The array size for bandwidth: 1 GiB on a discrete GPU, as its peers use, else 256 MiB; never more than can be bound.

@@ -112,7 +112,7 @@ fn state(entry: &Entry, phase: Option<&Phase>) -> RowState {
             let share = match phase {
                 Phase::Sampling { done, target } => *done as f32 / (*done).max(*target).max(1) as f32,
                 Phase::Checking => 1.0,
-                Phase::Preparing | Phase::Tuning | Phase::WarmUp => 0.0,
+                Phase::Preparing | Phase::Working(_) | Phase::Tuning | Phase::WarmUp => 0.0,
             };
             (capitalised(&phase.to_string()), Tone::Active, share)
         }

@@ -12,7 +12,7 @@ use std::{
 use eframe::egui;
 use egui_kittest::Harness;
 use roofline::{
-    engine::{Engine, EngineId, Session as EngineSession},
+    engine::{Abilities, Engine, EngineId, Session as EngineSession},
     machine::{Conditions, Device, DeviceKind, DeviceLimits, Machine, PowerSource},
     measure::{Check, Clock, Measurement, Phase, Progress, Sample, Stop, StopReason, WarmUp},
     model::resolve,
@@ -69,13 +69,17 @@ pub(crate) fn device(id: &str, name: &str, software: bool) -> Device {
 }
 
 /// A device of the shaders'.
+fn abilities(engine: EngineId) -> Abilities {
+    Abilities { kinds: engine.kinds().to_vec(), dtypes: Dtype::SHADERS.to_vec(), precisions: Vec::new() }
+}
+
 pub(crate) fn found(device: Device) -> FoundDevice {
-    FoundDevice { engine: EngineId::Wgpu, kinds: EngineId::Wgpu.kinds().to_vec(), device }
+    FoundDevice { engine: EngineId::Wgpu, abilities: abilities(EngineId::Wgpu), device }
 }
 
 /// A device that runs language models.
 pub(crate) fn found_for_models(device: Device) -> FoundDevice {
-    FoundDevice { engine: EngineId::Candle, kinds: EngineId::Candle.kinds().to_vec(), device }
+    FoundDevice { engine: EngineId::Candle, abilities: abilities(EngineId::Candle), device }
 }
 
 pub(crate) fn machine() -> Machine {

@@ -13,9 +13,9 @@ use super::{
 use crate::{
     measure::{
         self, BatchTime, Context, Measurement, Phase, Policy, Rate, Report, Sample, Stop, StopReason, afford, sample,
+        token_percentiles,
     },
     model::{Cache, Check, Model, ModelError, Tokenizer},
-    stats::quantile,
     units::{Unit, duration},
     workload::Inference,
 };
@@ -317,16 +317,11 @@ fn require_same(streamed: &[u32], expected: &[u32], batch: usize) -> Result<(), 
 
 /// The throughput of such passes, and those percentiles of the time from token to token that so many times can tell: a
 /// hundredth needs a hundred.
-fn streamed(samples: Vec<Sample>, mut gaps: Vec<f64>) -> Vec<Measurement> {
+fn streamed(samples: Vec<Sample>, gaps: Vec<f64>) -> Vec<Measurement> {
     let total_s = samples.iter().map(|sample| sample.host_s).sum();
     let mut all = Vec::new();
     all.extend(Measurement::of_samples("streaming", Unit::TokenPerSecond, samples, StopReason::SampleLimit));
-    gaps.sort_by(f64::total_cmp);
-    let percentiles = [("inter-token-p50", 0.5, 1), ("inter-token-p95", 0.95, 20), ("inter-token-p99", 0.99, 100)];
-    for (metric, share, _) in percentiles.into_iter().filter(|(_, _, least)| gaps.len() >= *least) {
-        let value = quantile(&gaps, share);
-        all.extend(value.and_then(|value| Measurement::single(metric, Unit::Second, value, total_s)));
-    }
+    all.append(&mut token_percentiles(gaps, total_s));
     all
 }
 

@@ -1,0 +1,323 @@
+//! A session with an engine's process, which is started when it is first needed and again after it was ended.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Launcher, Services, kernels, models,
+    protocol::{Answer, Batch, Hello, ModelFiles, Preparation, Prepared, ProbeWish, Question, ToldDevice},
+    reference,
+    talk::{Patience, Talk},
+};
+use crate::{
+    engine::{EngineId, Session},
+    measure::{BatchTime, Check, Context, Fingerprint, Measurement, Phase, Report, Stop},
+    units::Unit,
+    workload::{Dtype, Workload},
+};
+
+/// How long making ready may take at the most: large models come from a disk, and graphs are compiled.
+const PREPARE_MOST: Duration = Duration::from_secs(1200);
+/// How long the last answers may take at the most.
+const FINISH_MOST: Duration = Duration::from_secs(300);
+/// How much longer than its entry a batch may take before its process is ended.
+const BATCH_GRACE: Duration = Duration::from_secs(20);
+/// How long the canary may take at the most.
+const CANARY_MOST: Duration = Duration::from_secs(20);
+
+/// An open device of an engine outside this program.
+pub(super) struct ExternalSession {
+    pub(super) engine: EngineId,
+    launcher: Launcher,
+    pub(super) services: Services,
+    pub(super) device: ToldDevice,
+    talk: Option<(Talk, Hello)>,
+    /// The process was started with TF32 for f32 operands.
+    tf32: bool,
+    /// Whether it runs the same model as this program does: found once.
+    pub(super) parity: Option<models::Parity>,
+    /// What is recorded of how it was started.
+    recorded: BTreeMap<String, String>,
+}
+
+/// What a workload needs beside itself.
+#[derive(Default)]
+pub(super) struct Needs {
+    pub(super) model: Option<ModelFiles>,
+    pub(super) prompt: Option<Vec<Vec<u32>>>,
+    pub(super) sequences: Option<Vec<Vec<u32>>>,
+    pub(super) probe: Option<ProbeWish>,
+}
+
+/// An entry under way: what was made ready, and what came with the batches.
+pub(super) struct Underway {
+    pub(super) id: u64,
+    pub(super) asked: Vec<u64>,
+    pub(super) prepared: Prepared,
+    hello: Hello,
+    host_s: f64,
+    cpu_s: Option<f64>,
+}
+
+/// What came at the end of an entry.
+#[derive(Default)]
+pub(super) struct Ending {
+    pub(super) check: Option<Check>,
+    pub(super) fingerprint: Option<Fingerprint>,
+    pub(super) measurements: Vec<Measurement>,
+    pub(super) notes: Vec<String>,
+}
+
+impl ExternalSession {
+    pub(super) fn new(engine: EngineId, launcher: Launcher, services: Services, device: ToldDevice) -> Self {
+        let recorded = BTreeMap::new();
+        Self { engine, launcher, services, device, talk: None, tf32: false, parity: None, recorded }
+    }
+
+    /// The process, started now unless it runs.
+    fn talk(&mut self, context: &mut Context) -> Result<&mut (Talk, Hello), Stop> {
+        if self.talk.as_ref().is_some_and(|(talk, _)| talk.is_over()) {
+            self.talk = None;
+        }
+        if self.talk.is_none() {
+            let launch = (self.launcher)(self.tf32).map_err(Stop::Failed)?;
+            self.recorded = launch.settings.clone();
+            context.phase(Phase::Working(format!("starting {}", launch.title)))?;
+            self.talk = Some(Talk::begin(launch, Some(context))?);
+        }
+        self.talk.as_mut().ok_or_else(|| Stop::Failed("the engine is gone".to_owned()))
+    }
+
+    /// Makes everything ready for a workload.
+    pub(super) fn prepare(
+        &mut self,
+        workload: &Workload,
+        needs: Needs,
+        context: &mut Context,
+    ) -> Result<Underway, Stop> {
+        context.phase(Phase::Preparing)?;
+        let device = self.device.id.clone();
+        let (talk, hello) = self.talk(context)?;
+        let (id, asked) = (talk.id(), reference::spots(workload));
+        let preparation = Preparation {
+            id,
+            device: &device,
+            workload,
+            outputs: asked.clone(),
+            model: needs.model,
+            prompt: needs.prompt,
+            sequences: needs.sequences,
+            probe: needs.probe,
+        };
+        let question = Question::Prepare(Box::new(preparation));
+        let ready = |answer: &Answer| matches!(answer, Answer::Prepared(_));
+        let heard = talk.ask(&question, Some(id), Patience::aside(PREPARE_MOST), context, ready)?;
+        match heard.into_iter().next_back() {
+            Some(Answer::Prepared(prepared)) => {
+                let hello = hello.clone();
+                Ok(Underway { id, asked, prepared: *prepared, hello, host_s: 0.0, cpu_s: Some(0.0) })
+            }
+            _ => Err(talk.nonsense("did not say that it is ready")),
+        }
+    }
+
+    /// Has a batch timed. What the engine says must agree with how long its answer took.
+    pub(super) fn batch(
+        &mut self,
+        underway: &mut Underway,
+        iterations: u32,
+        steps: Option<u32>,
+        context: &mut Context,
+    ) -> Result<Batch, Stop> {
+        let id = underway.id;
+        let (talk, _) = self.talk.as_mut().ok_or_else(|| Stop::Failed("the engine is gone".to_owned()))?;
+        let start = Instant::now();
+        let patience = Patience { most: context.remaining() + BATCH_GRACE, spared: false };
+        let question = Question::Batch { id, iterations, steps };
+        let timed = |answer: &Answer| matches!(answer, Answer::Sample(_));
+        let heard = talk.ask(&question, Some(id), patience, context, timed)?;
+        let elapsed_s = start.elapsed().as_secs_f64();
+        let Some(Answer::Sample(batch)) = heard.into_iter().next_back() else {
+            return Err(talk.nonsense("timed no batch"));
+        };
+        if batch.iterations != iterations {
+            let what = format!("ran {} iterations instead of {iterations}", batch.iterations);
+            return Err(talk.nonsense(&what));
+        }
+        if let Some(doubt) = doubt(batch.host_s, elapsed_s) {
+            return Err(talk.nonsense(&doubt));
+        }
+        underway.host_s += batch.host_s;
+        underway.cpu_s = underway.cpu_s.zip(batch.cpu_s).map(|(sum, more)| sum + more);
+        Ok(*batch)
+    }
+
+    /// Hears what came of the last batch.
+    pub(super) fn finish(
+        &mut self,
+        underway: &Underway,
+        workload: &Workload,
+        context: &mut Context,
+    ) -> Result<Ending, Stop> {
+        context.phase(Phase::Checking)?;
+        let id = underway.id;
+        let (talk, _) = self.talk.as_mut().ok_or_else(|| Stop::Failed("the engine is gone".to_owned()))?;
+        let over = |answer: &Answer| matches!(answer, Answer::End(_));
+        let heard = talk.ask(&Question::Finish { id }, Some(id), Patience::aside(FINISH_MOST), context, over)?;
+        let mut ending = Ending::default();
+        for answer in heard {
+            match answer {
+                Answer::Check(outputs) if !underway.asked.is_empty() => {
+                    let start = Instant::now();
+                    ending.check = Some(reference::check(workload, &underway.asked, &outputs.outputs, context)?);
+                    context.spare(start.elapsed());
+                }
+                Answer::Probe(probe) => {
+                    ending.fingerprint = Some(Fingerprint { logits: probe.logits, tokens: probe.tokens });
+                }
+                Answer::Measurement(extra) => ending.measurements.extend(measurement(&extra)),
+                Answer::Memory(memory) => {
+                    let single = |metric: &str, bytes: f64| Measurement::single(metric, Unit::Byte, bytes, 0.0);
+                    let device = memory.device_peak_bytes.and_then(|bytes| single("peak-memory", bytes));
+                    let whole = if device.is_some() { "process-peak-memory" } else { "peak-memory" };
+                    ending.measurements.extend(device);
+                    ending.measurements.extend(memory.process_peak_bytes.and_then(|bytes| single(whole, bytes)));
+                    ending.notes.extend(memory.device_meaning.map(|what| format!("Peak memory is {what}.")));
+                }
+                Answer::End(farewell) => ending.notes.extend(farewell.notes),
+                Answer::Prepared(_) | Answer::Sample(_) | Answer::Hello(_) | Answer::Canary(_) => {
+                    let (talk, _) = self.talk.as_mut().ok_or_else(|| Stop::Failed("the engine is gone".to_owned()))?;
+                    return Err(talk.nonsense("answered another question at the end"));
+                }
+                _ => {}
+            }
+        }
+        Ok(ending)
+    }
+
+    /// The report of an entry, without its headline.
+    pub(super) fn report(&self, underway: Underway, ending: Ending) -> Report {
+        let Underway { prepared, hello, host_s, cpu_s, .. } = underway;
+        let mut settings = hello.versions;
+        settings.extend(self.recorded.clone());
+        settings.extend(hello.settings);
+        settings.extend(prepared.settings);
+        let processors_used = cpu_s.filter(|_| host_s > 0.0).map(|cpu_s| cpu_s / host_s).filter(|used| *used > 0.0);
+        let mut notes = hello.notes;
+        notes.extend(prepared.notes);
+        notes.extend(ending.notes);
+        notes.extend(self.waited(processors_used, &settings));
+        Report {
+            measurements: ending.measurements,
+            check: ending.check,
+            precision: prepared.precision,
+            variant: prepared.variant,
+            settings,
+            notes,
+            fingerprint: ending.fingerprint,
+            functional: self.device.functional.clone(),
+            disagrees: None,
+            processors_used,
+        }
+    }
+
+    /// On the processor: a process that got less of it than it has threads shared it with others.
+    fn waited(&self, used: Option<f64>, settings: &BTreeMap<String, String>) -> Option<String> {
+        /// Frameworks leave threads idle at their barriers too.
+        const SHARE: f64 = 0.6;
+        let threads: f64 = settings.get("threads")?.parse().ok().filter(|threads| *threads > 0.0)?;
+        let used = used.filter(|used| self.device.kind == "cpu" && *used < SHARE * threads)?;
+        Some(format!(
+            "Its {threads} threads had {used:.2} processors on average while it was timed: they waited for each other, for \
+             memory, or for other programs."
+        ))
+    }
+
+    fn perform(&mut self, workload: &Workload, context: &mut Context) -> Result<Report, Stop> {
+        match workload {
+            Workload::Gemm(_) | Workload::Attention(_) | Workload::Bandwidth(_) => {
+                kernels::rate(self, workload, context)
+            }
+            Workload::TensorLimit(_) => kernels::limit(self, workload, context),
+            Workload::ModelLoad(load) => models::load(self, load, context),
+            Workload::Inference(inference) => models::inference(self, inference, context),
+            Workload::Training(training) => models::training(self, training, context),
+            Workload::BandwidthSweep(_) => Err(Stop::Unsupported(format!(
+                "bandwidth by size is measured by Roofline's own shaders alone: calls from {} would count more than small \
+                 arrays",
+                self.engine.title()
+            ))),
+        }
+    }
+}
+
+impl Session for ExternalSession {
+    fn run(&mut self, workload: &Workload, context: &mut Context) -> Result<Report, Stop> {
+        // TF32 is chosen when some frameworks start.
+        let tf32 = matches!(workload, Workload::Gemm(gemm) if gemm.dtype == Dtype::Tf32);
+        if tf32 != self.tf32 {
+            self.talk = None;
+            self.tf32 = tf32;
+        }
+        let outcome = self.perform(workload, context);
+        if matches!(outcome, Err(Stop::Failed(_) | Stop::Cancelled | Stop::Skipped { .. })) {
+            // What is left of an entry that did not end must not lie in memory beside the next.
+            self.talk = None;
+        }
+        outcome
+    }
+
+    fn canary(&mut self) -> Result<Option<f64>, Stop> {
+        let device = self.device.id.clone();
+        let Some((talk, _)) = self.talk.as_mut().filter(|(talk, _)| self.device.canary && !talk.is_over()) else {
+            return Ok(None);
+        };
+        let mut context = Context::detached(CANARY_MOST);
+        let id = talk.id();
+        let question = Question::Canary { id, device: &device };
+        let timed = |answer: &Answer| matches!(answer, Answer::Canary(_));
+        let heard = talk.ask(&question, Some(id), Patience::aside(CANARY_MOST), &mut context, timed)?;
+        Ok(heard.into_iter().find_map(|answer| match answer {
+            Answer::Canary(canary) => Some(canary.seconds),
+            _ => None,
+        }))
+    }
+}
+
+/// What contradicts the time that an engine says its batch took, if anything does: no work takes longer than the answer, and
+/// an answer holds little beside the work.
+fn doubt(host_s: f64, elapsed_s: f64) -> Option<String> {
+    let longer = host_s > 1.02 * elapsed_s + 0.002;
+    // Poisoning outputs and putting a cache back are not timed, and a busy machine may delay an answer.
+    let far_shorter = elapsed_s > 4.0 * host_s + 1.0;
+    (longer || far_shorter).then(|| {
+        format!("says that its batch took {host_s:.4} s, and its answer took {elapsed_s:.4} s, which can't be")
+    })
+}
+
+/// A batch's time.
+pub(super) const fn time(batch: &Batch) -> BatchTime {
+    BatchTime { host_s: batch.host_s, device_s: batch.device_s }
+}
+
+fn measurement(extra: &super::protocol::Extra) -> Option<Measurement> {
+    use crate::measure::{Sample, StopReason};
+    let one = |value: &f64| Sample { value: *value, iterations: 1, host_s: 0.0, device_s: None, disturbed: false };
+    let stop = if extra.samples.len() == 1 { StopReason::Single } else { StopReason::SampleLimit };
+    Measurement::of_samples(&extra.metric, extra.unit, extra.samples.iter().map(one).collect(), stop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_contradicts_the_answer_is_doubted() {
+        assert_eq!(doubt(0.100, 0.104), None);
+        assert_eq!(doubt(0.100, 0.350), None, "poisoning");
+        assert!(doubt(0.2, 0.1).is_some(), "more time than passed");
+        assert!(doubt(0.001, 2.0).is_some(), "far less time than passed");
+    }
+}
