@@ -13,6 +13,7 @@ mod bundle;
 mod candle_kernels;
 mod cli;
 mod download;
+mod external;
 mod fake;
 mod gguf;
 mod inference;
@@ -23,6 +24,8 @@ mod lora;
 mod machine;
 mod model;
 mod models_cli;
+#[cfg(target_os = "linux")]
+mod provision;
 mod runner;
 mod sample;
 mod scenes;

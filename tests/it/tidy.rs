@@ -75,7 +75,7 @@ fn assert_none(rule: &str, places: &[String]) {
 }
 
 /// Each room and the rooms it may use. What isn't listed is forbidden.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("units", &[]),
     ("stats", &[]),
     ("workload", &["units"]),
@@ -83,17 +83,44 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("measure", &["stats", "units"]),
     ("model", &["workload", "units"]),
     ("engine", &["machine", "measure", "model", "workload", "units", "stats"]),
+    ("provision", &["engine", "machine", "measure", "units"]),
     ("record", &["engine", "machine", "measure", "workload", "units", "stats"]),
     ("analysis", &["record", "machine", "measure", "workload", "engine", "units", "stats"]),
     ("chart", &["record", "measure", "workload", "units", "stats"]),
     ("run", &["engine", "machine", "measure", "model", "record", "workload", "analysis", "units", "stats"]),
     (
         "cli",
-        &["analysis", "chart", "engine", "machine", "measure", "model", "record", "run", "stats", "units", "workload"],
+        &[
+            "analysis",
+            "chart",
+            "engine",
+            "machine",
+            "measure",
+            "model",
+            "provision",
+            "record",
+            "run",
+            "stats",
+            "units",
+            "workload",
+        ],
     ),
     (
         "ui",
-        &["analysis", "chart", "engine", "machine", "measure", "model", "record", "run", "stats", "units", "workload"],
+        &[
+            "analysis",
+            "chart",
+            "engine",
+            "machine",
+            "measure",
+            "model",
+            "provision",
+            "record",
+            "run",
+            "stats",
+            "units",
+            "workload",
+        ],
     ),
 ];
 
