@@ -61,10 +61,6 @@ pub(super) fn run(
     file: &Path,
     context: &mut Context,
 ) -> Result<Report, Stop> {
-    if workload.batch != 1 {
-        let batch = workload.batch;
-        return Err(Stop::Unsupported(format!("llama-bench runs one sequence at a time, not {batch}")));
-    }
     let predicted = fits(session, workload)?;
     context.phase(Phase::Preparing)?;
     let probed = probe(session, workload, file, context)?;

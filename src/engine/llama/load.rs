@@ -134,7 +134,6 @@ fn describe(
         settings: tested.settings,
         ..Report::default()
     };
-    report.settings.insert("weight-bytes".to_owned(), weight_bytes.to_string());
     report.measurements.extend(Measurement::of_samples("load", Unit::BytePerSecond, rates, ended));
     report.measurements.extend(Measurement::of_samples("load-time", Unit::Second, times, ended));
     session.memory(&mut report, usage.resident_bytes, None);

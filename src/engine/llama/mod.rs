@@ -1,17 +1,19 @@
 //! llama.cpp by its own programs: llama-bench for models, test-backend-ops for matrix products.
 //!
 //! `bench` reads what llama-bench prints, `operator` what the operator test does; `inference` and `load` are the workloads
-//! of a model, `process` runs the programs. Roofline decides what is run and how often; llama.cpp times it. Everything it
+//! of a model, `parity` says whether it is the same model as this program's, `process` runs the programs. Roofline decides what is run and how often; llama.cpp times it. Everything it
 //! says is checked before it becomes a figure.
 
 mod bench;
 mod inference;
 mod load;
 mod operator;
+mod parity;
 mod process;
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
+    fmt,
     path::{Path, PathBuf},
     sync::OnceLock,
     time::Duration,
@@ -19,14 +21,15 @@ use std::{
 
 use self::{
     bench::{Asked, Listed},
+    parity::Parity,
     process::{Child, Tool},
 };
-use super::{Engine, EngineId, Session, Surroundings, supervise::Environment};
+use super::{Abilities, Engine, EngineId, Session, Surroundings, external::Services, supervise::Environment};
 use crate::{
     machine::{self, Device, DeviceKind, DeviceLimits},
-    measure::{Context, Measurement, Report, Stop},
-    units::Unit,
-    workload::{ModelRef, Workload, WorkloadKind},
+    measure::{Context, Measurement, Phase, Report, Stop},
+    units::{Unit, number},
+    workload::{Dtype, Gemm, Layout, ModelRef, Workload, WorkloadKind},
 };
 
 /// The id of the processor.
@@ -37,6 +40,12 @@ pub const CLEARED: [&str; 6] = ["GGML_", "LLAMA_", "OMP_", "GOMP_", "KMP_", "HF_
 
 /// Positions of a prompt that are given to the model at once, and that it computes at once: llama-bench's own defaults.
 const BATCHES: (u32, u32) = (2048, 512);
+
+/// How long writing a few words with a small model may take.
+const SILENCE_MAX: Duration = Duration::from_mins(10);
+
+/// More blocks than any model has: all of them are computed on the GPU.
+const ALL_LAYERS: u32 = 99;
 
 /// How long a list of devices may take: drivers wake up for it.
 const LIST_MAX: Duration = Duration::from_mins(1);
@@ -58,11 +67,17 @@ pub struct LlamaCpp {
 }
 
 /// The engine of llama.cpp's devices.
-#[derive(Debug)]
 pub struct LlamaCppEngine {
     programs: Result<LlamaCpp, String>,
     environment: Environment,
+    services: Services,
     devices: OnceLock<Result<Known, String>>,
+}
+
+impl fmt::Debug for LlamaCppEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LlamaCppEngine").field("programs", &self.programs).finish_non_exhaustive()
+    }
 }
 
 /// What is asked of the machine and of llama.cpp once.
@@ -74,9 +89,10 @@ struct Known {
 }
 
 impl LlamaCppEngine {
-    /// The engine, or the reason why it isn't there and what to do about it. Of the environment it gets all but [`CLEARED`].
-    pub fn new(programs: Result<LlamaCpp, String>, surroundings: &Surroundings) -> Self {
-        Self { programs, environment: surroundings.without(&CLEARED), devices: OnceLock::new() }
+    /// The engine, or the reason why it isn't there and what to do about it. Of the environment it gets all but [`CLEARED`];
+    /// models' files come from `services`.
+    pub fn new(programs: Result<LlamaCpp, String>, surroundings: &Surroundings, services: Services) -> Self {
+        Self { programs, environment: surroundings.without(&CLEARED), services, devices: OnceLock::new() }
     }
 
     /// What the model in `gguf` writes after `prompt`: `tokens` tokens, each the most probable one, on the processor. The
@@ -86,29 +102,7 @@ impl LlamaCppEngine {
         let Some(simple) = &programs.simple else {
             return Err(Stop::Unsupported(format!("llama.cpp's llama-simple is not there; get it with: {GET_IT}")));
         };
-        if prompt.trim().is_empty() || prompt.starts_with('-') {
-            return Err(Stop::Unsupported(
-                "llama-simple takes no empty prompt, and none that begins with -".to_owned(),
-            ));
-        }
-        let count = tokens.to_string();
-        let arguments: [&std::ffi::OsStr; 7] = [
-            "-m".as_ref(),
-            gguf.as_os_str(),
-            "-n".as_ref(),
-            count.as_ref(),
-            "-ngl".as_ref(),
-            "0".as_ref(),
-            prompt.as_ref(),
-        ];
-        let tool = self.tool(simple);
-        let mut child = Child::start(&tool, &arguments, None)?;
-        let mut lines = Vec::new();
-        while let Some(line) = child.line(context, Duration::from_mins(10), &mut || Ok(()))? {
-            lines.push(line);
-        }
-        child.finish(context)?;
-        Ok(continuation(&lines.join("\n"), prompt))
+        Simple { tool: self.tool(simple), layers: 0 }.greedy(gguf, prompt, tokens, context)
     }
 
     fn tool(&self, file: &Path) -> Tool {
@@ -135,10 +129,14 @@ impl Engine for LlamaCppEngine {
         Ok(known.listed.iter().map(|(_, device)| device.clone()).chain([known.processor.clone()]).collect())
     }
 
-    fn measures(&self, _device: &Device) -> Vec<WorkloadKind> {
+    fn abilities(&self, device: &Device) -> Abilities {
         let with_products = self.programs.as_ref().is_ok_and(|programs| programs.ops.is_some());
         let kinds = self.id().kinds().iter().copied();
-        kinds.filter(|kind| with_products || *kind != WorkloadKind::Gemm).collect()
+        let kinds = kinds.filter(|kind| with_products || *kind != WorkloadKind::Gemm).collect();
+        let gemm = |dtype| Gemm { m: 1, n: 1, k: 1, dtype, layout: Layout::Abt };
+        let multiplies = |dtype: &Dtype| operator::refuse(&gemm(*dtype), &device.backend).is_ok();
+        let dtypes = Dtype::ALL.into_iter().filter(|dtype| with_products && multiplies(dtype)).collect();
+        Abilities { kinds, dtypes, precisions: Vec::new() }
     }
 
     fn open(&self, device_id: &str) -> Result<Box<dyn Session>, Stop> {
@@ -153,6 +151,12 @@ impl Engine for LlamaCppEngine {
         Ok(Box::new(LlamaSession {
             bench: self.tool(&programs.bench),
             ops: programs.ops.as_deref().map(|file| self.tool(file)),
+            simple: programs
+                .simple
+                .as_deref()
+                .map(|file| Simple { tool: self.tool(file), layers: if listed.is_some() { ALL_LAYERS } else { 0 } }),
+            services: self.services.clone(),
+            parity: None,
             listed,
             device,
             gpus: known.listed.len(),
@@ -231,6 +235,10 @@ fn describe(id: String, name: String, kind: DeviceKind, backend: &str, memory_by
 struct LlamaSession {
     bench: Tool,
     ops: Option<Tool>,
+    simple: Option<Simple>,
+    services: Services,
+    /// Whether it runs the same model, once that was asked.
+    parity: Option<Parity>,
     /// The device in llama.cpp's own list; none for the processor.
     listed: Option<Listed>,
     device: Device,
@@ -257,7 +265,7 @@ impl LlamaSession {
         };
         let depth = tests.first().map_or(0, |asked| asked.depth);
         let repetitions = tests.first().map_or(1, |asked| asked.repetitions);
-        let layers = if self.listed.is_some() { 99 } else { 0 };
+        let layers = if self.listed.is_some() { ALL_LAYERS } else { 0 };
         let mut list: Vec<OsString> = vec!["-m".into(), name];
         let values = [
             ("-p", counts(|asked| asked.prompt)),
@@ -297,16 +305,41 @@ impl LlamaSession {
         let what =
             "Peak memory is what llama.cpp says its buffers on the device hold: weights, keys and values, scratch.";
         report.measurements.extend(device.and_then(|bytes| single("peak-memory", bytes)));
-        report.measurements.extend(resident.and_then(|bytes| single("process-memory", bytes)));
+        report.measurements.extend(resident.and_then(|bytes| single("process-peak-memory", bytes)));
         report.notes.extend(device.map(|_| what.to_owned()));
+    }
+}
+
+impl LlamaSession {
+    /// The workload with its model in a file of llama.cpp's own format, and whether it is the same model as this program's.
+    fn of_model(
+        &mut self,
+        model: &ModelRef,
+        context: &mut Context,
+        measure: impl FnOnce(&Self, &Path, &mut Context) -> Result<Report, Stop>,
+    ) -> Result<Report, Stop> {
+        context.phase(Phase::Working(format!("bringing {} into the engine's format", model.label())))?;
+        let files = (self.services.shelf)(EngineId::LlamaCpp, model, context)?;
+        let mut report = measure(self, Path::new(&files.path), context)?;
+        parity::of(self, context)?.tell(&mut report);
+        report.settings.insert("bits-per-weight".to_owned(), number(model.bits_per_weight()));
+        report.settings.insert("weight-bytes".to_owned(), model.weight_bytes.to_string());
+        Ok(report)
     }
 }
 
 impl Session for LlamaSession {
     fn run(&mut self, workload: &Workload, context: &mut Context) -> Result<Report, Stop> {
         match workload {
-            Workload::Inference(inference) => inference::run(self, inference, model_file(workload)?, context),
-            Workload::ModelLoad(load) => load::run(self, load, model_file(workload)?, context),
+            Workload::Inference(inference) if inference.batch != 1 => {
+                Err(Stop::Unsupported(format!("llama-bench runs one sequence at a time, not {}", inference.batch)))
+            }
+            Workload::Inference(inference) => self.of_model(&inference.model, context, |session, file, context| {
+                inference::run(session, inference, file, context)
+            }),
+            Workload::ModelLoad(load) => {
+                self.of_model(&load.model, context, |session, file, context| load::run(session, load, file, context))
+            }
             Workload::Gemm(gemm) => {
                 let Some(ops) = &self.ops else {
                     return Err(Stop::Unsupported(format!(
@@ -326,21 +359,9 @@ impl Session for LlamaSession {
     }
 }
 
-/// The file of a workload's model.
-fn model_file(workload: &Workload) -> Result<&Path, Stop> {
-    let path = workload.model().and_then(|model| model.location.0.as_deref());
-    let is_gguf = |path: &&Path| path.extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
-    path.filter(is_gguf).ok_or_else(|| {
-        let name = workload.model().map(ModelRef::label).unwrap_or_default();
-        Stop::Unsupported(format!(
-            "llama.cpp reads GGUF files, and {name} is none; make one with: roofline models export"
-        ))
-    })
-}
-
 /// llama-bench takes a comma for the end of a file's name. One in the names of folders is avoided by running there.
 fn without_commas(file: &Path) -> Result<(OsString, Option<PathBuf>), Stop> {
-    let has = |name: &std::ffi::OsStr| name.to_string_lossy().contains(',');
+    let has = |name: &OsStr| name.to_string_lossy().contains(',');
     if !has(file.as_os_str()) {
         return Ok((file.as_os_str().to_owned(), None));
     }
@@ -352,6 +373,49 @@ fn without_commas(file: &Path) -> Result<(OsString, Option<PathBuf>), Stop> {
             "llama-bench takes no file with a comma in its name; rename it: {}",
             file.display()
         ))),
+    }
+}
+
+/// llama-simple, and how many blocks it computes on a GPU.
+#[derive(Clone, Debug)]
+struct Simple {
+    tool: Tool,
+    layers: u32,
+}
+
+impl Simple {
+    /// What the model in `gguf` writes after `prompt`, greedily, as text.
+    fn greedy(&self, gguf: &Path, prompt: &str, tokens: u32, context: &Context) -> Result<String, Stop> {
+        if prompt.trim().is_empty() || prompt.starts_with('-') {
+            return Err(Stop::Unsupported(
+                "llama-simple takes no empty prompt, and none that begins with -".to_owned(),
+            ));
+        }
+        let child = Child::start(&self.tool, &self.arguments(gguf, prompt, tokens), None)?;
+        let lines = Self::lines(child, context)?;
+        Ok(continuation(&lines.join("\n"), prompt))
+    }
+
+    /// All that it prints, the prompt before, byte by byte.
+    fn greedy_bytes(&self, gguf: &Path, prompt: &str, tokens: u32, context: &Context) -> Result<Vec<u8>, Stop> {
+        let child = Child::start_in_hex(&self.tool, &self.arguments(gguf, prompt, tokens))?;
+        let lines = Self::lines(child, context)?;
+        let bytes = lines.iter().flat_map(|line| line.split_whitespace());
+        Ok(bytes.filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect())
+    }
+
+    fn arguments(&self, gguf: &Path, prompt: &str, tokens: u32) -> [OsString; 7] {
+        let (tokens, layers) = (tokens.to_string(), self.layers.to_string());
+        ["-m".into(), gguf.into(), "-n".into(), tokens.into(), "-ngl".into(), layers.into(), prompt.into()]
+    }
+
+    fn lines(mut child: Child, context: &Context) -> Result<Vec<String>, Stop> {
+        let mut lines = Vec::new();
+        while let Some(line) = child.line(context, SILENCE_MAX, &mut || Ok(()))? {
+            lines.push(line);
+        }
+        child.finish(context)?;
+        Ok(lines)
     }
 }
 
