@@ -120,10 +120,10 @@ fn probe(session: &LlamaSession, workload: &Inference, file: &Path, context: &Co
             let tested =
                 accept(&line, *asked, child.passed_s() - inside_s, &workload.model).map_err(|why| child.wrong(&why))?;
             inside_s += tested.seconds.iter().sum::<f64>();
-            // The first may still have been cold.
-            let last_s = tested.seconds.last().copied().unwrap_or_default();
+            // The other may have been cold, or disturbed.
+            let best_s = tested.seconds.iter().copied().fold(f64::INFINITY, f64::min);
             if let Some(slot) = each_s.get_mut(usize::from(asked.generated > 0)) {
-                *slot = last_s / asked.tokens();
+                *slot = best_s / asked.tokens();
             }
         } else if line.contains(" buffer size =") && log.len() < 1 << 16 {
             log.push_str(&line);
