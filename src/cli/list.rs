@@ -90,7 +90,7 @@ pub(super) fn list(json: bool, data_dir: PathBuf) -> Result<Exit, Error> {
 fn gather(data_dir: PathBuf) -> Listing {
     let mut found = Vec::new();
     let mut engines = Vec::new();
-    for engine in engine::all(Some(data_dir)) {
+    for engine in engine::all(&super::surroundings(data_dir)) {
         let devices = FoundDevice::all(engine.as_ref());
         let reason = devices.as_ref().err().cloned();
         found.extend(devices.unwrap_or_default());

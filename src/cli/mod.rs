@@ -17,7 +17,7 @@ pub use self::{
     output::Exit,
 };
 use crate::{
-    engine::EngineId,
+    engine::{EngineId, Surroundings},
     run::{ModelOptions, Request, Sizes, SuiteName},
     workload::{Dtype, Layout, MemoryOp, Precision, Target, WorkloadKind},
 };
@@ -229,6 +229,13 @@ pub fn perform(command: &Command, data_dir: PathBuf) -> Exit {
         Command::Open { .. } => Err(output::Error::usage("a run file is opened by the window, not without one")),
     };
     output::finish(result)
+}
+
+/// What engines outside the program are found in: this environment, and the data folder.
+pub fn surroundings(data_dir: PathBuf) -> Surroundings {
+    // Installed programs are started from other folders, and virtual environments keep their path.
+    let data_dir = std::path::absolute(&data_dir).unwrap_or(data_dir);
+    Surroundings { environment: std::env::vars_os().collect(), data: Some(data_dir) }
 }
 
 /// The folder for this program's data where no flag names one: the variable's, if it is set and not empty, else the platform's.

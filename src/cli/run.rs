@@ -33,7 +33,7 @@ pub(super) fn run(arguments: &RunArguments, data_dir: PathBuf) -> Result<Exit, E
     let store_folder = scratch.as_ref().map_or(data_dir.as_path(), |folder| folder.path());
     let store = Store::at(store_folder);
     store.check_writable().map_err(|error| Error::failure(format!("{error}; or keep no copy with --no-save")))?;
-    let engines: Arc<[_]> = engine::all(Some(data_dir)).into();
+    let engines: Arc<[_]> = engine::all(&super::surroundings(data_dir)).into();
     let plan = Plan::make(&request, &engines).map_err(|error| match error {
         PlanError::NoDevice(_) => Error::failure(error),
         PlanError::UnknownDevice { .. } | PlanError::Nothing(_) | PlanError::Usage(_) => Error::usage(error),

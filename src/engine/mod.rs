@@ -8,14 +8,14 @@ pub mod external;
 pub mod find;
 mod id;
 pub mod llama;
+mod present;
 pub mod supervise;
 mod surroundings;
 pub mod wgpu;
 
-use std::path::PathBuf;
-
 pub use self::{
     id::{EngineId, EngineName},
+    present::{all, external as external_engine},
     surroundings::{Surroundings, is_executable},
 };
 use crate::{
@@ -60,9 +60,4 @@ pub trait Session: Send {
     /// Times one fixed short kernel, in seconds: the canary that shows whether the device slowed down between jobs.
     /// `None` where the engine has none.
     fn canary(&mut self) -> Result<Option<f64>, Stop>;
-}
-
-/// The engines of this build. `cache` is the folder where tuning results are kept, if there is one.
-pub fn all(cache: Option<PathBuf>) -> Vec<Box<dyn Engine>> {
-    vec![Box::new(wgpu::WgpuEngine::new(cache)), Box::new(candle::CandleEngine)]
 }

@@ -112,10 +112,15 @@ pub fn detect() -> Machine {
     machine
 }
 
+/// Processes that run or wait to run on average over the last minute, where the system tells.
+pub fn load_average() -> Option<f64> {
+    sysinfo::System::load_average().ok().map(|load| load.one).filter(|one| one.is_finite())
+}
+
 /// The state of the machine now.
 pub fn conditions(window_open: bool) -> Conditions {
     let mut conditions = Conditions {
-        load_average: sysinfo::System::load_average().ok().map(|load| load.one).filter(|one| one.is_finite()),
+        load_average: load_average(),
         available_memory_bytes: available_memory_bytes(),
         window_open,
         ..Conditions::default()

@@ -245,6 +245,11 @@ impl Context {
         if self.cancel.requested() { Err(Stop::Cancelled) } else { Ok(()) }
     }
 
+    /// What the job's Cancel is heard through, for work that is handed on.
+    pub fn cancel(&self) -> Cancel {
+        self.cancel.clone()
+    }
+
     /// Time left before the deadline.
     pub fn remaining(&self) -> Duration {
         (self.deadline + self.spared.so_far()).saturating_duration_since(Instant::now())

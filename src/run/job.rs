@@ -8,12 +8,12 @@ use super::PlannedJob;
 use crate::{
     analysis,
     engine::{Engine, EngineId, Session},
-    machine::{Device, Machine},
+    machine::{self, Device, Machine},
     measure::{Context, Phase, Report, Stop},
-    record::{Canary, Entry, Outcome},
+    record::{Canary, Entry, Load, Outcome},
 };
 
-/// The device that is open, kept from job to job.
+/// A device that is open, kept from job to job.
 pub(super) struct OpenSession {
     engine: EngineId,
     device: String,
@@ -22,10 +22,18 @@ pub(super) struct OpenSession {
     canary_first_s: Option<f64>,
 }
 
+impl OpenSession {
+    /// Whether an entry is measured by it.
+    fn is_of(&self, entry: &Entry) -> bool {
+        self.engine == entry.engine && self.device == entry.device
+    }
+}
+
 /// Everything that one job needs, moved to the measuring thread and back.
 pub(super) struct Bench {
-    /// The session of the job before, if it can be used again.
-    pub(super) open: Option<OpenSession>,
+    /// The sessions of jobs before that can be used again. While kernels take turns there is one an engine; a model leaves
+    /// room for no other.
+    pub(super) open: Vec<OpenSession>,
     /// The facts that plausibility is judged by.
     pub(super) machine: Machine,
 }
@@ -42,7 +50,10 @@ impl Bench {
         let mut entry = Entry::pending(job.workload, job.engine, &job.device);
         entry.started_at = Some(Timestamp::now());
         let start = Instant::now();
-        match self.measure(engine, &mut entry, context) {
+        let average_before = machine::load_average();
+        let outcome = self.measure(engine, &mut entry, context);
+        entry.load = Some(Load { average_before, average_after: machine::load_average(), processors_used: None });
+        match outcome {
             Ok(report) => {
                 entry.fill(report);
                 entry.outcome = Outcome::Done;
@@ -50,7 +61,7 @@ impl Bench {
             }
             Err(stop) => {
                 if matches!(stop, Stop::DeviceLost(_)) {
-                    self.open = None;
+                    self.open.retain(|open| !open.is_of(&entry));
                 }
                 end_early(&mut entry, &stop);
             }
@@ -61,14 +72,17 @@ impl Bench {
 
     fn measure(&mut self, engine: &dyn Engine, entry: &mut Entry, context: &mut Context) -> Result<Report, Stop> {
         context.phase(Phase::Preparing)?;
-        let fits = |open: &OpenSession| open.engine == entry.engine && open.device == entry.device;
-        if !self.open.as_ref().is_some_and(fits) {
-            self.open = None;
+        if entry.workload.kind().is_model() {
+            self.open.retain(|open| open.is_of(entry));
+        }
+        if !self.open.iter().any(|open| open.is_of(entry)) {
             let session = engine.open(&entry.device)?;
             let (engine, device) = (entry.engine, entry.device.clone());
-            self.open = Some(OpenSession { engine, device, session, canary_first_s: None });
+            self.open.push(OpenSession { engine, device, session, canary_first_s: None });
         }
-        let Some(open) = &mut self.open else { return Err(Stop::Failed("no device is open".to_owned())) };
+        let Some(open) = self.open.iter_mut().find(|open| open.is_of(entry)) else {
+            return Err(Stop::Failed("no device is open".to_owned()));
+        };
         let before = canary(open.session.as_mut())?;
         let report = open.session.run(&entry.workload, context)?;
         let after = canary(open.session.as_mut())?;

@@ -90,7 +90,7 @@ impl Place {
         let variable = |name: &str, value: &str| (OsString::from(name), OsString::from(value));
         let path = std::env::var_os("PATH").unwrap_or_default();
         let environment = vec![("PATH".into(), path), variable("KEPT", "yes"), variable("GGML_SLOW", "1")];
-        LlamaCppEngine::new(Ok(programs), &Surroundings { environment, data: None }, services())
+        LlamaCppEngine::new(Ok(programs), Surroundings { environment, data: None }, services())
     }
 
     fn model(&self) -> ModelRef {

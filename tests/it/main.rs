@@ -12,6 +12,7 @@ mod bad_weights;
 mod bundle;
 mod cli;
 mod download;
+mod external;
 mod fake;
 mod gguf;
 mod inference;

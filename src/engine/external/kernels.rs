@@ -17,6 +17,7 @@ pub(super) fn rate(session: &mut ExternalSession, workload: &Workload, context: 
     let mut underway = session.prepare(workload, Needs::default(), context)?;
     // One call tells what a batch would take, before a batch is tried.
     let once = session.batch(&mut underway, 1, None, context)?;
+    session.learn(workload, once.host_s);
     afford(context, once.host_s)?;
     let (metric, amount) = match workload {
         Workload::Bandwidth(bandwidth) => ("bandwidth", bandwidth.moved_bytes()),
@@ -26,6 +27,7 @@ pub(super) fn rate(session: &mut ExternalSession, workload: &Workload, context: 
     let measured = sample(context, &Policy::default(), rate, |context, iterations| {
         session.batch(&mut underway, iterations, None, context).map(|batch| time(&batch))
     })?;
+    session.learn(workload, workload.flops().unwrap_or_default() / measured.summary.median);
     let ending = session.finish(&underway, workload, context)?;
     let Some(check) = &ending.check else {
         return Err(Stop::Failed(format!("{} showed no result of what it timed", session.engine.title())));

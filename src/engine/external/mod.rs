@@ -7,6 +7,7 @@
 mod kernels;
 mod models;
 pub mod protocol;
+mod rates;
 mod reference;
 mod session;
 mod talk;

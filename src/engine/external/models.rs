@@ -121,6 +121,7 @@ fn prefill(
     context: &mut Context,
 ) -> Result<Vec<Measurement>, Stop> {
     let once = session.batch(underway, 1, None, context)?;
+    session.learn(&Workload::Inference(asked.clone()), once.host_s);
     afford(context, once.host_s)?;
     let rate = Rate { metric: "throughput", unit: Unit::TokenPerSecond, amount: asked.tokens() as f64 };
     let throughput = sample(context, &Policy::default(), rate, |context, iterations| {
@@ -152,6 +153,7 @@ fn decode(
     // The first pass may still build kernels.
     session.batch(underway, 1, Some(short), context)?;
     let step_s = session.batch(underway, 1, Some(short), context)?.host_s / f64::from(short);
+    session.learn(&Workload::Inference(asked.clone()), step_s * 8.0);
     afford(context, step_s * f64::from(short))?;
     let fit = (0.8 * context.remaining().as_secs_f64() / (PASSES * step_s)) as u32;
     let steps = tokens.max(1).min(fit.max(STEPS_LEAST));
@@ -182,6 +184,7 @@ pub(super) fn training(session: &mut ExternalSession, asked: &Training, context:
     check.require()?;
     let once = session.batch(&mut underway, 1, None, context)?;
     let mut losses = told_losses(&once.losses, 1)?;
+    session.learn(&workload, once.host_s);
     afford(context, once.host_s)?;
     let rate = Rate { metric: "throughput", unit: Unit::TokenPerSecond, amount: asked.tokens() as f64 };
     let throughput = sample(context, &Policy::default(), rate, |context, iterations| {

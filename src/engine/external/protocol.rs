@@ -86,6 +86,8 @@ pub struct Preparation<'a> {
     pub sequences: Option<Vec<Vec<u32>>>,
     /// What is asked of the model for comparison with others.
     pub probe: Option<ProbeWish>,
+    /// Seconds that the entry has for its samples.
+    pub budget_s: f64,
 }
 
 /// Where a model's files lie.

@@ -8,6 +8,7 @@ use std::{
 use super::{
     Launcher, Services, kernels, models,
     protocol::{Answer, Batch, Hello, ModelFiles, Preparation, Prepared, ProbeWish, Question, ToldDevice},
+    rates::Rates,
     reference,
     talk::{Patience, Talk},
 };
@@ -31,6 +32,7 @@ const CANARY_MOST: Duration = Duration::from_secs(20);
 pub(super) struct ExternalSession {
     pub(super) engine: EngineId,
     launcher: Launcher,
+    rates: Rates,
     pub(super) services: Services,
     pub(super) device: ToldDevice,
     talk: Option<(Talk, Hello)>,
@@ -73,7 +75,7 @@ pub(super) struct Ending {
 impl ExternalSession {
     pub(super) fn new(engine: EngineId, launcher: Launcher, services: Services, device: ToldDevice) -> Self {
         let recorded = BTreeMap::new();
-        Self { engine, launcher, services, device, talk: None, tf32: false, parity: None, recorded }
+        Self { engine, launcher, rates: Rates::default(), services, device, talk: None, tf32: false, parity: None, recorded }
     }
 
     /// The process, started now unless it runs.
@@ -98,6 +100,7 @@ impl ExternalSession {
         context: &mut Context,
     ) -> Result<Underway, Stop> {
         context.phase(Phase::Preparing)?;
+        self.rates.afford(workload, context)?;
         let device = self.device.id.clone();
         let (talk, hello) = self.talk(context)?;
         let (id, asked) = (talk.id(), reference::spots(workload));
@@ -110,6 +113,7 @@ impl ExternalSession {
             prompt: needs.prompt,
             sequences: needs.sequences,
             probe: needs.probe,
+            budget_s: context.remaining().as_secs_f64(),
         };
         let question = Question::Prepare(Box::new(preparation));
         let ready = |answer: &Answer| matches!(answer, Answer::Prepared(_));
@@ -152,6 +156,11 @@ impl ExternalSession {
         underway.host_s += batch.host_s;
         underway.cpu_s = underway.cpu_s.zip(batch.cpu_s).map(|(sum, more)| sum + more);
         Ok(*batch)
+    }
+
+    /// Remembers how long an iteration of a workload took.
+    pub(super) fn learn(&mut self, workload: &Workload, iteration_s: f64) {
+        self.rates.learn(workload, iteration_s);
     }
 
     /// Hears what came of the last batch.

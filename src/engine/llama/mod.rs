@@ -24,12 +24,12 @@ use self::{
     parity::Parity,
     process::{Child, Tool},
 };
-use super::{Abilities, Engine, EngineId, Session, Surroundings, external::Services, supervise::Environment};
+use super::{Abilities, Engine, EngineId, Session, Surroundings, external::Services, present, supervise::Environment};
 use crate::{
     machine::{self, Device, DeviceKind, DeviceLimits},
     measure::{Context, Measurement, Phase, Report, Stop},
     units::{Unit, number},
-    workload::{Dtype, Gemm, Layout, ModelRef, Workload, WorkloadKind},
+    workload::{Dtype, Gemm, Layout, ModelRef, Precision, Workload},
 };
 
 /// The id of the processor.
@@ -68,7 +68,8 @@ pub struct LlamaCpp {
 
 /// The engine of llama.cpp's devices.
 pub struct LlamaCppEngine {
-    programs: Result<LlamaCpp, String>,
+    programs: OnceLock<Result<LlamaCpp, String>>,
+    surroundings: Surroundings,
     environment: Environment,
     services: Services,
     devices: OnceLock<Result<Known, String>>,
@@ -90,15 +91,25 @@ struct Known {
 
 impl LlamaCppEngine {
     /// The engine, or the reason why it isn't there and what to do about it. Of the environment it gets all but [`CLEARED`];
-    /// models' files come from `services`.
-    pub fn new(programs: Result<LlamaCpp, String>, surroundings: &Surroundings, services: Services) -> Self {
-        Self { programs, environment: surroundings.without(&CLEARED), services, devices: OnceLock::new() }
+    /// models' files come from `services`, and what the small one must write.
+    pub fn new(programs: Result<LlamaCpp, String>, surroundings: Surroundings, services: Services) -> Self {
+        Self { programs: OnceLock::from(programs), ..Self::found(surroundings, services) }
+    }
+
+    /// The same, its programs looked for when they are first needed.
+    pub fn found(surroundings: Surroundings, services: Services) -> Self {
+        let environment = surroundings.without(&CLEARED);
+        Self { programs: OnceLock::new(), surroundings, environment, services, devices: OnceLock::new() }
+    }
+
+    fn programs(&self) -> Result<&LlamaCpp, String> {
+        self.programs.get_or_init(|| present::llama_cpp(&self.surroundings)).as_ref().map_err(Clone::clone)
     }
 
     /// What the model in `gguf` writes after `prompt`: `tokens` tokens, each the most probable one, on the processor. The
     /// prompt is not in the answer.
     pub fn greedy(&self, gguf: &Path, prompt: &str, tokens: u32, context: &Context) -> Result<String, Stop> {
-        let programs = self.programs.as_ref().map_err(|why| Stop::Unsupported(why.clone()))?;
+        let programs = self.programs().map_err(Stop::Unsupported)?;
         let Some(simple) = &programs.simple else {
             return Err(Stop::Unsupported(format!("llama.cpp's llama-simple is not there; get it with: {GET_IT}")));
         };
@@ -111,7 +122,7 @@ impl LlamaCppEngine {
 
     fn known(&self) -> Result<&Known, String> {
         let known = self.devices.get_or_init(|| {
-            let programs = self.programs.as_ref().map_err(Clone::clone)?;
+            let programs = self.programs()?;
             let listed = list(&self.tool(&programs.bench))?;
             Ok(Known::of(listed))
         });
@@ -130,18 +141,18 @@ impl Engine for LlamaCppEngine {
     }
 
     fn abilities(&self, device: &Device) -> Abilities {
-        let with_products = self.programs.as_ref().is_ok_and(|programs| programs.ops.is_some());
-        let kinds = self.id().kinds().iter().copied();
-        let kinds = kinds.filter(|kind| with_products || *kind != WorkloadKind::Gemm).collect();
         let gemm = |dtype| Gemm { m: 1, n: 1, k: 1, dtype, layout: Layout::Abt };
         let multiplies = |dtype: &Dtype| operator::refuse(&gemm(*dtype), &device.backend).is_ok();
-        let dtypes = Dtype::ALL.into_iter().filter(|dtype| with_products && multiplies(dtype)).collect();
-        Abilities { kinds, dtypes, precisions: Vec::new() }
+        Abilities {
+            kinds: self.id().kinds().to_vec(),
+            dtypes: Dtype::ALL.into_iter().filter(multiplies).collect(),
+            precisions: Precision::NAMED.to_vec(),
+        }
     }
 
     fn open(&self, device_id: &str) -> Result<Box<dyn Session>, Stop> {
         let known = self.known().map_err(Stop::Failed)?;
-        let programs = self.programs.as_ref().map_err(|why| Stop::Failed(why.clone()))?;
+        let programs = self.programs().map_err(Stop::Failed)?;
         let found = known.listed.iter().find(|(_, device)| device.id == device_id);
         let (listed, device) = match found {
             Some((listed, device)) => (Some(listed.clone()), device.clone()),

@@ -179,12 +179,13 @@ impl Child {
     /// Why it ended before it was done.
     pub(super) fn failed(&mut self) -> Stop {
         let told = self.supervised.obituary();
+        // A shell in between became the program.
+        let told = told.strip_prefix("sh ").map_or_else(|| told.clone(), |how| format!("{} {how}", self.name));
         if self.last_words.is_empty() {
             return Stop::Failed(told);
         }
         let words: Vec<&str> = self.last_words.iter().map(String::as_str).collect();
-        // The shell in between became the program.
-        Stop::Failed(format!("{}: {}", told.replacen("sh ", &format!("{} ", self.name), 1), words.join(" · ")))
+        Stop::Failed(format!("{told}: {}", words.join(" · ")))
     }
 
     /// What it said can't be used.

@@ -81,7 +81,7 @@ fn the_prompt_is_taken_off_what_was_written() {
 
 #[test]
 fn without_llama_cpp_the_reason_is_told() {
-    let engine = LlamaCppEngine::new(Err("it isn't there; get it".to_owned()), &Surroundings::default(), services());
+    let engine = LlamaCppEngine::new(Err("it isn't there; get it".to_owned()), Surroundings::default(), services());
     assert_eq!(engine.devices(), Err("it isn't there; get it".to_owned()));
     assert!(matches!(engine.open(CPU), Err(Stop::Failed(_))));
     let context = Context::detached(Duration::from_secs(1));
