@@ -73,8 +73,11 @@ impl Place {
     }
 
     fn script(&self, name: &str, text: &str) -> PathBuf {
-        let file = self.folder.join(name);
-        fs::write(&file, text).unwrap();
+        let (file, draft) = (self.folder.join(name), self.folder.join("draft"));
+        fs::write(&draft, text).unwrap();
+        // A program that this process has open for writing can't be started, and a thread that starts another at this moment
+        // may hold it open: so it is written by one that has ended.
+        assert!(std::process::Command::new("cp").args([&draft, &file]).status().unwrap().success());
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
         file
     }

@@ -333,7 +333,8 @@ impl Taken {
     fn warmed(&self, next_s: f64, context: &Context) -> Option<WarmUp> {
         const AGREE: f64 = 0.02;
         let policy = Policy::default();
-        let seconds: f64 = self.warm_up_times.iter().sum();
+        // An empty sum of floats is −0.
+        let seconds = self.warm_up_times.iter().fold(0.0, |sum, time| sum + time);
         let last = self.warm_up_times.len().checked_sub(3).and_then(|from| self.warm_up_times.get(from..));
         let steady = last.is_some_and(|last| {
             let low = last.iter().copied().fold(f64::INFINITY, f64::min);
