@@ -1,10 +1,12 @@
 //! The headless face: flags in, tables and JSON out. The only room that knows clap, tables and progress bars.
 
+mod engines;
 mod list;
 mod models;
 mod output;
 mod progress;
 mod run;
+mod shown;
 mod system;
 mod table;
 
@@ -13,6 +15,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::{
+    engines::{EnginesArguments, EnginesCommand},
     models::{ModelsArguments, ModelsCommand},
     output::Exit,
 };
@@ -48,6 +51,8 @@ pub enum Command {
     System(FormatArguments),
     /// List, download and export language models
     Models(ModelsArguments),
+    /// List, install, update, remove and look over engines: PyTorch, MLX, llama.cpp
+    Engines(EnginesArguments),
     /// Open the window on a saved run
     Open {
         /// The run file
@@ -226,16 +231,10 @@ pub fn perform(command: &Command, data_dir: PathBuf) -> Exit {
         Command::List(format) => list::list(format.json, data_dir),
         Command::System(format) => system::system(format.json, data_dir),
         Command::Models(arguments) => models::models(arguments),
+        Command::Engines(arguments) => engines::engines(arguments, data_dir),
         Command::Open { .. } => Err(output::Error::usage("a run file is opened by the window, not without one")),
     };
     output::finish(result)
-}
-
-/// What engines outside the program are found in: this environment, and the data folder.
-pub fn surroundings(data_dir: PathBuf) -> Surroundings {
-    // Installed programs are started from other folders, and virtual environments keep their path.
-    let data_dir = std::path::absolute(&data_dir).unwrap_or(data_dir);
-    Surroundings { environment: std::env::vars_os().collect(), data: Some(data_dir) }
 }
 
 /// The folder for this program's data where no flag names one: the variable's, if it is set and not empty, else the platform's.
@@ -245,6 +244,13 @@ pub fn default_data_dir() -> Option<PathBuf> {
         return Some(folder.into());
     }
     directories::ProjectDirs::from("", "", "Roofline").map(|folders| folders.data_dir().to_owned())
+}
+
+/// Where engines outside the program are looked for: the environment as it is, and the data folder.
+pub fn surroundings(data_dir: PathBuf) -> Surroundings {
+    // Installed programs are started from other folders, and virtual environments keep their path.
+    let data_dir = std::path::absolute(&data_dir).unwrap_or(data_dir);
+    Surroundings { environment: std::env::vars_os().collect(), data: Some(data_dir) }
 }
 
 /// The folder of Hugging Face's cache, as its own tools find it.

@@ -1,22 +1,17 @@
 //! `roofline models`: what there is, downloads, and writing a model in another layout.
 
-use std::{
-    io::{self, IsTerminal as _},
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use comfy_table::{Cell, CellAlignment, Table, presets};
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::{
     default_hub, hub_endpoint, hub_token,
     output::{self, Error, Exit},
+    shown::{Counted, Shown},
 };
 use crate::{
-    measure::Cancel,
     model::{
         ModelError,
         download::{DownloadProgress, Downloader},
@@ -183,21 +178,21 @@ fn download(name: &str) -> Result<Exit, Error> {
     let downloader = Downloader::new(&hub_endpoint(), hub_token(), hub);
     let mut shown = Shown::begin()?;
     let outcome = downloader.download(name, &mut |progress: &DownloadProgress| {
-        shown.tell(&progress.file, progress.done_bytes, progress.total_bytes)
+        tell(&mut shown, &progress.file, progress.done_bytes, progress.total_bytes)
     });
-    shown.end(outcome.map(|path| (path, "downloaded")))
+    end(&shown, outcome.map(|path| (path, "downloaded")))
 }
 
 fn export(name: &str, precision: Option<&Precision>, format: ExportFormat, path: &Path) -> Result<Exit, Error> {
     let model = resolve(name, precision, default_hub().as_deref()).map_err(error)?;
     let mut shown = Shown::begin()?;
-    let mut tell =
-        |progress: weights::LoadProgress| shown.tell(&model.label(), progress.done_bytes, progress.total_bytes);
+    let mut told =
+        |progress: weights::LoadProgress| tell(&mut shown, &model.label(), progress.done_bytes, progress.total_bytes);
     let outcome = match format {
-        ExportFormat::HuggingFace => weights::export_huggingface(&model, path, &mut tell),
-        ExportFormat::Gguf => weights::export(&model, path, &mut tell),
+        ExportFormat::HuggingFace => weights::export_huggingface(&model, path, &mut told),
+        ExportFormat::Gguf => weights::export(&model, path, &mut told),
     };
-    shown.end(outcome.map(|()| (path.to_owned(), "written")))
+    end(&shown, outcome.map(|()| (path.to_owned(), "written")))
 }
 
 fn error(error: ModelError) -> Error {
@@ -207,57 +202,24 @@ fn error(error: ModelError) -> Error {
     }
 }
 
-/// How far long work is, on standard error, and whether Ctrl-C was pressed.
-struct Shown {
-    cancel: Cancel,
-    bar: Option<ProgressBar>,
-    next_line: Instant,
+/// Tells of progress; an error once it is to end.
+fn tell(shown: &mut Shown, what: &str, done: u64, total: u64) -> Result<(), ModelError> {
+    if shown.cancel.requested() {
+        return Err(ModelError::Cancelled);
+    }
+    shown.tell(what, done, total, Counted::Bytes);
+    Ok(())
 }
 
-impl Shown {
-    fn begin() -> Result<Self, Error> {
-        let cancel = Cancel::default();
-        let heard = cancel.clone();
-        ctrlc::set_handler(move || heard.request()).map_err(Error::failure)?;
-        let bar = io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
-            let style = "{bar:24} {bytes}/{total_bytes} {bytes_per_sec} {msg}";
-            ProgressStyle::with_template(style).map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style))
-        });
-        Ok(Self { cancel, bar, next_line: Instant::now() })
-    }
-
-    /// Tells of progress; an error once it is to end.
-    fn tell(&mut self, what: &str, done: u64, total: u64) -> Result<(), ModelError> {
-        const EVERY: Duration = Duration::from_secs(5);
-        if self.cancel.requested() {
-            return Err(ModelError::Cancelled);
+/// Says what became of it.
+fn end(shown: &Shown, outcome: Result<(PathBuf, &str), ModelError>) -> Result<Exit, Error> {
+    shown.clear();
+    match outcome {
+        Ok((path, done)) => {
+            output::complain(&format!("{done}: {}", path.display()));
+            Ok(Exit::Success)
         }
-        if let Some(bar) = &self.bar {
-            bar.set_length(total);
-            bar.set_position(done);
-            bar.set_message(what.to_owned());
-        } else if Instant::now() >= self.next_line {
-            self.next_line = Instant::now() + EVERY;
-            let amount =
-                if total == 0 { String::new() } else { format!(": {} of {}", HumanBytes(done), HumanBytes(total)) };
-            output::complain(&format!("{what}{amount}"));
-        }
-        Ok(())
-    }
-
-    /// Says what became of it.
-    fn end(self, outcome: Result<(PathBuf, &str), ModelError>) -> Result<Exit, Error> {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-        match outcome {
-            Ok((path, done)) => {
-                output::complain(&format!("{done}: {}", path.display()));
-                Ok(Exit::Success)
-            }
-            Err(ModelError::Cancelled) => Ok(Exit::Interrupted),
-            Err(other) => Err(error(other)),
-        }
+        Err(ModelError::Cancelled) => Ok(Exit::Interrupted),
+        Err(other) => Err(error(other)),
     }
 }

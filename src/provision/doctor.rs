@@ -1,11 +1,18 @@
 //! Looks an engine over: one line a check, and what to do about what is wrong.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use super::{installed_bytes, size};
-use crate::engine::{
-    EngineId, Surroundings,
-    find::{self, Located, Place, installed, settings::Settings},
+use crate::{
+    engine::{
+        EngineId, Surroundings,
+        find::{self, Located, Place, installed, settings::Settings},
+        supervise::{Program, Supervised},
+    },
+    units::duration,
 };
 
 /// One thing that was looked at.
@@ -82,8 +89,7 @@ fn holds(located: &Located) -> Check {
     let programs: [(&str, &Option<PathBuf>); 3] =
         [("test-backend-ops", ops), ("llama-quantize", quantize), ("llama-simple", simple)];
     let missing: Vec<&str> = programs.iter().filter(|(_, file)| file.is_none()).map(|(name, _)| *name).collect();
-    let beside =
-        if missing.is_empty() { String::new() } else { format!("; not beside it: {}", missing.join(", ")) };
+    let beside = if missing.is_empty() { String::new() } else { format!("; not beside it: {}", missing.join(", ")) };
     Check::good("holds", format!("{versions}{beside}"))
 }
 
@@ -94,5 +100,36 @@ fn again(engine: EngineId, located: &Located) -> String {
         find::FoundIn::EnginesFolder => "see docs/engine-protocol.md for what it must answer".to_owned(),
         find::FoundIn::Installed => format!("roofline engines remove {engine}, then roofline engines install {engine}"),
         _ => format!("roofline engines install {engine}"),
+    }
+}
+
+/// Starts an engine to see whether it does: imports its packages, or lists llama.cpp's devices. Returns what it said.
+pub fn start(located: &Located, surroundings: &Surroundings) -> Result<String, String> {
+    /// Reading torch from a cold disk takes a minute on a busy machine.
+    const LIMIT: Duration = Duration::from_mins(3);
+    const IMPORTS: &str = "import importlib, sys\nfor name in sys.argv[1:]:\n    importlib.import_module(name)\nprint('imported ' + ', '.join(sys.argv[1:]))";
+    let mut program = match (&located.place, located.engine) {
+        (Place::Python { python }, EngineId::Mlx) => Program::new(python, ["-I", "-c", IMPORTS, "mlx.core", "mlx_lm"]),
+        (Place::Python { python }, _) => {
+            Program::new(python, ["-I", "-c", IMPORTS, "torch", "transformers", "peft", "safetensors"])
+        }
+        (Place::LlamaCpp { bench, .. }, _) => Program::new(bench, ["--list-devices"]),
+        (Place::Custom { .. }, _) => return Ok("it is there; a run says hello to it".to_owned()),
+    };
+    program.environment = Some(surroundings.environment.clone());
+    let began = Instant::now();
+    let mut child = Supervised::start(&program)?;
+    child.close_input();
+    let (said, closed) = find::python::all_it_says(&mut child, LIMIT);
+    if !closed {
+        return Err(format!("it did not start within {}", duration(LIMIT.as_secs_f64())));
+    }
+    match child.wait(Duration::from_secs(5)) {
+        Some(status) if status.success() => {
+            let said = said.iter().map(|line| line.trim()).filter(|line| !line.is_empty()).collect::<Vec<_>>();
+            let first: String = said.join(" · ").chars().take(200).collect();
+            Ok(format!("{first} (in {})", duration(began.elapsed().as_secs_f64())))
+        }
+        _ => Err(child.obituary()),
     }
 }

@@ -17,7 +17,7 @@ use super::{
     tool::{Measure, Work},
 };
 use crate::engine::{
-    EngineId, Surroundings,
+    Surroundings,
     find::{self, FoundIn, Located, python as find_python},
     is_executable,
     supervise::Program,
@@ -26,11 +26,8 @@ use crate::engine::{
 /// The package whose source is taken.
 const PACKAGE: &str = "llama-cpp-python==0.3.36";
 /// Its file, with its size and checksum.
-const ARCHIVE: (&str, u64, &str) = (
-    "llama_cpp_python-0.3.36.tar.gz",
-    76_589_250,
-    "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e",
-);
+const ARCHIVE: (&str, u64, &str) =
+    ("llama_cpp_python-0.3.36.tar.gz", 76_589_250, "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e");
 /// Where llama.cpp lies in it.
 const SOURCE: &str = "llama_cpp_python-0.3.36/vendor/llama.cpp";
 /// What is built.
@@ -87,13 +84,16 @@ pub(super) fn plan(ground: Ground, asked: Option<&Path>) -> Result<InstallPlan, 
     if compiler(&here).is_none() {
         let command = match cfg!(target_os = "macos") {
             true => "xcode-select --install".to_owned(),
-            false => find_python::package_command(&here, &[("dnf", "gcc-c++"), ("zypper", "gcc-c++"), ("pacman", "gcc"), ("", "g++")]),
+            false => find_python::package_command(
+                &here,
+                &[("dnf", "gcc-c++"), ("zypper", "gcc-c++"), ("pacman", "gcc"), ("", "g++")],
+            ),
         };
         return Err(InstallError::Impossible(format!(
             "llama.cpp is built from its source, and there is no C++ compiler; get one with: {command}"
         )));
     }
-    let base = base_python(&here, asked)?;
+    let base = base_python(&here, asked, LLAMA_CPP_BUILD)?;
     let maker = python::Maker::choose(&base, &here)?;
     let steps = vec![python::Step::hashed(LLAMA_CPP_BUILD.name, LLAMA_CPP_BUILD.without(&[]))];
     let tools = python::Recipe { maker, base: base.executable.clone(), steps };
@@ -114,7 +114,7 @@ pub(super) fn plan(ground: Ground, asked: Option<&Path>) -> Result<InstallPlan, 
         "keep the programs and delete the rest".to_owned(),
     ];
     plan.notes = notes(&recipe, nvidia, &here);
-    let download = LLAMA_CPP_BUILD.download_bytes + ARCHIVE.1;
+    let download = LLAMA_CPP_BUILD.download_bytes() + ARCHIVE.1;
     plan.download_bytes = download;
     // Static programs; with CUDA each holds its kernels.
     (plan.disk_bytes, plan.peak_bytes) = match recipe.nvcc {
@@ -127,7 +127,9 @@ pub(super) fn plan(ground: Ground, asked: Option<&Path>) -> Result<InstallPlan, 
 fn notes(recipe: &Recipe, nvidia: bool, surroundings: &Surroundings) -> Vec<String> {
     let mut notes = Vec::new();
     if nvidia && recipe.nvcc.is_none() {
-        notes.push("there is an NVIDIA GPU and no nvcc: without the CUDA toolkit it is built for the processor".to_owned());
+        notes.push(
+            "there is an NVIDIA GPU and no nvcc: without the CUDA toolkit it is built for the processor".to_owned(),
+        );
     }
     if recipe.nvcc.is_some() {
         notes.push("building CUDA's kernels takes several times as long".to_owned());
@@ -226,10 +228,16 @@ pub(super) fn make(
     work: &mut Work<'_>,
 ) -> Result<Located, InstallError> {
     let yard = Yard::new(&site.downloads);
-    let download = LLAMA_CPP_BUILD.download_bytes + ARCHIVE.1;
+    let download = LLAMA_CPP_BUILD.download_bytes() + ARCHIVE.1;
     let measure =
-        Measure::Growth { folders: vec![site.downloads.clone()], total: LLAMA_CPP_BUILD.disk_bytes + download };
+        Measure::Growth { folders: vec![site.downloads.clone()], total: LLAMA_CPP_BUILD.disk_bytes() + download };
     fs::remove_dir_all(&yard.tools).ok();
+    // What the source's own build rules look for.
+    let path = std::iter::once(yard.tools.join("bin")).chain(plan.surroundings.program_folders());
+    if let Ok(path) = std::env::join_paths(path) {
+        work.environment.retain(|(name, _)| name != "PATH");
+        work.environment.push(("PATH".into(), path));
+    }
     python::fill(&recipe.tools, &yard.tools, &site.downloads, &measure, work)?;
     get_source(&yard, site, &measure, work)?;
     work.run("configuring the build", &configure(recipe, &yard), &Measure::None)?;
@@ -305,6 +313,5 @@ mod tests {
     fn the_checksum_is_one() {
         assert!(ARCHIVE.2.len() == 64 && ARCHIVE.2.bytes().all(|byte| byte.is_ascii_hexdigit()));
         assert!(SOURCE.starts_with(ARCHIVE.0.trim_end_matches(".tar.gz")));
-        assert_eq!(EngineId::LlamaCpp.id(), "llama.cpp");
     }
 }

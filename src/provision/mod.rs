@@ -15,7 +15,7 @@ mod tool;
 use std::path::PathBuf;
 
 pub use self::{
-    doctor::{Check, doctor},
+    doctor::{Check, doctor, start},
     place::{installed_bytes, remove},
     plan::{InstallPlan, plan, plan_with},
 };

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     InstallError, llama_cpp, place, python,
     requirements::{
-        List, MLX_CPU, MLX_CUDA, MLX_MACOS, NOT_FOR_CPU, PYTORCH_CPU_INDEX, PYTORCH_CPU_WHEEL, PYTORCH_CUDA,
+        List, MLX_CPU, MLX_CUDA, MLX_MACOS, PYTORCH_CPU, PYTORCH_CPU_INDEX, PYTORCH_CPU_WHEEL, PYTORCH_CUDA,
         PYTORCH_MACOS,
     },
     size,
@@ -138,7 +138,8 @@ impl InstallPlan {
 
     /// The plan in words, for people, ending with the sizes.
     pub fn text(&self) -> String {
-        let mut text = format!("{} ({}) will be installed in {}\n", self.engine.title(), self.variant, self.folder.display());
+        let mut text =
+            format!("{} ({}) will be installed in {}\n", self.engine.title(), self.variant, self.folder.display());
         for (number, step) in self.steps.iter().enumerate() {
             writeln!(text, "  {}. {step}", number + 1).ok();
         }
@@ -206,41 +207,58 @@ impl InstallPlan {
     }
 }
 
-/// The Python that an installation starts from.
+/// The Python that an installation starts from: one for which a list has files.
 pub(super) fn base_python(
     surroundings: &Surroundings,
     asked: Option<&Path>,
+    list: List,
 ) -> Result<find_python::Python, InstallError> {
+    let pythons = list.pythons();
+    let suits = |python: &find_python::Python| {
+        let (major, minor, _) = python.version;
+        match python.unfit() {
+            None if !pythons.contains(&(major, minor)) => {
+                let known = pythons.iter().map(|(major, minor)| format!("{major}.{minor}")).collect::<Vec<_>>();
+                Some(format!("{} is none of {}", python.title(), known.join(", ")))
+            }
+            other => other,
+        }
+    };
     let python = match asked {
         Some(path) => find_python::probe(&find_python::in_path(path), surroundings, find_python::LIMIT)
-            .and_then(|python| python.unfit().map_or(Ok(python), |why| Err(format!("{why}: {}", path.display())))),
-        None => find_python::any(surroundings),
+            .and_then(|python| suits(&python).map_or(Ok(python), |why| Err(format!("{why}: {}", path.display())))),
+        None => find_python::first(surroundings, &suits),
     };
     python.map_err(InstallError::Impossible)
 }
 
+/// What suits a machine.
+struct Choice {
+    variant: &'static str,
+    steps: Vec<python::Step>,
+    download_bytes: u64,
+    disk_bytes: u64,
+}
+
+impl Choice {
+    fn of(list: List, variant: &'static str) -> Self {
+        let steps = vec![python::Step::hashed(list.name, list.without(&[]))];
+        Self { variant, steps, download_bytes: list.download_bytes(), disk_bytes: list.disk_bytes() }
+    }
+}
+
 /// Which packages suit this machine.
 fn plan_python(ground: Ground, asked: Option<&Path>) -> Result<InstallPlan, InstallError> {
-    let base = base_python(&ground.surroundings, asked)?;
-    let maker = python::Maker::choose(&base, &ground.surroundings)?;
-    let platform = (std::env::consts::OS, std::env::consts::ARCH);
-    let nvidia = has_nvidia(&ground.surroundings);
-    let own = |list: List, variant: &'static str| (variant, vec![python::Step::hashed(list.name, list.without(&[]))], list);
-    let mut notes = Vec::new();
-    let (variant, steps, list) = match (ground.engine, platform) {
-        (EngineId::Pytorch, ("macos", "aarch64")) => own(PYTORCH_MACOS, "wheels with MPS"),
-        (EngineId::Pytorch, ("linux", "x86_64")) if nvidia => own(PYTORCH_CUDA, "CUDA wheels"),
-        (EngineId::Pytorch, ("linux", "x86_64")) => pytorch_for_processor(&base, &ground, &mut notes),
-        (EngineId::Mlx, ("macos", "aarch64")) => own(MLX_MACOS, "wheels with Metal"),
-        (EngineId::Mlx, ("linux", "x86_64")) => {
-            require_glibc(&base, (2, 35))?;
-            if !nvidia {
-                let slow = "MLX on a Linux processor shows that it works; its speed there says nothing of MLX";
-                notes.push(slow.to_owned());
-            }
-            if nvidia { own(MLX_CUDA, "CUDA wheels") } else { own(MLX_CPU, "CPU wheels") }
-        }
-        (engine, (os, arch)) => {
+    let here = ground.surroundings.clone();
+    let nvidia = has_nvidia(&here);
+    let (list, variant) = match (ground.engine, std::env::consts::OS, std::env::consts::ARCH) {
+        (EngineId::Pytorch, "macos", "aarch64") => (PYTORCH_MACOS, "wheels with MPS"),
+        (EngineId::Pytorch, "linux", "x86_64") if nvidia => (PYTORCH_CUDA, "CUDA wheels"),
+        (EngineId::Pytorch, "linux", "x86_64") => (PYTORCH_CPU, ""),
+        (EngineId::Mlx, "macos", "aarch64") => (MLX_MACOS, "wheels with Metal"),
+        (EngineId::Mlx, "linux", "x86_64") if nvidia => (MLX_CUDA, "CUDA wheels"),
+        (EngineId::Mlx, "linux", "x86_64") => (MLX_CPU, "CPU wheels"),
+        (engine, os, arch) => {
             return Err(InstallError::Impossible(format!(
                 "there is no pinned list of {}'s packages for {os} on {arch}; install them into an environment of your own and \
                  choose it with: roofline engines use {engine} FOLDER",
@@ -248,59 +266,68 @@ fn plan_python(ground: Ground, asked: Option<&Path>) -> Result<InstallPlan, Inst
             )));
         }
     };
+    let base = base_python(&here, asked, list)?;
+    let maker = python::Maker::choose(&base, &here)?;
+    let mut notes = Vec::new();
+    if ground.engine == EngineId::Mlx && cfg!(target_os = "linux") {
+        require_glibc(&base, (2, 35))?;
+        if !nvidia {
+            let slow = "MLX on a Linux processor shows that it works; its speed there says nothing of MLX";
+            notes.push(slow.to_owned());
+        }
+    }
+    let choice = match list {
+        PYTORCH_CPU => pytorch_for_processor(&base, &here, &mut notes),
+        list => Choice::of(list, variant),
+    };
     let (root, downloads) = (ground.root(), ground.downloads());
-    let recipe = python::Recipe { maker, base: base.executable.clone(), steps };
-    let commands = recipe.commands(&root, &downloads);
-    let mut plan = ground.into_plan(variant, Recipe::Python(recipe.clone()));
+    let recipe = python::Recipe { maker, base: base.executable.clone(), steps: choice.steps };
+    let mut plan = ground.into_plan(choice.variant, Recipe::Python(recipe.clone()));
     plan.steps = recipe.words(&base.title());
-    plan.commands = commands;
+    plan.commands = recipe.commands(&root, &downloads);
     plan.notes = notes;
-    (plan.download_bytes, plan.disk_bytes) = (list.download_bytes, list.disk_bytes);
-    plan.peak_bytes = recipe.peak(list.download_bytes, list.disk_bytes);
+    (plan.download_bytes, plan.disk_bytes) = (choice.download_bytes, choice.disk_bytes);
+    plan.peak_bytes = recipe.peak(choice.download_bytes, choice.disk_bytes);
     Ok(plan)
 }
 
 /// PyTorch where there is no NVIDIA GPU: its own index has wheels without CUDA; where it can't be reached, the large wheel
 /// without what it doesn't need.
-fn pytorch_for_processor(
-    base: &find_python::Python,
-    ground: &Ground,
-    notes: &mut Vec<String>,
-) -> (&'static str, Vec<python::Step>, List) {
-    let torch = PYTORCH_CUDA.version_of("torch").unwrap_or_default();
-    if reaches(&base.executable, &format!("{PYTORCH_CPU_INDEX}/torch/"), &ground.surroundings) {
+fn pytorch_for_processor(base: &find_python::Python, surroundings: &Surroundings, notes: &mut Vec<String>) -> Choice {
+    let torch = PYTORCH_CPU.version_of("torch").unwrap_or_default();
+    if reaches(&base.executable, &format!("{PYTORCH_CPU_INDEX}/torch/"), surroundings) {
         notes.push(format!(
             "torch {torch} comes from PyTorch's own index, which tells the checksum of its file; all others are pinned by theirs"
         ));
-        let rest = PYTORCH_CUDA.without(&["torch", "triton", "nvidia-*", "cuda-*"]);
+        let rest = PYTORCH_CPU.without(&["torch", "nvidia-*"]);
         let torch = python::Step {
             name: "pytorch-cpu-wheel.txt",
             text: format!("torch=={torch}+cpu\n"),
             index: Some(PYTORCH_CPU_INDEX),
         };
         let (download_bytes, disk_bytes) = PYTORCH_CPU_WHEEL;
-        let list = List { download_bytes, disk_bytes, ..PYTORCH_CUDA };
-        return ("CPU wheels", vec![torch, python::Step::hashed("pytorch-cpu.txt", rest)], list);
+        let steps = vec![torch, python::Step::hashed("other-packages.txt", rest)];
+        return Choice { variant: "CPU wheels", steps, download_bytes, disk_bytes };
     }
-    let (packages, download, disk) = NOT_FOR_CPU;
-    let list = List {
-        download_bytes: PYTORCH_CUDA.download_bytes - download,
-        disk_bytes: PYTORCH_CUDA.disk_bytes - disk,
-        ..PYTORCH_CUDA
-    };
     notes.push(format!(
         "PyTorch's own index, which has a wheel without CUDA, could not be reached; the large one is linked against CUDA's \
          libraries and takes {} for the processor alone",
-        size(list.disk_bytes)
+        size(PYTORCH_CPU.disk_bytes())
     ));
-    let step = python::Step::hashed("pytorch-cpu.txt", PYTORCH_CUDA.without(&packages));
-    ("CUDA wheels for the processor", vec![step], list)
+    let step = python::Step::hashed(PYTORCH_CPU.name, PYTORCH_CPU.without(&[]));
+    Choice {
+        variant: "CUDA wheels for the processor",
+        steps: vec![step],
+        download_bytes: PYTORCH_CPU.download_bytes(),
+        disk_bytes: PYTORCH_CPU.disk_bytes(),
+    }
 }
 
 fn require_glibc(base: &find_python::Python, needed: (u32, u32)) -> Result<(), InstallError> {
-    let version = base.libc.split_once('.').and_then(|(major, minor)| {
-        Some((major.parse::<u32>().ok()?, minor.split('.').next()?.parse::<u32>().ok()?))
-    });
+    let version = base
+        .libc
+        .split_once('.')
+        .and_then(|(major, minor)| Some((major.parse::<u32>().ok()?, minor.split('.').next()?.parse::<u32>().ok()?)));
     match version {
         Some(version) if version < needed => Err(InstallError::Impossible(format!(
             "MLX's packages need glibc {}.{}, and this system has {}; use a newer system",
@@ -341,7 +368,11 @@ pub(super) fn shown(program: &Program) -> String {
 
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 #[cfg(test)]

@@ -6,46 +6,61 @@ pub(super) struct List {
     /// Its file in `assets/engines/requirements/`.
     pub(super) name: &'static str,
     text: &'static str,
-    /// Bytes of all its files.
-    pub(super) download_bytes: u64,
-    /// Bytes of what they are unpacked to.
-    pub(super) disk_bytes: u64,
+    /// Bytes of what its files are unpacked to, as it was measured once.
+    unpacked_bytes: u64,
 }
 
 macro_rules! list {
-    ($name:literal, $download:literal, $disk:literal) => {
+    ($name:literal, $disk:literal) => {
         List {
             name: $name,
             text: include_str!(concat!("../../assets/engines/requirements/", $name)),
-            download_bytes: $download,
-            disk_bytes: $disk,
+            unpacked_bytes: $disk,
         }
     };
 }
 
-// Sizes are those of the index for Python 3.12, and of what was unpacked.
-pub(super) const PYTORCH_CUDA: List = list!("pytorch-cuda.txt", 3_046_658_847, 5_600_000_000);
-pub(super) const PYTORCH_MACOS: List = list!("pytorch-macos-arm64.txt", 182_995_453, 900_000_000);
-pub(super) const MLX_CPU: List = list!("mlx-linux.txt", 59_713_292, 370_000_000);
-pub(super) const MLX_CUDA: List = list!("mlx-linux-cuda.txt", 2_168_059_127, 4_000_000_000);
-pub(super) const MLX_MACOS: List = list!("mlx-macos-arm64.txt", 81_216_053, 360_000_000);
+pub(super) const PYTORCH_CUDA: List = list!("pytorch-cuda-linux-x86_64.txt", 5_900_000_000);
+/// The large wheel without what a processor doesn't need; the other CUDA libraries it doesn't start without.
+pub(super) const PYTORCH_CPU: List = list!("pytorch-cpu-linux-x86_64.txt", 4_400_000_000);
+pub(super) const PYTORCH_MACOS: List = list!("pytorch-macos-arm64.txt", 900_000_000);
+pub(super) const MLX_CPU: List = list!("mlx-linux-x86_64.txt", 370_000_000);
+pub(super) const MLX_CUDA: List = list!("mlx-linux-x86_64-cuda.txt", 4_000_000_000);
+pub(super) const MLX_MACOS: List = list!("mlx-macos-arm64.txt", 400_000_000);
 /// What llama.cpp is built with: CMake, Ninja, and what unpacks the source.
-pub(super) const LLAMA_CPP_BUILD: List = list!("llama-cpp-build.txt", 37_000_000, 120_000_000);
+pub(super) const LLAMA_CPP_BUILD: List = list!("llama-cpp-build.txt", 120_000_000);
 
 /// PyTorch's own index of wheels without CUDA.
 pub(super) const PYTORCH_CPU_INDEX: &str = "https://download.pytorch.org/whl/cpu";
 /// What the CPU wheel of PyTorch's own index downloads and unpacks to.
 pub(super) const PYTORCH_CPU_WHEEL: (u64, u64) = (190_000_000, 750_000_000);
 
-/// What PyTorch's large wheel never asks for as long as it works on the processor, with the bytes that this saves: the
-/// compiler of GPU kernels and its headers. The other CUDA libraries it is linked against and doesn't start without.
-pub(super) const NOT_FOR_CPU: ([&str; 6], u64, u64) = (
-    ["triton", "nvidia-cuda-cccl", "cuda-bindings", "cuda-pathfinder", "cuda-toolkit", "nvidia-nvtx"],
-    300_000_000,
-    1_050_000_000,
-);
-
 impl List {
+    /// A fact at the list's head, as "# download-bytes: 12".
+    fn fact(&self, name: &str) -> Option<&'static str> {
+        let facts = self.text.lines().map_while(|line| line.strip_prefix("# "));
+        facts.filter_map(|line| line.split_once(": ")).find(|(known, _)| *known == name).map(|(_, value)| value.trim())
+    }
+
+    /// Bytes of all files that one installation takes.
+    pub(super) fn download_bytes(&self) -> u64 {
+        self.fact("download-bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or_default()
+    }
+
+    /// Bytes of what is unpacked: as the list says, or as it was measured.
+    pub(super) fn disk_bytes(&self) -> u64 {
+        self.fact("installed-bytes").and_then(|bytes| bytes.parse().ok()).unwrap_or(self.unpacked_bytes)
+    }
+
+    /// The versions of Python for which there are files.
+    pub(super) fn pythons(&self) -> Vec<(u32, u32)> {
+        let one = |version: &str| {
+            let (major, minor) = version.trim().split_once('.')?;
+            Some((major.parse().ok()?, minor.parse().ok()?))
+        };
+        self.fact("python").map(|list| list.split(',').filter_map(one).collect()).unwrap_or_default()
+    }
+
     /// Its text without some packages; all whose names begin so, if a name ends in `*`.
     pub(super) fn without(&self, packages: &[&str]) -> String {
         let matches = |name: &str| {
@@ -87,7 +102,7 @@ fn name_of(line: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    const ALL: [List; 6] = [PYTORCH_CUDA, PYTORCH_MACOS, MLX_CPU, MLX_CUDA, MLX_MACOS, LLAMA_CPP_BUILD];
+    const ALL: [List; 7] = [PYTORCH_CUDA, PYTORCH_CPU, PYTORCH_MACOS, MLX_CPU, MLX_CUDA, MLX_MACOS, LLAMA_CPP_BUILD];
 
     #[test]
     fn every_package_is_pinned_and_hashed() {
@@ -101,6 +116,9 @@ mod tests {
                 assert!(package.contains("--hash=sha256:"), "{}: {package}", list.name);
             }
             assert!(!list.text.contains("://"), "{} names a server", list.name);
+            assert!((10_000_000..5_000_000_000).contains(&list.download_bytes()), "{}", list.name);
+            assert!(list.disk_bytes() > list.download_bytes(), "{}", list.name);
+            assert!(list.pythons().contains(&(3, 12)), "{}", list.name);
         }
     }
 
@@ -112,9 +130,7 @@ mod tests {
         assert!(!names.iter().any(|name| name.starts_with("nvidia")));
         assert!(rest.lines().all(|line| line.starts_with([' ', '#']) || line.is_empty() || name_of(line).is_some()));
         assert_eq!(PYTORCH_CUDA.without(&[]).trim_end(), PYTORCH_CUDA.text.trim_end());
-        let missing = NOT_FOR_CPU.0.iter().filter(|package| PYTORCH_CUDA.version_of(package).is_none());
-        assert_eq!(missing.count(), 0);
-        for list in [PYTORCH_CUDA, PYTORCH_MACOS] {
+        for list in [PYTORCH_CUDA, PYTORCH_CPU, PYTORCH_MACOS] {
             assert!(list.version_of("torch").is_some_and(|version| version.split('.').count() == 3));
         }
     }

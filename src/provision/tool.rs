@@ -59,11 +59,6 @@ impl Work<'_> {
         if self.cancel.requested() { Err(InstallError::Cancelled) } else { Ok(()) }
     }
 
-    /// Tells of work that no other program does.
-    pub(super) fn tell(&mut self, what: &str, done: u64, total: u64) {
-        (self.progress)(InstallProgress { what: what.to_owned(), done, total, unit: ProgressUnit::Bytes });
-    }
-
     /// Runs a program to its end. The error quotes the end of what it said.
     pub(super) fn run(&mut self, what: &str, program: &Program, measure: &Measure) -> Result<(), InstallError> {
         const LOOK: Duration = Duration::from_millis(100);

@@ -24,6 +24,8 @@ mod lora;
 mod machine;
 mod model;
 mod models_cli;
+#[cfg(target_os = "linux")]
+mod provision;
 mod runner;
 mod sample;
 mod scenes;

@@ -65,12 +65,9 @@ type Need = (&'static str, &'static str);
 /// What an engine needs in its Python.
 const fn needs(engine: EngineId) -> &'static [Need] {
     match engine {
-        EngineId::Pytorch => &[
-            ("torch", "torch"),
-            ("transformers", "transformers"),
-            ("peft", "peft"),
-            ("safetensors", "safetensors"),
-        ],
+        EngineId::Pytorch => {
+            &[("torch", "torch"), ("transformers", "transformers"), ("peft", "peft"), ("safetensors", "safetensors")]
+        }
         EngineId::Mlx => &[("mlx", "mlx.core"), ("mlx-lm", "mlx_lm")],
         _ => &[],
     }
@@ -189,7 +186,7 @@ pub fn probe(file: &Path, surroundings: &Surroundings, limit: Duration) -> Resul
 }
 
 /// The first lines of a short answer, and whether it ended in time.
-pub(super) fn all_it_says(child: &mut Supervised, limit: Duration) -> (Vec<String>, bool) {
+pub fn all_it_says(child: &mut Supervised, limit: Duration) -> (Vec<String>, bool) {
     const LINES: usize = 400;
     let (start, mut lines) = (Instant::now(), Vec::new());
     while lines.len() < LINES {
@@ -313,14 +310,19 @@ fn is_stub(file: &Path) -> bool {
     cfg!(target_os = "macos") && file.starts_with("/usr/bin") && !tools.iter().any(|path| Path::new(path).exists())
 }
 
-/// The first Python that is new enough, by its usual names and then by those that carry a version.
+/// The first Python that engines can use.
 pub fn any(surroundings: &Surroundings) -> Result<Python, String> {
+    first(surroundings, &Python::unfit)
+}
+
+/// The first Python with which nothing is wrong, by its usual names and then by those that carry a version.
+pub fn first(surroundings: &Surroundings, wrong: &dyn Fn(&Python) -> Option<String>) -> Result<Python, String> {
     const NAMES: [&str; 5] = ["python3.13", "python3.12", "python3.11", "python3.14", "python3.10"];
     let named = NAMES.iter().filter_map(|name| surroundings.program(name));
     let mut reasons = Vec::new();
     for file in candidates(surroundings).into_iter().map(|(file, _)| file).chain(named) {
         match probe(&file, surroundings, LIMIT) {
-            Ok(python) => match python.unfit() {
+            Ok(python) => match wrong(&python) {
                 None => return Ok(python),
                 Some(why) => reasons.push(format!("{why}: {}", file.display())),
             },
@@ -328,9 +330,9 @@ pub fn any(surroundings: &Surroundings) -> Result<Python, String> {
         }
     }
     reasons.truncate(3);
-    let (oldest, command) = (format!("{}.{}", OLDEST.0, OLDEST.1), get_python(surroundings));
+    let command = get_python(surroundings);
     Err(match reasons.is_empty() {
-        true => format!("there is no Python; get {oldest} or newer with: {command}"),
-        false => format!("there is no Python {oldest} or newer ({}); get one with: {command}", reasons.join("; ")),
+        true => format!("there is no Python; get one with: {command}"),
+        false => format!("there is no Python that will do ({}); get one with: {command}", reasons.join("; ")),
     })
 }
