@@ -19,6 +19,7 @@ mod gguf;
 mod inference;
 mod kernels;
 mod layouts;
+mod llama;
 mod load;
 mod lora;
 mod machine;
