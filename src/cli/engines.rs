@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     engine::{
-        EngineId, Surroundings,
+        Engine as _, EngineId, Surroundings, external_engine,
         find::{self, FoundIn, Located, Missing, Place, settings::Settings},
     },
     provision::{self, InstallError, InstallPlan, InstallProgress, ProgressUnit},
@@ -310,7 +310,7 @@ fn doctor(engine: Option<EngineId>, here: &Surroundings) -> Result<Exit, Error> 
     for engine in engine.map_or_else(all, |engine| vec![engine]) {
         text.push_str(engine.title());
         text.push('\n');
-        for check in provision::doctor(engine, here, &mut |located| provision::start(located, here)) {
+        for check in provision::doctor(engine, here, &mut |located| hello(located, here)) {
             let (mark, found) = match check.found {
                 Ok(found) => ("ok", found),
                 Err(wrong) => ("wrong", wrong),
@@ -324,6 +324,17 @@ fn doctor(engine: Option<EngineId>, here: &Surroundings) -> Result<Exit, Error> 
     }
     output::write("-", &text)?;
     Ok(if well { Exit::Success } else { Exit::Failure })
+}
+
+/// Starts an engine and asks it for its devices.
+fn hello(located: &Located, here: &Surroundings) -> Result<String, String> {
+    if located.engine == EngineId::LlamaCpp {
+        return provision::start(located, here);
+    }
+    let start = Instant::now();
+    let devices = external_engine(located.engine, located.clone(), here).devices()?;
+    let names: Vec<String> = devices.iter().map(|device| format!("{} ({})", device.name, device.id)).collect();
+    Ok(format!("{} (in {})", names.join(", "), duration(start.elapsed().as_secs_f64())))
 }
 
 fn choose(engine: EngineId, path: Option<&Path>, here: &Surroundings) -> Result<Exit, Error> {
