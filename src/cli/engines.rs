@@ -204,6 +204,10 @@ fn table(listed: &[Listed]) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
+    if !io::stdout().is_terminal() {
+        // Reasons are sentences.
+        table.set_width(140);
+    }
     table.set_header(["Engine", "Version", "Installed", "Where, or why it is missing"]);
     for engine in listed {
         let size = engine.installed_bytes.map_or_else(|| "—".to_owned(), size);

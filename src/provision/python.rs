@@ -168,7 +168,7 @@ pub(super) fn make(
         Measure::Growth { folders: vec![site.root.clone(), site.downloads.clone()], total: plan.peak_bytes };
     fill(recipe, &site.root, &site.downloads, &measure, work)?;
     let failed = |said: String| InstallError::Failed { what: "checking the environment".to_owned(), said };
-    let file = site.root.join("bin/python");
+    let file = find_python::in_path(&site.root);
     let python = find_python::probe(&file, &plan.surroundings, find_python::LIMIT * 4).map_err(failed)?;
     let versions = python.holds(plan.engine).map_err(failed)?;
     // Not another build than the one that was asked for.
