@@ -13,6 +13,7 @@ run: prepare ## Builds Roofline and opens it; without a display, prints the quic
 
 test: prepare ## Runs every test
 	cargo test --locked
+	python3 -W error -m unittest discover -s tests/engines
 
 lint: prepare ## Checks formatting, lints and documentation, for Linux and macOS
 	@scripts/lint.sh

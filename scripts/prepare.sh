@@ -34,6 +34,7 @@ has_vulkan_driver() {
 find_missing() {
     missing=
     command -v cc >/dev/null || missing="$missing gcc libc6-dev"
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 python3-venv"
     has_vulkan_driver || missing="$missing mesa-vulkan-drivers"
     while read -r library package; do
         has_library "$library" || missing="$missing $package"

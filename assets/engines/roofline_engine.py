@@ -1,11 +1,12 @@
 """The harness of Roofline's external engines: the protocol of docs/engine-protocol.md, and nothing of any framework.
 
-A framework's part subclasses `Engine` (what there is, how to prepare a workload) and `Task` (what one iteration is), and calls
-`serve`. The harness reads and checks questions, times batches, computes operands, reports memory, notices Cancel and the end
-of standard input while work goes on, and turns whatever goes wrong into an answer. It needs Python 3.11 and the standard
+A framework's part subclasses `Engine` (what there is, how to prepare a workload) and `Task` (what one iteration is),
+and calls `serve`. The harness reads and checks questions, times batches, reports memory, notices Cancel and the end of
+standard input while work goes on, and turns whatever goes wrong into an answer. It needs Python 3.11 and the standard
 library; operands are made faster where NumPy is there.
 """
 
+import _thread
 import json
 import math
 import os
@@ -16,7 +17,6 @@ import sys
 import threading
 import time
 import traceback
-import _thread
 
 import roofline_system
 from roofline_values import BITS, SEEDS, TRIAD_SCALE, WRITTEN, operand, unit
@@ -33,6 +33,7 @@ PHASE_EVERY_S = 0.1
 # A pass in which every token is read at once is added while such passes took less than this share of the timed ones.
 STREAMED_SHARE = 0.2
 UNITS = ("flop-per-second", "byte-per-second", "token-per-second", "byte", "second", "nat")
+
 
 class Unsupported(Exception):
     """This engine or device can't do it; the text says why."""
@@ -72,11 +73,11 @@ class Task:
     rewind = None
 
     def run(self, iterations, steps, point):
-        """Does the work so many times; only what the framework needs to launch it. Calls `point` between iterations."""
+        """Does the work so many times, and only what is needed to launch it. Calls `point` between iterations."""
         raise NotImplementedError
 
     def stream(self, steps):
-        """For decode: one pass in which each token is read at once; the times from token to token. None: it has none."""
+        """For decode: one pass in which each token is read at once; the times from token to token, or None."""
         return None
 
     def values(self):
@@ -160,10 +161,19 @@ class Job:
     def afford(self, seconds, what):
         """Raises `Skipped` where `what` would take longer than the entry may."""
         if seconds > self.budget_s - (time.monotonic() - self._begin):
-            raise Skipped(f"{what} would take about {seconds:.0f} s, and the entry has {self.budget_s:.0f} s; raise its budget")
+            raise Skipped(
+                f"{what} would take about {seconds:.0f} s, and the entry has {self.budget_s:.0f} s; raise its budget"
+            )
 
 
 # Questions
+
+
+class Fields(dict):
+    """An object of a question, whose missing fields are named in the answer."""
+
+    def __missing__(self, name):
+        raise Failed(f"the question lacks the field {name}")
 
 
 def _whole(value, most=1 << 62):
@@ -251,6 +261,7 @@ class Server:
         sys.stdout.flush()
         self.out = os.dup(1)
         os.dup2(2, 1)
+        sys.stdout.reconfigure(line_buffering=True)
         self.input = os.fdopen(os.dup(0), "rb")
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
@@ -285,7 +296,7 @@ class Server:
             if not line:
                 end()
             try:
-                question = json.loads(line)
+                question = json.loads(line, object_hook=Fields)
                 problem = wrong(question) if isinstance(question, dict) else "it isn't an object"
             except (ValueError, RecursionError):
                 question, problem = None, "it isn't JSON"
@@ -339,7 +350,9 @@ class Server:
             end()
         elif kind == "wrong":
             self.drop()
-            self.send(type="failed", id=question["id"], reason=f"the question can't be understood: {question['problem']}")
+            self.send(
+                type="failed", id=question["id"], reason=f"the question can't be understood: {question['problem']}"
+            )
         elif kind == "cancel":
             # The only place that answers it, so that each Cancel has one answer, after all that crossed with it.
             self.drop()
@@ -412,7 +425,9 @@ class Server:
 
     def hello(self, _question):
         hello = self.engine.hello()
-        settings = {"process-peak": "of the entry" if roofline_system.process_peak_reset() else "since the engine started"}
+        settings = {
+            "process-peak": "of the entry" if roofline_system.process_peak_reset() else "since the engine started"
+        }
         settings.update(hello.pop("settings", {}))
         versions = {"python": platform.python_version(), **hello.pop("versions", {})}
         notes = list(hello.pop("notes", []))
@@ -518,9 +533,9 @@ class Server:
             process_peak_bytes=roofline_system.process_peak(),
         )
         for metric, unit_name, samples in task.measurements():
-            samples = [float(value) for value in samples if math.isfinite(value)]
-            if samples and unit_name in UNITS:
-                answers.append(dict(type="measurement", id=identity, metric=metric, unit=unit_name, samples=samples))
+            kept = [float(value) for value in samples if math.isfinite(value)]
+            if kept and unit_name in UNITS:
+                answers.append(dict(type="measurement", id=identity, metric=metric, unit=unit_name, samples=kept))
         asked = self.asked.get("probe")
         if asked is not None:
             logits, tokens = task.probe(asked["logits"], asked["tokens"])

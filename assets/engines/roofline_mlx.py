@@ -3,6 +3,7 @@
 Without arguments it answers Roofline's questions. `convert HF_FOLDER OUT_FOLDER` writes a quantised folder instead.
 """
 
+import collections
 import os
 import shutil
 import sys
@@ -11,17 +12,19 @@ import time
 # Roofline starts Python isolated: the scripts' folder comes last, so that none of them hides a module of others.
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))
 
-import roofline_engine as harness  # noqa: E402
-import roofline_system as system  # noqa: E402
+import mlx.core as mx
 
-import mlx.core as mx  # noqa: E402
+import roofline_engine as harness
+import roofline_system as system
 
 DTYPES = {"f32": mx.float32, "tf32": mx.float32, "f16": mx.float16, "bf16": mx.bfloat16}
 MODEL_WORKLOADS = ("model-load", "inference", "training")
 CANARY_S = 0.01
+# Outputs that a GPU works on while the host goes on.
+AHEAD = 4
 FUNCTIONAL = (
-    "MLX's wheel for Linux multiplies by the reference BLAS and computes half floats in software: its figures on a processor "
-    "say nothing of MLX on a Mac or on a GPU."
+    "MLX's wheel for Linux multiplies by the reference BLAS and computes half floats in software: its figures on a "
+    "processor say nothing of MLX on a Mac or on a GPU."
 )
 
 
@@ -249,18 +252,23 @@ class Kernel(harness.Task):
         self.engine = engine
         self.out = None
         self.work = None
+        self.ahead = AHEAD if engine.device == "gpu" else 0
 
     def poison(self):
         # The output is a new array each time; the old one can't be taken for it.
         self.out = None
 
     def run(self, iterations, steps, point):
-        work = self.work
+        work, waiting = self.work, collections.deque()
         for _ in range(iterations):
             point()
             self.out = work()
-            # Starts it and goes on; MLX holds back the host when too much is under way.
+            # Starts it and goes on, so that a GPU is never without work; a few at a time, so that Cancel needn't wait
+            # for many, and memory needn't hold as many outputs.
             mx.async_eval(self.out)
+            waiting.append(self.out)
+            if len(waiting) > self.ahead:
+                mx.eval(waiting.popleft())
         mx.eval(self.out)
 
     def outputs(self, indices):
@@ -285,10 +293,14 @@ class Gemm(Kernel):
         if layout not in ("ab", "abt"):
             raise harness.Unsupported(f"the MLX engine has no GEMM of layout {layout}")
         tf32 = engine.device == "gpu" and dtype == "f32" and os.environ.get("MLX_ENABLE_TF32", "1") != "0"
-        operands = "f32 operands, rounded to TF32 where the device can" if dtype == "tf32" or tf32 else f"{dtype} operands"
-        super().__init__(engine, f"{operands}, f32 accumulation", "mx.matmul(a, b)" if layout == "ab" else "mx.matmul(a, b.T)")
+        operands = (
+            "f32 operands, rounded to TF32 where the device can" if dtype == "tf32" or tf32 else f"{dtype} operands"
+        )
+        super().__init__(
+            engine, f"{operands}, f32 accumulation", "mx.matmul(a, b)" if layout == "ab" else "mx.matmul(a, b.T)"
+        )
         m, n, k = workload["m"], workload["n"], workload["k"]
-        engine.require((m * k + k * n + 2 * m * n) * DTYPES[dtype].size, "the operands")
+        engine.require((m * k + k * n + (2 + AHEAD) * m * n) * DTYPES[dtype].size, "the operands")
         a = self.a = engine.operand(dtype, harness.SEEDS["gemm-a"], (m, k), job)
         stored = engine.operand(dtype, harness.SEEDS["gemm-b"], (k, n) if layout == "ab" else (n, k), job)
         b = self.b = stored if layout == "ab" else stored.T
@@ -379,7 +391,7 @@ class TensorLimit(harness.Task):
 
     def allocate(self, size):
         # Rows, because a dimension has 31 bits.
-        array = mx.full((max(1, size >> 20), 1 << 20), 1, dtype=mx.uint8)
+        array = mx.full((max(1, size >> 20), 1 << 18), 1.0, dtype=mx.float32)
         mx.eval(array)
         return array
 

@@ -8,8 +8,6 @@ import sys
 import time
 from pathlib import Path
 
-import roofline_engine as harness
-
 import mlx.core as mx
 import mlx.nn as nn
 import mlx.optimizers as optim
@@ -18,6 +16,8 @@ from mlx.utils import tree_flatten, tree_map
 from mlx_lm import utils as lm
 from mlx_lm.models import cache as caches
 from mlx_lm.tuner.utils import linear_to_lora_layers
+
+import roofline_engine as harness
 
 PRECISIONS = {"f32": mx.float32, "f16": mx.float16, "bf16": mx.bfloat16}
 # Positions that mlx-lm's own generation reads at once.
@@ -37,6 +37,8 @@ TARGETS = dict(
 
 def read_config(path):
     """config.json, refused where mlx-lm would read another model from it than others do."""
+    if not (Path(path) / "config.json").is_file():
+        raise harness.Failed(f"there is no model in the folder; export it again: {path}")
     try:
         config = json.loads((Path(path) / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -44,8 +46,8 @@ def read_config(path):
     rope = config.get("rope_parameters") or {}
     if "rope_theta" not in config and "rope_theta" in rope:
         raise harness.Failed(
-            f"config.json has rope_theta in rope_parameters alone, where mlx-lm doesn't read it and takes 10000 instead of "
-            f"{rope['rope_theta']:g}; write it at the top too: {path}"
+            f"config.json has rope_theta in rope_parameters alone, where mlx-lm doesn't read it and takes 10000 "
+            f"instead of {rope['rope_theta']:g}; write it at the top too: {path}"
         )
     return config
 
@@ -183,7 +185,9 @@ class Inference(ModelTask):
         self.ids = mx.array(prompt)
         self.batch = len(prompt)
         if self.batch != workload.get("batch", self.batch):
-            raise harness.Failed(f"{workload['batch']} sequences were expected in the prompt, and there are {self.batch}")
+            raise harness.Failed(
+                f"{workload['batch']} sequences were expected in the prompt, and there are {self.batch}"
+            )
         self.describe(model)
         if self.engine.device == "cpu":
             piece = self.ids[:, :8]
@@ -194,7 +198,7 @@ class Inference(ModelTask):
         return caches.make_prompt_cache(self.model)
 
     def read(self, ids, cache, point=lambda: None):
-        """The logits after `ids`, read as mlx-lm does: all but the last position in pieces, for their keys and values."""
+        """The logits after `ids`, read as mlx-lm does: all positions but the last in pieces, for the cache alone."""
         length = ids.shape[1]
         for start in range(0, length - 1, PREFILL_STEP):
             point()
@@ -368,7 +372,7 @@ class Training(ModelTask):
     def warm_up(self, job):
         """One step, undone."""
         job.phase("running the first step")
-        kept = tree_map(lambda array: mx.array(array), self.model.trainable_parameters())
+        kept = tree_map(mx.array, self.model.trainable_parameters())
         mx.eval(kept)
         self.run(1, None, job.point)
         self.model.update(kept)
@@ -397,7 +401,9 @@ class Training(ModelTask):
 
 def convert_command(arguments):
     """`convert HF_FOLDER OUT_FOLDER`: writes a quantised folder, under another name until it is whole."""
-    parser = argparse.ArgumentParser(prog="roofline_mlx.py convert", description="Quantises a Hugging Face folder for MLX")
+    parser = argparse.ArgumentParser(
+        prog="roofline_mlx.py convert", description="Quantises a Hugging Face folder for MLX"
+    )
     parser.add_argument("source")
     parser.add_argument("output")
     parser.add_argument("--bits", type=int, default=4, choices=(2, 3, 4, 5, 6, 8))

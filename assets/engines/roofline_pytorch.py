@@ -7,14 +7,14 @@ import time
 # Roofline starts Python isolated: the scripts' folder comes last, so that none of them hides a module of others.
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))
 
-import roofline_engine as harness  # noqa: E402
-import roofline_system as system  # noqa: E402
+import roofline_engine as harness
+import roofline_system as system
 
 # An operator that MPS lacks is an error, not a silent detour over the processor.
 os.environ.pop("PYTORCH_ENABLE_MPS_FALLBACK", None)
 
-import torch  # noqa: E402
-from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 DTYPES = {"f32": torch.float32, "tf32": torch.float32, "f16": torch.float16, "bf16": torch.bfloat16}
 MODEL_WORKLOADS = ("model-load", "inference", "training")
@@ -372,7 +372,9 @@ class Gemm(Kernel):
         self.settings["float32-matmul-precision"] = torch.get_float32_matmul_precision()
         if self.engine.device.type == "cuda" and dtype in ("f16", "bf16"):
             matmul = torch.backends.cuda.matmul
-            flag = "allow_fp16_reduced_precision_reduction" if dtype == "f16" else "allow_bf16_reduced_precision_reduction"
+            flag = (
+                "allow_fp16_reduced_precision_reduction" if dtype == "f16" else "allow_bf16_reduced_precision_reduction"
+            )
             self.settings["reduced-precision-reduction"] = str(getattr(matmul, flag, "unknown"))
         told = self.engine.fast_path(dtype)
         if told:
@@ -520,7 +522,7 @@ class TensorLimit(harness.Task):
 
     def allocate(self, size, point):
         tensor = torch.empty(size, dtype=torch.uint8, device=self.engine.device)
-        piece = 1 << 28
+        piece = 1 << 26
         for start in range(0, size, piece):
             point()
             tensor[start : start + piece].fill_(1)

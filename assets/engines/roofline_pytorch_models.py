@@ -4,11 +4,11 @@ import json
 import os
 import time
 
-import roofline_engine as harness
 import torch
-
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, StaticCache
+
+import roofline_engine as harness
 
 transformers.utils.logging.disable_progress_bar()
 transformers.utils.logging.set_verbosity_error()
@@ -19,9 +19,7 @@ COMPILED_ERROR = 0.02
 # The other path is measured too if its passes take less than this together.
 EAGER_S = 10.0
 EAGER_PASSES = 3
-TARGETS = dict(
-    q="q_proj", k="k_proj", v="v_proj", o="o_proj", gate="gate_proj", up="up_proj", down="down_proj"
-)
+TARGETS = dict(q="q_proj", k="k_proj", v="v_proj", o="o_proj", gate="gate_proj", up="up_proj", down="down_proj")
 SEED = 0x7F4A7C15
 
 
@@ -84,6 +82,8 @@ def weight_bytes(path):
 
 def check_shape(path, shape):
     """Fails where the folder's model isn't the one that was asked for."""
+    if not os.path.isfile(os.path.join(path, "config.json")):
+        raise harness.Failed(f"there is no model in the folder; export it again: {path}")
     try:
         config = AutoConfig.from_pretrained(path, local_files_only=True)
     except (OSError, ValueError, json.JSONDecodeError) as error:
@@ -157,7 +157,9 @@ class Inference(ModelTask):
         self.ids = torch.tensor(prompt, dtype=torch.int64, device=self.engine.device)
         self.batch = len(prompt)
         if self.batch != workload.get("batch", self.batch):
-            raise harness.Failed(f"{workload['batch']} sequences were expected in the prompt, and there are {self.batch}")
+            raise harness.Failed(
+                f"{workload['batch']} sequences were expected in the prompt, and there are {self.batch}"
+            )
         self.describe(model)
         if self.engine.device.type == "cpu":
             self.afford(job)
@@ -252,7 +254,9 @@ class Compiled:
     @staticmethod
     def counters(layer):
         """Copies of what counts positions, where the cache counts for itself."""
-        tensors = {name: value for name, value in layer.__dict__.items() if torch.is_tensor(value) and value.numel() == 1}
+        tensors = {
+            name: value for name, value in layer.__dict__.items() if torch.is_tensor(value) and value.numel() == 1
+        }
         return {name: value.clone() for name, value in tensors.items()}
 
     @torch.inference_mode()
@@ -317,7 +321,9 @@ class Decode(Inference):
             self.settings["compile-error"] = f"{error:.1e} of the norm of the eager logits"
         except Exception as error:
             self.settings.pop("compile-error")
-            self.notes.append(f"The compiled path can't be used, so the eager one is measured: {harness.describe_error(error)}")
+            self.notes.append(
+                f"The compiled path can't be used, so the eager one is measured: {harness.describe_error(error)}"
+            )
 
     def rewind(self):
         self.path.rewind()
@@ -356,6 +362,9 @@ class Decode(Inference):
         self.eager.rewind()
         each = self.engine.seconds(lambda: (self.eager.rewind(), self.run(1, 4, point)), 1) / 4
         steps = max(1, min(steps, int(EAGER_S / EAGER_PASSES / each)))
+        # Each length of the cache is new to the libraries once, and then many times slower.
+        self.eager.rewind()
+        self.run(1, steps, point)
         for _ in range(EAGER_PASSES):
             self.eager.rewind()
             seconds = timed(self.engine, lambda: self.run(1, steps, point))

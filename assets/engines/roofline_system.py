@@ -97,7 +97,7 @@ def translated():
 
 
 def find_limits(allocate, is_out_of_memory, most, point):
-    """The largest single tensor and the total of many that could be allocated and written, never more than `most` bytes.
+    """The largest single tensor and the total of many that could be allocated and written, at most `most` bytes.
 
     `allocate(bytes)` gives something that holds as much, written, until it is dropped.
     """

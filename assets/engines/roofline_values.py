@@ -79,5 +79,3 @@ def _hash_into(numpy, out, dtype, seed, start):
     word >>= u32(32 - bits)
     numpy.multiply(word, numpy.float32(1.0 / (1 << (bits - 1))), out=out, casting="unsafe")
     out -= numpy.float32(1.0)
-
-

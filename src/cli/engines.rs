@@ -235,7 +235,8 @@ fn install(engine: EngineId, yes: bool, python: Option<&Path>, here: &Surroundin
 
 fn update(engine: EngineId, yes: bool, python: Option<&Path>, here: &Surroundings) -> Result<Exit, Error> {
     if provision::installed_bytes(engine, here).is_none() {
-        let what = format!("Roofline has not installed {}; do so with: roofline engines install {engine}", engine.title());
+        let what =
+            format!("Roofline has not installed {}; do so with: roofline engines install {engine}", engine.title());
         return Err(Error::failure(what));
     }
     let plan = provision::plan_with(engine, here, python).map_err(error)?;
@@ -354,7 +355,9 @@ fn choose(engine: EngineId, path: Option<&Path>, here: &Surroundings) -> Result<
     match find::find(engine, here) {
         Ok(Located { place, origin, .. }) => {
             let place = match place {
-                Place::Custom { python: Some(python), program } => format!("{} with {}", program.display(), python.display()),
+                Place::Custom { python: Some(python), program } => {
+                    format!("{} with {}", program.display(), python.display())
+                }
                 other => other.file().display().to_string(),
             };
             output::complain(&format!("{} is {}: {place}", engine.title(), origin.words()));

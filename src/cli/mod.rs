@@ -237,13 +237,6 @@ pub fn perform(command: &Command, data_dir: PathBuf) -> Exit {
     output::finish(result)
 }
 
-/// What engines outside the program are found in: this environment, and the data folder.
-pub fn surroundings(data_dir: PathBuf) -> Surroundings {
-    // Installed programs are started from other folders, and virtual environments keep their path.
-    let data_dir = std::path::absolute(&data_dir).unwrap_or(data_dir);
-    Surroundings { environment: std::env::vars_os().collect(), data: Some(data_dir) }
-}
-
 /// The folder for this program's data where no flag names one: the variable's, if it is set and not empty, else the platform's.
 pub fn default_data_dir() -> Option<PathBuf> {
     let variable = std::env::var_os("ROOFLINE_DATA_DIR").filter(|folder| !folder.is_empty());

@@ -186,9 +186,8 @@ fn download(name: &str) -> Result<Exit, Error> {
 fn export(name: &str, precision: Option<&Precision>, format: ExportFormat, path: &Path) -> Result<Exit, Error> {
     let model = resolve(name, precision, default_hub().as_deref()).map_err(error)?;
     let mut shown = Shown::begin()?;
-    let mut told = |progress: weights::LoadProgress| {
-        tell(&mut shown, &model.label(), progress.done_bytes, progress.total_bytes)
-    };
+    let mut told =
+        |progress: weights::LoadProgress| tell(&mut shown, &model.label(), progress.done_bytes, progress.total_bytes);
     let outcome = match format {
         ExportFormat::HuggingFace => weights::export_huggingface(&model, path, &mut told),
         ExportFormat::Gguf => weights::export(&model, path, &mut told),

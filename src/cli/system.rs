@@ -23,7 +23,12 @@ struct System {
 pub(super) fn system(json: bool, data_dir: PathBuf) -> Result<Exit, Error> {
     let engines = engine::all(&super::surroundings(data_dir.clone()));
     // The others know the same devices, and take seconds to say so.
-    let devices = engines.iter().filter(|engine| engine.id().is_built_in()).filter_map(|engine| engine.devices().ok()).flatten().collect();
+    let devices = engines
+        .iter()
+        .filter(|engine| engine.id().is_built_in())
+        .filter_map(|engine| engine.devices().ok())
+        .flatten()
+        .collect();
     let system = System { machine: machine::detect(), conditions: machine::conditions(false), devices, data_dir };
     let text = if json { serde_json::to_string_pretty(&system).map_err(Error::failure)? + "\n" } else { text(&system) };
     output::write("-", &text)?;

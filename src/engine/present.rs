@@ -38,13 +38,20 @@ const SCRIPTS: [(&str, &str); 7] = [
 /// Variables that begin so are taken from the environment of an engine: they choose other files, go to the network, or make
 /// something else of the same work.
 const CLEARED: [&str; 10] = [
-    "PYTHON", "HF_", "HUGGING", "TRANSFORMERS_", "ROOFLINE_", "MLX_ENABLE_TF32", "NVIDIA_TF32_OVERRIDE",
-    "TORCH_ALLOW_TF32", "PYTORCH_ENABLE_MPS_FALLBACK", "LD_PRELOAD",
+    "PYTHON",
+    "HF_",
+    "HUGGING",
+    "TRANSFORMERS_",
+    "ROOFLINE_",
+    "MLX_ENABLE_TF32",
+    "NVIDIA_TF32_OVERRIDE",
+    "TORCH_ALLOW_TF32",
+    "PYTORCH_ENABLE_MPS_FALLBACK",
+    "LD_PRELOAD",
 ];
 
 /// Variables that begin so change the speed: they stay as the person has them, and are recorded.
-const RECORDED: [&str; 9] =
-    ["OMP_", "MKL_", "KMP_", "GOMP_", "OPENBLAS_", "TORCH", "PYTORCH_", "MLX_", "CUDA_"];
+const RECORDED: [&str; 9] = ["OMP_", "MKL_", "KMP_", "GOMP_", "OPENBLAS_", "TORCH", "PYTORCH_", "MLX_", "CUDA_"];
 
 /// What every engine outside the program is started with.
 const OFFLINE: [(&str, &str); 6] = [
@@ -161,14 +168,16 @@ fn shelf(surroundings: Surroundings) -> Shelf {
             (_, Precision::Mlx4) => Format::MlxQuantised,
             _ => Format::HuggingFace,
         };
-        let folder = surroundings.data.as_ref().map(|data| data.join("models")).ok_or_else(|| {
-            Stop::Skipped { reason: "models' files need a data folder; name one with --data-dir".to_owned(), estimate_s: None }
+        let folder = surroundings.data.as_ref().map(|data| data.join("models")).ok_or_else(|| Stop::Skipped {
+            reason: "models' files need a data folder; name one with --data-dir".to_owned(),
+            estimate_s: None,
         })?;
         let library = Library::new(folder);
         let path = match format {
             Format::MlxQuantised => {
                 // Cancel is felt while another process converts.
-                let detached = Context::new(context.cancel(), CONVERT_MOST, crate::measure::Paints::default(), Box::new(|_| {}));
+                let detached =
+                    Context::new(context.cancel(), CONVERT_MOST, crate::measure::Paints::default(), Box::new(|_| {}));
                 let mut convert = |from: &Path, to: &Path| convert(&surroundings, from, to, &detached);
                 library.have_quantised(model, &mut convert, &mut told(context)).map_err(stop)?
             }

@@ -89,8 +89,7 @@ fn holds(located: &Located) -> Check {
     let programs: [(&str, &Option<PathBuf>); 3] =
         [("test-backend-ops", ops), ("llama-quantize", quantize), ("llama-simple", simple)];
     let missing: Vec<&str> = programs.iter().filter(|(_, file)| file.is_none()).map(|(name, _)| *name).collect();
-    let beside =
-        if missing.is_empty() { String::new() } else { format!("; not beside it: {}", missing.join(", ")) };
+    let beside = if missing.is_empty() { String::new() } else { format!("; not beside it: {}", missing.join(", ")) };
     Check::good("holds", format!("{versions}{beside}"))
 }
 

@@ -26,11 +26,8 @@ use crate::engine::{
 /// The package whose source is taken.
 const PACKAGE: &str = "llama-cpp-python==0.3.36";
 /// Its file, with its size and checksum.
-const ARCHIVE: (&str, u64, &str) = (
-    "llama_cpp_python-0.3.36.tar.gz",
-    76_589_250,
-    "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e",
-);
+const ARCHIVE: (&str, u64, &str) =
+    ("llama_cpp_python-0.3.36.tar.gz", 76_589_250, "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e");
 /// Where llama.cpp lies in it.
 const SOURCE: &str = "llama_cpp_python-0.3.36/vendor/llama.cpp";
 /// What is built.
@@ -87,7 +84,10 @@ pub(super) fn plan(ground: Ground, asked: Option<&Path>) -> Result<InstallPlan, 
     if compiler(&here).is_none() {
         let command = match cfg!(target_os = "macos") {
             true => "xcode-select --install".to_owned(),
-            false => find_python::package_command(&here, &[("dnf", "gcc-c++"), ("zypper", "gcc-c++"), ("pacman", "gcc"), ("", "g++")]),
+            false => find_python::package_command(
+                &here,
+                &[("dnf", "gcc-c++"), ("zypper", "gcc-c++"), ("pacman", "gcc"), ("", "g++")],
+            ),
         };
         return Err(InstallError::Impossible(format!(
             "llama.cpp is built from its source, and there is no C++ compiler; get one with: {command}"
@@ -127,7 +127,9 @@ pub(super) fn plan(ground: Ground, asked: Option<&Path>) -> Result<InstallPlan, 
 fn notes(recipe: &Recipe, nvidia: bool, surroundings: &Surroundings) -> Vec<String> {
     let mut notes = Vec::new();
     if nvidia && recipe.nvcc.is_none() {
-        notes.push("there is an NVIDIA GPU and no nvcc: without the CUDA toolkit it is built for the processor".to_owned());
+        notes.push(
+            "there is an NVIDIA GPU and no nvcc: without the CUDA toolkit it is built for the processor".to_owned(),
+        );
     }
     if recipe.nvcc.is_some() {
         notes.push("building CUDA's kernels takes several times as long".to_owned());

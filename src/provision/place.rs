@@ -123,7 +123,9 @@ pub fn installed_bytes(engine: EngineId, surroundings: &Surroundings) -> Option<
 /// Returns how many bytes that were. Installations that Roofline didn't make are not touched.
 pub fn remove(engine: EngineId, surroundings: &Surroundings) -> Result<u64, InstallError> {
     if engine.is_built_in() || matches!(engine, EngineId::Other(_)) {
-        return Err(InstallError::Impossible(format!("{engine} was not installed by Roofline and can't be removed by it")));
+        return Err(InstallError::Impossible(format!(
+            "{engine} was not installed by Roofline and can't be removed by it"
+        )));
     }
     let folders = [installed::folder_of(engine, surroundings), downloads(engine, surroundings)];
     let folders: Vec<PathBuf> = folders.into_iter().flatten().filter(|folder| folder.exists()).collect();
@@ -226,7 +228,13 @@ impl Lock {
                     // For whoever finds it taken.
                     file.set_len(0).ok();
                     file.rewind().ok();
-                    write!(file, "process {}, since {}", std::process::id(), jiff::Timestamp::now().strftime("%F %T UTC")).ok();
+                    write!(
+                        file,
+                        "process {}, since {}",
+                        std::process::id(),
+                        jiff::Timestamp::now().strftime("%F %T UTC")
+                    )
+                    .ok();
                     return Ok(Self { file, path });
                 }
                 Err(TryLockError::WouldBlock) => {

@@ -138,7 +138,8 @@ impl InstallPlan {
 
     /// The plan in words, for people, ending with the sizes.
     pub fn text(&self) -> String {
-        let mut text = format!("{} ({}) will be installed in {}\n", self.engine.title(), self.variant, self.folder.display());
+        let mut text =
+            format!("{} ({}) will be installed in {}\n", self.engine.title(), self.variant, self.folder.display());
         for (number, step) in self.steps.iter().enumerate() {
             writeln!(text, "  {}. {step}", number + 1).ok();
         }
@@ -292,11 +293,7 @@ fn plan_python(ground: Ground, asked: Option<&Path>) -> Result<InstallPlan, Inst
 
 /// PyTorch where there is no NVIDIA GPU: its own index has wheels without CUDA; where it can't be reached, the large wheel
 /// without what it doesn't need.
-fn pytorch_for_processor(
-    base: &find_python::Python,
-    surroundings: &Surroundings,
-    notes: &mut Vec<String>,
-) -> Choice {
+fn pytorch_for_processor(base: &find_python::Python, surroundings: &Surroundings, notes: &mut Vec<String>) -> Choice {
     let torch = PYTORCH_CPU.version_of("torch").unwrap_or_default();
     if reaches(&base.executable, &format!("{PYTORCH_CPU_INDEX}/torch/"), surroundings) {
         notes.push(format!(
@@ -327,9 +324,10 @@ fn pytorch_for_processor(
 }
 
 fn require_glibc(base: &find_python::Python, needed: (u32, u32)) -> Result<(), InstallError> {
-    let version = base.libc.split_once('.').and_then(|(major, minor)| {
-        Some((major.parse::<u32>().ok()?, minor.split('.').next()?.parse::<u32>().ok()?))
-    });
+    let version = base
+        .libc
+        .split_once('.')
+        .and_then(|(major, minor)| Some((major.parse::<u32>().ok()?, minor.split('.').next()?.parse::<u32>().ok()?)));
     match version {
         Some(version) if version < needed => Err(InstallError::Impossible(format!(
             "MLX's packages need glibc {}.{}, and this system has {}; use a newer system",
@@ -370,7 +368,11 @@ pub(super) fn shown(program: &Program) -> String {
 
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 #[cfg(test)]

@@ -96,7 +96,8 @@ impl Maker {
                 program
             }
             Self::Pip => {
-                let quiet = ["-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar"];
+                let quiet =
+                    ["-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar"];
                 let mut program = Program::new(&python, quiet);
                 program.arguments.extend(["off".into(), "--cache-dir".into(), downloads.join("pip").into()]);
                 program
@@ -164,16 +165,18 @@ pub(super) fn make(
     site: &Site,
     work: &mut Work<'_>,
 ) -> Result<Located, InstallError> {
-    let measure =
-        Measure::Growth { folders: vec![site.root.clone(), site.downloads.clone()], total: plan.peak_bytes };
+    let measure = Measure::Growth { folders: vec![site.root.clone(), site.downloads.clone()], total: plan.peak_bytes };
     fill(recipe, &site.root, &site.downloads, &measure, work)?;
     let failed = |said: String| InstallError::Failed { what: "checking the environment".to_owned(), said };
     let file = find_python::in_path(&site.root);
     let python = find_python::probe(&file, &plan.surroundings, find_python::LIMIT * 4).map_err(failed)?;
     let versions = python.holds(plan.engine).map_err(failed)?;
     // Not another build than the one that was asked for.
-    let asked = recipe.steps.iter().find(|step| step.index.is_some()).and_then(|step| step.text.trim().split_once("=="));
-    if let Some((package, version)) = asked.filter(|(package, version)| versions.get(*package).is_none_or(|v| v != version)) {
+    let asked =
+        recipe.steps.iter().find(|step| step.index.is_some()).and_then(|step| step.text.trim().split_once("=="));
+    if let Some((package, version)) =
+        asked.filter(|(package, version)| versions.get(*package).is_none_or(|v| v != version))
+    {
         let found = versions.get(package).map_or("none", String::as_str);
         return Err(failed(format!("{package} {version} was asked for and {found} came")));
     }

@@ -252,7 +252,8 @@ impl Lane {
             self.teller.tell(Event::Started { index });
             let left_s = self.plan.suite.budget_s - self.used_s(start.elapsed());
             let budget = entry_budget(left_s, count - index, self.plan.entry_budget_s);
-            let ready = bench.take().unwrap_or_else(|| Box::new(Bench { open: Vec::new(), machine: run.machine.clone() }));
+            let ready =
+                bench.take().unwrap_or_else(|| Box::new(Bench { open: Vec::new(), machine: run.machine.clone() }));
             let returned = if self.is_alone().await {
                 self.one(index, job, budget, ready).await
             } else {

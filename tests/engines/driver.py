@@ -68,7 +68,8 @@ class Driver:
             start_new_session=True,
         )
         self.lines = queue.Queue(maxsize=1000)
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
         self.last_id = 0
 
     def _read(self):
@@ -140,9 +141,15 @@ class Driver:
         try:
             return self.process.wait(timeout=5)
         finally:
-            self.process.kill()
-            self.process.wait()
-            self.process.stdout.close()
+            self.kill()
+
+    def kill(self):
+        """Ends it by force, if it is still there."""
+        self.process.kill()
+        self.process.wait()
+        self.reader.join()
+        self.process.stdin.close()
+        self.process.stdout.close()
 
 
 # What outputs must be, in double precision.

@@ -8,14 +8,14 @@ use std::{
 
 use roofline::{
     engine::{
-        Engine as _, EngineId, Session as _, Surroundings,
+        Engine as _, EngineId, Surroundings,
         external::{ExternalEngine, Launch, Services},
         find,
         supervise::Program,
     },
     measure::{Cancel, Context, Paints, Report, Stop},
-    run::{FoundDevice, Plan, Request, Runner, SuiteName, collect},
     record::{Outcome, Store},
+    run::{FoundDevice, Plan, Request, Runner, SuiteName, collect},
     workload::{Bandwidth, Dtype, Gemm, MemoryOp, Workload, WorkloadKind},
 };
 
@@ -38,7 +38,8 @@ fn services() -> Services {
 }
 
 fn started_by(program: Program) -> ExternalEngine {
-    let launch = Launch { title: "Example".to_owned(), program, scripts: None, settings: std::collections::BTreeMap::new() };
+    let launch =
+        Launch { title: "Example".to_owned(), program, scripts: None, settings: std::collections::BTreeMap::new() };
     ExternalEngine::new("example".parse().unwrap(), Arc::new(move |_| Ok(launch.clone())), services())
 }
 
@@ -98,7 +99,8 @@ fn a_file_in_the_engines_folder_is_found_planned_and_run() {
     let id: EngineId = "pure-python".parse().unwrap();
     assert!(find::find(id, &surroundings).is_ok());
     let engines = roofline::engine::all(&surroundings);
-    let mut request = Request { engines: vec![id], suite: SuiteName::Quick, budget_s: Some(20.0), ..Request::default() };
+    let mut request =
+        Request { engines: vec![id], suite: SuiteName::Quick, budget_s: Some(20.0), ..Request::default() };
     request.sizes.add("16").unwrap();
     request.sizes.add("24x8x8").unwrap();
     let plan = Plan::make(&request, &engines).unwrap();
@@ -108,7 +110,7 @@ fn a_file_in_the_engines_folder_is_found_planned_and_run() {
     assert!(run.entries.iter().all(|entry| entry.outcome == Outcome::Done), "{:#?}", run.entries);
     assert!(run.entries.iter().all(|entry| entry.engine == id && entry.load.is_some()));
     let text = serde_json::to_string(&run).unwrap();
-    assert_eq!(serde_json::from_str::<roofline::record::Run>(&text).unwrap(), run);
+    assert_eq!(serde_json::from_str::<roofline::record::Run>(&text).unwrap(), *run);
 }
 
 const HELLO: &str = r#"read q; echo '{"type":"hello","protocol":1,"engine":"e","devices":[{"id":"cpu","kind":"cpu"}],"workloads":["gemm"],"dtypes":["f32"]}'; "#;
@@ -119,7 +121,8 @@ fn ends(rest: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let seen = folder.path().join("seen");
     // Asked who it is, it ends with its input; run, it does what is to be tried.
-    let engine = scripted(&format!("{HELLO} if [ ! -e '{0}' ]; then : > '{0}'; read q; exit 0; fi; {rest}", seen.display()));
+    let engine =
+        scripted(&format!("{HELLO} if [ ! -e '{0}' ]; then : > '{0}'; read q; exit 0; fi; {rest}", seen.display()));
     let start = Instant::now();
     let outcome = run(&engine, &SMALL);
     assert!(start.elapsed() < Duration::from_secs(60), "{rest}");
@@ -131,7 +134,9 @@ fn ends(rest: &str) -> String {
 
 #[test]
 fn rubbish_nan_negative_times_and_silence_end_the_entry_with_the_reason() {
-    let sample = |fields: &str| format!(r#"{READY} echo "{{\"type\":\"sample\",\"id\":$id,\"iterations\":1,{fields}}}"; read q"#);
+    let sample = |fields: &str| {
+        format!(r#"{READY} echo "{{\"type\":\"sample\",\"id\":$id,\"iterations\":1,{fields}}}"; read q"#)
+    };
     for (rest, expected) in [
         ("read q; echo 'Loading checkpoint shards: 100%'; read q".to_owned(), "doesn't have"),
         ("read q; printf '\\377\\376\\n'; read q".to_owned(), "no text"),

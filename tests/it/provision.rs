@@ -50,7 +50,10 @@ impl Machine {
     /// One with a Python that holds nothing itself, and a pip that succeeds.
     fn with_python() -> Self {
         let machine = Self::new();
-        machine.python("bin/python3", &FULL.replace("\"torch\": \"2.15.0\", ", "").replace("\"torch\": true", "\"torch\": false"));
+        machine.python(
+            "bin/python3",
+            &FULL.replace("\"torch\": \"2.15.0\", ", "").replace("\"torch\": true", "\"torch\": false"),
+        );
         machine
     }
 
@@ -108,7 +111,12 @@ impl Machine {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_roofline"));
         command.arg("--data-dir").arg(self.path("data")).arg("engines").args(arguments);
-        command.env_clear().env("PATH", self.path("bin")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .env_clear()
+            .env("PATH", self.path("bin"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -148,7 +156,10 @@ fn a_python_that_will_not_do_is_told_with_the_reason() {
         (FULL.replace("\"translated\": false", "\"translated\": true"), "runs under Rosetta"),
         (FULL.replace("CPython", "PyPy"), "PyPy 3.12.1 is not CPython"),
         (without("peft"), "peft is half removed (its metadata is gone)"),
-        (FULL.replace("\"transformers\": true", "\"transformers\": false"), "transformers is half removed (its files are gone)"),
+        (
+            FULL.replace("\"transformers\": true", "\"transformers\": false"),
+            "transformers is half removed (its files are gone)",
+        ),
         (without("torch").replace("\"torch\": true", "\"torch\": false"), "has no torch"),
         ("hello, I am no Python".to_owned(), "it is no Python, it said \"hello, I am no Python\""),
         (String::new(), "a broken Python"),
@@ -245,7 +256,10 @@ fn engines_of_others_are_found_by_their_names() {
     assert_eq!(python.as_deref(), Some(machine.path("bin/python3").as_path()));
     let ignored: Vec<String> = find::ignored(&machine.here()).into_iter().map(|ignored| ignored.reason).collect();
     let has = |words: &str| ignored.iter().any(|reason| reason.contains(words));
-    assert!(ignored.len() == 3 && has("may not be executed") && has("that Roofline knows") && has("no name"), "{ignored:?}");
+    assert!(
+        ignored.len() == 3 && has("may not be executed") && has("that Roofline knows") && has("no name"),
+        "{ignored:?}"
+    );
     let missing = find::find("slow".parse().unwrap(), &machine.here()).unwrap_err();
     assert!(missing.reason.contains("no script slow.py"), "{missing}");
     let list = text(&machine.run(&["list", "--json"]).stdout);
@@ -282,7 +296,11 @@ mod installing {
         let machine = Machine::with_python();
         let plan = machine.plan();
         assert!(plan.download_bytes > 1 << 30 && plan.peak_bytes > plan.disk_bytes, "{plan:?}");
-        assert!(plan.commands[1].contains("--require-hashes") && plan.text().contains("GB on the disk"), "{}", plan.text());
+        assert!(
+            plan.commands[1].contains("--require-hashes") && plan.text().contains("GB on the disk"),
+            "{}",
+            plan.text()
+        );
         machine.pip("case \"$*\" in *--require-hashes*) echo > \"$here/installed\" ;; *) exit 3 ;; esac");
         let mut told = Vec::new();
         let located = provision::install(&plan, &Cancel::default(), &mut |progress| told.push(progress)).unwrap();
@@ -298,7 +316,11 @@ mod installing {
         fs::write(&stamp, old).unwrap();
         machine.pip("exit 1");
         assert!(machine.install().is_err());
-        assert_eq!(find::find(EngineId::Pytorch, &machine.here()).unwrap(), located, "a failed update leaves the old one");
+        assert_eq!(
+            find::find(EngineId::Pytorch, &machine.here()).unwrap(),
+            located,
+            "a failed update leaves the old one"
+        );
         machine.pip("true");
         let newer = machine.install().unwrap();
         assert!(newer.place != located.place && !located.place.file().exists());
@@ -314,7 +336,11 @@ mod installing {
         let uv = "#!/bin/sh\nPATH=/usr/bin:/bin\nif [ \"$1\" = venv ]; then mkdir -p \"$5/bin\"; cp \"$4\" \"$5/bin/python\"; cp \
                   \"$(dirname \"$4\")/full.json\" \"$5/bin/answer.json\"; else echo 'Downloading torch' >&2; fi\n";
         machine.write("bin/uv", uv, true);
-        assert!(machine.plan().commands.iter().all(|command| command.contains("/bin/uv' ")), "{:?}", machine.plan().commands);
+        assert!(
+            machine.plan().commands.iter().all(|command| command.contains("/bin/uv' ")),
+            "{:?}",
+            machine.plan().commands
+        );
         assert_eq!(machine.install().unwrap().origin, FoundIn::Installed);
     }
 
@@ -391,7 +417,10 @@ mod installing {
         machine.pip("sleep 1000 & wait");
         let mut program = machine.command(&["install", "pytorch", "--yes"]).spawn().unwrap();
         let folder = machine.path("data/engines/pytorch");
-        let filled = || fs::read_dir(&folder).is_ok_and(|mut entries| entries.any(|entry| entry.unwrap().path().join("bin/pip.sh").exists()));
+        let filled = || {
+            fs::read_dir(&folder)
+                .is_ok_and(|mut entries| entries.any(|entry| entry.unwrap().path().join("bin/pip.sh").exists()))
+        };
         wait_for("the installation", filled);
         program.kill().unwrap();
         program.wait().unwrap();

@@ -35,9 +35,7 @@ impl Kind {
                     }
                 })
             }
-            Workload::Training(training) => {
-                Some((Self::Training(training.model.precision.clone()), training.flops()))
-            }
+            Workload::Training(training) => Some((Self::Training(training.model.precision.clone()), training.flops())),
             _ => None,
         }
     }

@@ -75,7 +75,17 @@ pub(super) struct Ending {
 impl ExternalSession {
     pub(super) fn new(engine: EngineId, launcher: Launcher, services: Services, device: ToldDevice) -> Self {
         let recorded = BTreeMap::new();
-        Self { engine, launcher, rates: Rates::default(), services, device, talk: None, tf32: false, parity: None, recorded }
+        Self {
+            engine,
+            launcher,
+            rates: Rates::default(),
+            services,
+            device,
+            talk: None,
+            tf32: false,
+            parity: None,
+            recorded,
+        }
     }
 
     /// The process, started now unless it runs.

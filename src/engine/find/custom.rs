@@ -104,7 +104,11 @@ fn located(engine: EngineId, program: PathBuf, python: Option<PathBuf>) -> Locat
 /// The Python that the settings name for a script.
 fn chosen_python(engine: EngineId, surroundings: &Surroundings) -> Option<Result<PathBuf, String>> {
     let path = Settings::read(surroundings).and_then(|settings| settings.path(engine)).transpose()?;
-    Some(path.and_then(|path| python::probe(&python::in_path(&path), surroundings, python::LIMIT).map(|found| found.file)))
+    Some(
+        path.and_then(|path| {
+            python::probe(&python::in_path(&path), surroundings, python::LIMIT).map(|found| found.file)
+        }),
+    )
 }
 
 /// What a file is by its name and rights. Hidden files and those that scripts leave behind are passed over in silence.
@@ -126,7 +130,9 @@ fn classify(file: &Path) -> Result<Option<Candidate>, String> {
         return Err("its name is that of an engine that Roofline knows; rename it".to_owned());
     }
     if script.is_none() && !is_executable(file) {
-        return Err("it may not be executed; change its permissions, or end its name in .py if it is a script".to_owned());
+        return Err(
+            "it may not be executed; change its permissions, or end its name in .py if it is a script".to_owned()
+        );
     }
     Ok(Some(Candidate { name, file: file.to_owned(), script: script.is_some() }))
 }

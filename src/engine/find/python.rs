@@ -65,12 +65,9 @@ type Need = (&'static str, &'static str);
 /// What an engine needs in its Python.
 const fn needs(engine: EngineId) -> &'static [Need] {
     match engine {
-        EngineId::Pytorch => &[
-            ("torch", "torch"),
-            ("transformers", "transformers"),
-            ("peft", "peft"),
-            ("safetensors", "safetensors"),
-        ],
+        EngineId::Pytorch => {
+            &[("torch", "torch"), ("transformers", "transformers"), ("peft", "peft"), ("safetensors", "safetensors")]
+        }
         EngineId::Mlx => &[("mlx", "mlx.core"), ("mlx-lm", "mlx_lm")],
         _ => &[],
     }
@@ -325,10 +322,7 @@ pub fn any(surroundings: &Surroundings) -> Result<Python, String> {
 }
 
 /// The first Python with which nothing is wrong, by its usual names and then by those that carry a version.
-pub fn first(
-    surroundings: &Surroundings,
-    wrong: &dyn Fn(&Python) -> Option<String>,
-) -> Result<Python, String> {
+pub fn first(surroundings: &Surroundings, wrong: &dyn Fn(&Python) -> Option<String>) -> Result<Python, String> {
     const NAMES: [&str; 5] = ["python3.13", "python3.12", "python3.11", "python3.14", "python3.10"];
     let named = NAMES.iter().filter_map(|name| surroundings.program(name));
     let mut reasons = Vec::new();

@@ -65,9 +65,8 @@ impl Settings {
     /// Chooses a path for an engine, or none, and writes the file.
     pub fn choose(&mut self, engine: EngineId, path: Option<&Path>) -> Result<(), String> {
         let text = path.map(|path| {
-            path.to_str().ok_or_else(|| {
-                format!("this path is no UTF-8 and can't be kept; choose another: {}", path.display())
-            })
+            path.to_str()
+                .ok_or_else(|| format!("this path is no UTF-8 and can't be kept; choose another: {}", path.display()))
         });
         let text = text.transpose()?;
         let engines = self.json.entry("engines").or_insert_with(|| json!({}));
