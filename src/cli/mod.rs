@@ -246,6 +246,13 @@ pub fn default_data_dir() -> Option<PathBuf> {
     directories::ProjectDirs::from("", "", "Roofline").map(|folders| folders.data_dir().to_owned())
 }
 
+/// Where engines outside the program are looked for: the environment as it is, and the data folder.
+pub fn surroundings(data_dir: PathBuf) -> Surroundings {
+    // Installed programs are started from other folders, and virtual environments keep their path.
+    let data_dir = std::path::absolute(&data_dir).unwrap_or(data_dir);
+    Surroundings { environment: std::env::vars_os().collect(), data: Some(data_dir) }
+}
+
 /// The folder of Hugging Face's cache, as its own tools find it.
 pub fn default_hub() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|folder| !folder.is_empty()).map(PathBuf::from);

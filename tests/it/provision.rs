@@ -180,7 +180,7 @@ fn a_python_that_will_not_do_is_told_with_the_reason() {
 #[test]
 fn a_python_that_hangs_is_given_up() {
     let machine = Machine::new();
-    let file = machine.write("bin/python3", "#!/bin/sh\nexec sleep 1000\n", true);
+    let file = machine.write("bin/python3", "#!/bin/sh\nexec /bin/sleep 1000\n", true);
     let error = python::probe(&file, &machine.here(), Duration::from_millis(200)).unwrap_err();
     assert!(error.contains("did not answer within 0.2 s"), "{error}");
 }
