@@ -1,6 +1,7 @@
 //! `roofline engines`: which are there, and getting, updating, removing and looking over those that are not part of the program.
 
 use std::{
+    fmt::Write as _,
     io::{self, BufRead as _, IsTerminal as _},
     path::{Path, PathBuf},
     time::Instant,
@@ -181,9 +182,11 @@ impl Listed {
 }
 
 fn list(json: bool, here: &Surroundings) -> Result<Exit, Error> {
-    let looked_for = |engine: &EngineId| match engine.is_built_in() {
-        true => Listed::built_in(*engine),
-        false => Listed::looked_for(*engine, find::find(*engine, here), here),
+    let looked_for = |engine: &EngineId| {
+        if engine.is_built_in() {
+            return Listed::built_in(*engine);
+        }
+        Listed::looked_for(*engine, find::find(*engine, here), here)
     };
     let mut listed: Vec<Listed> = EngineId::ALL.iter().map(looked_for).collect();
     listed.extend(find::custom(here).into_iter().map(|(engine, found)| Listed::looked_for(engine, Ok(found), here)));
@@ -321,9 +324,9 @@ fn doctor(engine: Option<EngineId>, here: &Surroundings) -> Result<Exit, Error> 
                 Err(wrong) => ("wrong", wrong),
             };
             well &= mark == "ok";
-            text.push_str(&format!("  {:<12}  {mark:<5}  {found}\n", check.what));
+            writeln!(text, "  {:<12}  {mark:<5}  {found}", check.what).ok();
             if let Some(remedy) = check.remedy {
-                text.push_str(&format!("  {:<12}  do     {remedy}\n", ""));
+                writeln!(text, "  {:<12}  do     {remedy}", "").ok();
             }
         }
     }

@@ -120,6 +120,7 @@ pub fn installed_bytes(engine: EngineId, surroundings: &Surroundings) -> Option<
 }
 
 /// Removes Roofline's own installation of an engine with everything that belongs to it: downloads, and what was cut off.
+///
 /// Returns how many bytes that were. Installations that Roofline didn't make are not touched.
 pub fn remove(engine: EngineId, surroundings: &Surroundings) -> Result<u64, InstallError> {
     if engine.is_built_in() || matches!(engine, EngineId::Other(_)) {

@@ -337,8 +337,8 @@ pub fn first(surroundings: &Surroundings, wrong: &dyn Fn(&Python) -> Option<Stri
     }
     reasons.truncate(3);
     let command = get_python(surroundings);
-    Err(match reasons.is_empty() {
-        true => format!("there is no Python; get one with: {command}"),
-        false => format!("there is no Python that will do ({}); get one with: {command}", reasons.join("; ")),
-    })
+    if reasons.is_empty() {
+        return Err(format!("there is no Python; get one with: {command}"));
+    }
+    Err(format!("there is no Python that will do ({}); get one with: {command}", reasons.join("; ")))
 }
