@@ -41,7 +41,7 @@ pub(super) struct Timed {
 pub(super) fn refuse(gemm: &Gemm, backend: &str) -> Result<&'static str, Stop> {
     let unsupported = |reason: &str| Err(Stop::Unsupported(reason.to_owned()));
     if gemm.layout != Layout::Abt {
-        return unsupported("llama.cpp multiplies by weights stored transposed (A · Bᵀ) only");
+        return unsupported("llama.cpp multiplies by weights stored transposed (A · Bᵗ) only");
     }
     match gemm.dtype {
         // Its CUDA backend lets cuBLAS round f32 operands.
