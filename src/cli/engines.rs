@@ -1,6 +1,7 @@
 //! `roofline engines`: which are there, and getting, updating, removing and looking over those that are not part of the program.
 
 use std::{
+    fmt::Write as _,
     io::{self, BufRead as _, IsTerminal as _},
     path::{Path, PathBuf},
     time::Instant,
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     engine::{
-        EngineId, Surroundings,
+        Engine as _, EngineId, Surroundings, external_engine,
         find::{self, FoundIn, Located, Missing, Place, settings::Settings},
     },
     provision::{self, InstallError, InstallPlan, InstallProgress, ProgressUnit},
@@ -181,9 +182,11 @@ impl Listed {
 }
 
 fn list(json: bool, here: &Surroundings) -> Result<Exit, Error> {
-    let looked_for = |engine: &EngineId| match engine.is_built_in() {
-        true => Listed::built_in(*engine),
-        false => Listed::looked_for(*engine, find::find(*engine, here), here),
+    let looked_for = |engine: &EngineId| {
+        if engine.is_built_in() {
+            return Listed::built_in(*engine);
+        }
+        Listed::looked_for(*engine, find::find(*engine, here), here)
     };
     let mut listed: Vec<Listed> = EngineId::ALL.iter().map(looked_for).collect();
     listed.extend(find::custom(here).into_iter().map(|(engine, found)| Listed::looked_for(engine, Ok(found), here)));
@@ -204,6 +207,10 @@ fn table(listed: &[Listed]) -> String {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
     table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
+    if !io::stdout().is_terminal() {
+        // Reasons are sentences.
+        table.set_width(140);
+    }
     table.set_header(["Engine", "Version", "Installed", "Where, or why it is missing"]);
     for engine in listed {
         let size = engine.installed_bytes.map_or_else(|| "—".to_owned(), size);
@@ -311,20 +318,31 @@ fn doctor(engine: Option<EngineId>, here: &Surroundings) -> Result<Exit, Error> 
     for engine in engine.map_or_else(all, |engine| vec![engine]) {
         text.push_str(engine.title());
         text.push('\n');
-        for check in provision::doctor(engine, here, &mut |located| provision::start(located, here)) {
+        for check in provision::doctor(engine, here, &mut |located| hello(located, here)) {
             let (mark, found) = match check.found {
                 Ok(found) => ("ok", found),
                 Err(wrong) => ("wrong", wrong),
             };
             well &= mark == "ok";
-            text.push_str(&format!("  {:<12}  {mark:<5}  {found}\n", check.what));
+            writeln!(text, "  {:<12}  {mark:<5}  {found}", check.what).ok();
             if let Some(remedy) = check.remedy {
-                text.push_str(&format!("  {:<12}  do     {remedy}\n", ""));
+                writeln!(text, "  {:<12}  do     {remedy}", "").ok();
             }
         }
     }
     output::write("-", &text)?;
     Ok(if well { Exit::Success } else { Exit::Failure })
+}
+
+/// Starts an engine and asks it for its devices.
+fn hello(located: &Located, here: &Surroundings) -> Result<String, String> {
+    if located.engine == EngineId::LlamaCpp {
+        return provision::start(located, here);
+    }
+    let start = Instant::now();
+    let devices = external_engine(located.engine, located.clone(), here).devices()?;
+    let names: Vec<String> = devices.iter().map(|device| format!("{} ({})", device.name, device.id)).collect();
+    Ok(format!("{} (in {})", names.join(", "), duration(start.elapsed().as_secs_f64())))
 }
 
 fn choose(engine: EngineId, path: Option<&Path>, here: &Surroundings) -> Result<Exit, Error> {

@@ -33,7 +33,7 @@ impl Shown {
         let drawn = io::stderr().is_terminal();
         let bar = drawn.then(|| {
             let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
-            (styled(bar, Counted::Bytes), Counted::Bytes)
+            (styled(&bar, Counted::Bytes), Counted::Bytes)
         });
         Ok(Self { cancel, bar, next_line: Instant::now() })
     }
@@ -44,7 +44,7 @@ impl Shown {
         if let Some((bar, drawn)) = &mut self.bar {
             if *drawn != counted {
                 *drawn = counted;
-                *bar = styled(bar.clone(), counted);
+                *bar = styled(bar, counted);
             }
             bar.set_length(total);
             bar.set_position(done);
@@ -68,7 +68,7 @@ impl Shown {
     }
 }
 
-fn styled(bar: ProgressBar, counted: Counted) -> ProgressBar {
+fn styled(bar: &ProgressBar, counted: Counted) -> ProgressBar {
     let style = match counted {
         Counted::Bytes => "{bar:24} {bytes}/{total_bytes} {bytes_per_sec} {wide_msg}",
         Counted::Steps => "{bar:24} {pos}/{len} {wide_msg}",

@@ -4,13 +4,12 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use super::{
-    Engine, EngineId, Surroundings,
+    Engine, EngineId, Surroundings, WgpuEngine,
     candle::{self, CandleEngine},
     external::{self, ExternalEngine, Launch, Launcher, Oracle, Services, Shelf, protocol::ModelFiles},
     find::{self, Located, Place},
     llama::{LlamaCpp, LlamaCppEngine},
     supervise::{Program, Said, Supervised},
-    wgpu::WgpuEngine,
 };
 use crate::{
     measure::{Context, Fingerprint, Phase, Stop},
@@ -75,7 +74,7 @@ pub fn all(surroundings: &Surroundings) -> Vec<Box<dyn Engine>> {
     for id in [EngineId::Pytorch, EngineId::Mlx] {
         engines.push(Box::new(ExternalEngine::new(id, launcher(id, surroundings.clone()), services.clone())));
     }
-    engines.push(Box::new(LlamaCppEngine::found(surroundings.clone(), Arc::clone(&services.shelf))));
+    engines.push(Box::new(LlamaCppEngine::found(surroundings.clone(), services.clone())));
     for (id, located) in find::custom(surroundings) {
         engines.push(Box::new(external(id, located, surroundings)));
     }

@@ -50,10 +50,9 @@ pub(super) struct Recipe {
     nvcc: Option<PathBuf>,
 }
 
-impl Recipe {
-    pub(super) fn pinned(&self) -> String {
-        format!("{PACKAGE} {}", ARCHIVE.2)
-    }
+/// What is built, whatever the machine.
+pub(super) fn pinned() -> String {
+    format!("{PACKAGE} {}", ARCHIVE.2)
 }
 
 /// The folders that the build uses, all among the downloads: a build that was cut off is gone on with.
@@ -82,12 +81,11 @@ impl Yard {
 pub(super) fn plan(ground: Ground, asked: Option<&Path>) -> Result<InstallPlan, InstallError> {
     let here = ground.surroundings.clone();
     if compiler(&here).is_none() {
-        let command = match cfg!(target_os = "macos") {
-            true => "xcode-select --install".to_owned(),
-            false => find_python::package_command(
-                &here,
-                &[("dnf", "gcc-c++"), ("zypper", "gcc-c++"), ("pacman", "gcc"), ("", "g++")],
-            ),
+        const PACKAGES: [(&str, &str); 4] = [("dnf", "gcc-c++"), ("zypper", "gcc-c++"), ("pacman", "gcc"), ("", "g++")];
+        let command = if cfg!(target_os = "macos") {
+            "xcode-select --install".to_owned()
+        } else {
+            find_python::package_command(&here, &PACKAGES)
         };
         return Err(InstallError::Impossible(format!(
             "llama.cpp is built from its source, and there is no C++ compiler; get one with: {command}"
@@ -285,8 +283,7 @@ fn is_whole(archive: &Path, work: &mut Work<'_>) -> Result<bool, InstallError> {
         }
         sum.update(buffer.get(..count).unwrap_or_default());
     }
-    let found: String = sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    if found == ARCHIVE.2 {
+    if plan::hexadecimal(&sum.finalize()) == ARCHIVE.2 {
         return Ok(true);
     }
     fs::remove_file(archive).map_err(InstallError::io("delete a damaged download", archive))?;

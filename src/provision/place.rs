@@ -89,6 +89,7 @@ impl Site {
             return Err(InstallError::io("note the installation", &self.folder)(error));
         }
         delete(&self.downloads).ok();
+        self.remove_empty();
         self.clear_leftovers(plan);
         Ok(())
     }
@@ -97,8 +98,14 @@ impl Site {
     pub(super) fn abandon(&self) {
         delete(&self.root).ok();
         delete(&self.temporary()).ok();
-        fs::remove_dir(&self.folder).ok();
-        fs::remove_dir(&self.downloads).ok();
+        self.remove_empty();
+    }
+
+    /// Folders that hold nothing go.
+    fn remove_empty(&self) {
+        for folder in [Some(self.folder.as_path()), Some(self.downloads.as_path()), self.downloads.parent()] {
+            folder.map(fs::remove_dir);
+        }
     }
 }
 
@@ -113,6 +120,7 @@ pub fn installed_bytes(engine: EngineId, surroundings: &Surroundings) -> Option<
 }
 
 /// Removes Roofline's own installation of an engine with everything that belongs to it: downloads, and what was cut off.
+///
 /// Returns how many bytes that were. Installations that Roofline didn't make are not touched.
 pub fn remove(engine: EngineId, surroundings: &Surroundings) -> Result<u64, InstallError> {
     if engine.is_built_in() || matches!(engine, EngineId::Other(_)) {

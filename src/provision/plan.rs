@@ -57,7 +57,9 @@ pub(super) enum Recipe {
     LlamaCpp(llama_cpp::Recipe),
 }
 
-/// Plans an installation with the first Python that will do. May start programs that answer within a moment, and asks once
+/// Plans an installation with the first Python that will do.
+///
+/// May start programs that answer within a moment, and asks once
 /// whether PyTorch's own index can be reached where that decides what is downloaded.
 pub fn plan(engine: EngineId, surroundings: &Surroundings) -> Result<InstallPlan, InstallError> {
     plan_with(engine, surroundings, None)
@@ -163,13 +165,10 @@ impl InstallPlan {
     pub(super) fn fingerprint(&self) -> String {
         let pinned = match &self.recipe {
             Recipe::Python(recipe) => recipe.pinned(),
-            Recipe::LlamaCpp(recipe) => recipe.pinned(),
+            Recipe::LlamaCpp(_) => llama_cpp::pinned(),
         };
         let sum = Sha256::digest(format!("{}\n{pinned}", self.variant).as_bytes());
-        sum.iter().take(16).fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").ok();
-            text
-        })
+        hexadecimal(sum.get(..16).unwrap_or_default())
     }
 
     /// The environment for what installs: the person's, without what would lead files elsewhere or change how a program is
@@ -358,6 +357,14 @@ pub(super) fn has_nvidia(surroundings: &Surroundings) -> bool {
     let program = Program { environment: Some(surroundings.environment.clone()), ..Program::new(&file, ["-L"]) };
     let Ok(mut child) = Supervised::start(&program) else { return false };
     matches!(child.hear(Duration::from_secs(10)), crate::engine::supervise::Said::Line(line) if line.starts_with("GPU "))
+}
+
+/// Bytes as checksums are written.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").ok();
+        text
+    })
 }
 
 /// A command as a shell would take it.

@@ -1,6 +1,7 @@
 //! Virtual environments: by uv if it is there, else by Python's own venv and pip.
 
 use std::{
+    ffi::OsString,
     fs,
     path::{Path, PathBuf},
 };
@@ -47,6 +48,51 @@ impl Step {
     pub(super) const fn hashed(name: &'static str, text: String) -> Self {
         Self { name, text, index: None }
     }
+
+    /// The packages of the list and nothing else, built and unchanged.
+    fn exactly(&self, list: &Path) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = ["--no-deps", "--only-binary", ":all:"].map(Into::into).into();
+        arguments.extend(self.index.is_none().then(|| "--require-hashes".into()));
+        arguments.extend(["-r".into(), list.into()]);
+        arguments
+    }
+
+    fn index_arguments(&self) -> Vec<OsString> {
+        self.index.map_or_else(Vec::new, |index| vec!["--index-url".into(), index.into()])
+    }
+
+    /// The list in parts that are downloaded one after another: each large package alone, so that those which arrived are kept
+    /// when the next is cut off, and all others together.
+    fn parts(&self) -> Vec<String> {
+        const LARGE: [&str; 6] = ["torch", "nvidia-", "triton", "mlx-", "transformers", "cmake"];
+        let (mut large, mut rest): (Vec<String>, String) = (Vec::new(), String::new());
+        let mut alone = false;
+        for line in self.text.lines().filter(|line| !line.starts_with('#')) {
+            if !line.starts_with([' ', '\t']) {
+                alone = LARGE.iter().any(|name| line.starts_with(name));
+                if alone {
+                    large.push(String::new());
+                }
+            }
+            let part = if alone { large.last_mut().unwrap_or(&mut rest) } else { &mut rest };
+            part.push_str(line);
+            part.push('\n');
+        }
+        large.insert(0, rest);
+        large.retain(|part| !part.trim().is_empty());
+        large
+    }
+}
+
+/// Where pip's downloads lie.
+fn wheels(downloads: &Path) -> PathBuf {
+    downloads.join("wheels")
+}
+
+/// The pip of an environment, with what every use of it needs.
+fn pip(root: &Path, what: &str) -> Program {
+    let quiet = ["-I", "-m", "pip", what, "--no-input", "--disable-pip-version-check", "--progress-bar", "off"];
+    Program::new(&root.join("bin/python"), quiet)
 }
 
 impl Maker {
@@ -84,32 +130,34 @@ impl Maker {
         }
     }
 
-    /// What installs a list that was written to a file.
+    /// What installs a list that was written to a file: from the index by uv, from what was downloaded by pip.
     pub(super) fn packages(&self, step: &Step, root: &Path, downloads: &Path) -> Program {
-        const EXACTLY: [&str; 3] = ["--no-deps", "--only-binary", ":all:"];
-        let python = root.join("bin/python");
         let mut program = match self {
             Self::Uv(uv) => {
                 let mut program = Program::new(uv, ["pip", "install", "--no-progress"]);
-                program.arguments.extend(["--python".into(), python.into()]);
+                program.arguments.extend(["--python".into(), root.join("bin/python").into()]);
                 program.arguments.extend(["--cache-dir".into(), downloads.join("uv").into()]);
+                program.arguments.extend(step.index_arguments());
                 program
             }
             Self::Pip => {
-                let quiet =
-                    ["-I", "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar"];
-                let mut program = Program::new(&python, quiet);
-                program.arguments.extend(["off".into(), "--cache-dir".into(), downloads.join("pip").into()]);
+                let mut program = pip(root, "install");
+                program.arguments.extend(["--no-index".into(), "--find-links".into(), wheels(downloads).into()]);
                 program
             }
         };
-        program.arguments.extend(EXACTLY.map(Into::into));
-        match step.index {
-            Some(index) => program.arguments.extend(["--index-url".into(), index.into()]),
-            None => program.arguments.push("--require-hashes".into()),
-        }
-        program.arguments.extend(["-r".into(), root.join(step.name).into()]);
+        program.arguments.extend(step.exactly(&root.join(step.name)));
         program
+    }
+
+    /// What downloads a list that was written to a file, for pip. Its own cache keeps only what a server allows it to keep.
+    fn download(&self, step: &Step, list: &Path, root: &Path, downloads: &Path) -> Option<Program> {
+        let Self::Pip = self else { return None };
+        let mut program = pip(root, "download");
+        program.arguments.extend(["--no-cache-dir".into(), "--dest".into(), wheels(downloads).into()]);
+        program.arguments.extend(step.index_arguments());
+        program.arguments.extend(step.exactly(list));
+        Some(program)
     }
 
     const fn name(&self) -> &'static str {
@@ -119,11 +167,11 @@ impl Maker {
         }
     }
 
-    /// Bytes on the disk at most: pip keeps what it downloads and copies it once more, uv unpacks as it comes.
+    /// Bytes on the disk at most: what is downloaded, by pip one package twice for a moment; uv unpacks as it comes.
     pub(super) const fn peak(&self, download_bytes: u64, disk_bytes: u64) -> u64 {
         match self {
             Self::Uv(_) => disk_bytes + download_bytes / 4,
-            Self::Pip => disk_bytes + 2 * download_bytes,
+            Self::Pip => disk_bytes + download_bytes + download_bytes / 4,
         }
     }
 }
@@ -144,7 +192,7 @@ impl Recipe {
         for step in &self.steps {
             let count = step.text.lines().filter(|line| !line.starts_with([' ', '#']) && line.contains("==")).count();
             let checked = if step.index.is_some() { "pinned" } else { "pinned and checked by SHA-256" };
-            words.push(format!("install {count} packages with {}, {checked}", self.maker.name()));
+            words.push(format!("download and install {count} packages with {}, {checked}", self.maker.name()));
         }
         words.push("ask the environment whether it holds everything".to_owned());
         words
@@ -153,7 +201,10 @@ impl Recipe {
     /// The commands, as a shell would take them.
     pub(super) fn commands(&self, root: &Path, downloads: &Path) -> Vec<String> {
         let environment = self.maker.environment(&self.base, root);
-        let packages = self.steps.iter().map(|step| self.maker.packages(step, root, downloads));
+        let packages = self.steps.iter().flat_map(|step| {
+            let download = self.maker.download(step, &root.join(step.name), root, downloads);
+            download.into_iter().chain([self.maker.packages(step, root, downloads)])
+        });
         std::iter::once(environment).chain(packages).map(|program| shown(&program)).collect()
     }
 }
@@ -168,7 +219,7 @@ pub(super) fn make(
     let measure = Measure::Growth { folders: vec![site.root.clone(), site.downloads.clone()], total: plan.peak_bytes };
     fill(recipe, &site.root, &site.downloads, &measure, work)?;
     let failed = |said: String| InstallError::Failed { what: "checking the environment".to_owned(), said };
-    let file = site.root.join("bin/python");
+    let file = find_python::in_path(&site.root);
     let python = find_python::probe(&file, &plan.surroundings, find_python::LIMIT * 4).map_err(failed)?;
     let versions = python.holds(plan.engine).map_err(failed)?;
     // Not another build than the one that was asked for.
@@ -192,10 +243,36 @@ pub(super) fn fill(
     work: &mut Work<'_>,
 ) -> Result<(), InstallError> {
     work.run("making a virtual environment", &recipe.maker.environment(&recipe.base, root), measure)?;
+    let write =
+        |file: &Path, text: &str| fs::write(file, text).map_err(InstallError::io("write the list of packages", file));
     for step in &recipe.steps {
-        let file = root.join(step.name);
-        fs::write(&file, &step.text).map_err(InstallError::io("write the list of packages", &file))?;
+        write(&root.join(step.name), &step.text)?;
+        let parts = step.parts();
+        let part = root.join("part.txt");
+        for (number, text) in parts.iter().enumerate() {
+            let Some(program) = recipe.maker.download(step, &part, root, downloads) else { break };
+            write(&part, text)?;
+            work.run(&format!("downloading, part {} of {}", number + 1, parts.len()), &program, measure)?;
+        }
         work.run("installing packages", &recipe.maker.packages(step, root, downloads), measure)?;
+        fs::remove_file(&part).ok();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_packages_are_downloaded_alone_and_none_is_forgotten() {
+        let text = "# head\na==1 \\\n    --hash=x\ntorch==2 \\\n    --hash=y\nb==1 ; z\nnvidia-c==3 \\\n    --hash=w\n";
+        let parts = Step::hashed("x.txt", text.to_owned()).parts();
+        assert_eq!(
+            parts,
+            ["a==1 \\\n    --hash=x\nb==1 ; z\n", "torch==2 \\\n    --hash=y\n", "nvidia-c==3 \\\n    --hash=w\n"]
+        );
+        let one = Step { name: "x.txt", text: "torch==2+cpu\n".to_owned(), index: Some("y") };
+        assert_eq!(one.parts(), ["torch==2+cpu\n"]);
+    }
 }

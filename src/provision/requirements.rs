@@ -22,7 +22,7 @@ macro_rules! list {
 
 pub(super) const PYTORCH_CUDA: List = list!("pytorch-cuda-linux-x86_64.txt", 5_900_000_000);
 /// The large wheel without what a processor doesn't need; the other CUDA libraries it doesn't start without.
-pub(super) const PYTORCH_CPU: List = list!("pytorch-cpu-linux-x86_64.txt", 4_400_000_000);
+pub(super) const PYTORCH_CPU: List = list!("pytorch-cpu-linux-x86_64.txt", 4_460_000_000);
 pub(super) const PYTORCH_MACOS: List = list!("pytorch-macos-arm64.txt", 900_000_000);
 pub(super) const MLX_CPU: List = list!("mlx-linux-x86_64.txt", 370_000_000);
 pub(super) const MLX_CUDA: List = list!("mlx-linux-x86_64-cuda.txt", 4_000_000_000);

@@ -85,11 +85,12 @@ impl Work<'_> {
         let status = loop {
             self.check()?;
             match child.hear(LOOK) {
-                Said::Line(line) => heard.hear(line),
-                Said::Closed => match child.wait(LOOK) {
-                    Some(status) => break status,
-                    None => {}
-                },
+                Said::Line(line) => heard.hear(&line),
+                Said::Closed => {
+                    if let Some(status) = child.wait(LOOK) {
+                        break status;
+                    }
+                }
                 Said::Rubbish(_) | Said::Nothing => {}
             }
             if heard.look(measure, &child) {
@@ -115,12 +116,12 @@ impl Work<'_> {
 }
 
 impl Heard {
-    fn hear(&mut self, line: String) {
+    fn hear(&mut self, line: &str) {
         self.changed = Instant::now();
-        if let Some((done, total)) = steps(&line) {
+        if let Some((done, total)) = steps(line) {
             (self.done, self.total) = (done, total);
         } else {
-            self.detail = short(&line);
+            self.detail = short(line);
         }
         self.lines.push_back(line.chars().take(2000).collect());
         if self.lines.len() > LINES_KEPT {

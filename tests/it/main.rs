@@ -10,6 +10,7 @@
 
 mod bad_weights;
 mod bundle;
+mod candle_kernels;
 mod cli;
 mod download;
 mod engine_scenes;
@@ -19,6 +20,7 @@ mod gguf;
 mod inference;
 mod kernels;
 mod layouts;
+mod llama;
 mod load;
 mod lora;
 mod machine;

@@ -180,7 +180,7 @@ fn a_python_that_will_not_do_is_told_with_the_reason() {
 #[test]
 fn a_python_that_hangs_is_given_up() {
     let machine = Machine::new();
-    let file = machine.write("bin/python3", "#!/bin/sh\nexec sleep 1000\n", true);
+    let file = machine.write("bin/python3", "#!/bin/sh\nexec /bin/sleep 1000\n", true);
     let error = python::probe(&file, &machine.here(), Duration::from_millis(200)).unwrap_err();
     assert!(error.contains("did not answer within 0.2 s"), "{error}");
 }
@@ -367,10 +367,10 @@ mod installing {
     #[test]
     fn what_was_downloaded_is_kept_for_the_next_time() {
         let machine = Machine::with_python();
-        // The folder after --cache-dir is pip's.
-        machine.pip("while [ \"$1\" != --cache-dir ]; do shift; done; mkdir -p \"$2\"; echo x > \"$2/wheel\"; exit 1");
+        // The folder after --dest is where pip puts what it downloads.
+        machine.pip("while [ \"$1\" != --dest ]; do shift; done; mkdir -p \"$2\"; echo x > \"$2/wheel\"; exit 1");
         machine.install().unwrap_err();
-        let wheel = machine.path("data/engines/downloads/pytorch/pip/wheel");
+        let wheel = machine.path("data/engines/downloads/pytorch/wheels/wheel");
         assert!(wheel.exists());
         machine.pip("true");
         machine.install().unwrap();
@@ -396,7 +396,7 @@ mod installing {
         let (cancel, plan) = (Cancel::default(), machine.plan());
         let first = {
             let cancel = cancel.clone();
-            std::thread::spawn(move || provision::install(&plan, &cancel, &mut |_| {}))
+            std::thread::Builder::new().spawn(move || provision::install(&plan, &cancel, &mut |_| {})).unwrap()
         };
         wait_for("the first installation", || running.exists());
         let busy = machine.install().unwrap_err();
@@ -441,7 +441,7 @@ mod installing {
         assert!(told.contains("--yes") && told.contains("to download") && told.contains("pip install"), "{told}");
         let program = machine.command(&["install", "pytorch", "--yes"]).spawn().unwrap();
         wait_for("the installation", || machine.path("data/engines/pytorch").exists());
-        let id = rustix::process::Pid::from_raw(program.id() as i32).unwrap();
+        let id = rustix::process::Pid::from_raw(i32::try_from(program.id()).unwrap()).unwrap();
         // The folder is made once Ctrl-C is listened to.
         rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
         let ended = program.wait_with_output().unwrap();

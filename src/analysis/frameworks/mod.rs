@@ -141,7 +141,7 @@ impl Comparison {
         let rows = kernels::rows(&view);
         let models = models::groups(&view);
         let versus = ratios::versus(&view, &rows);
-        Self { rows, models, versus, agreement, columns }
+        Self { columns, rows, models, versus, agreement }
     }
 
     /// More than one engine took part.

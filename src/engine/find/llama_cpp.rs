@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use super::{FoundIn, Located, Missing, Place, chosen, install_command, installed, is_brewed, origin_of};
@@ -87,8 +87,13 @@ fn version(bench: &Path, surroundings: &Surroundings) -> Result<String, String> 
         if !closed {
             return Err(format!("it did not answer within {} s: {}", LIMIT.as_secs(), bench.display()));
         }
-        // Its version goes to standard error in some releases and to standard output in others.
-        child.wait(Duration::from_secs(1));
+        // Its version goes to standard error in some releases and to standard output in others, and what was written there
+        // before the end may still be on its way.
+        let start = Instant::now();
+        while said.is_empty() && child.errors().is_empty() && start.elapsed() < Duration::from_millis(500) {
+            child.wait(Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let text = format!("{}\n{}", said.join("\n"), child.errors());
         Ok((text, child))
     };

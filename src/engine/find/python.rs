@@ -19,7 +19,7 @@ pub const LIMIT: Duration = Duration::from_secs(15);
 /// The oldest that the engines' packages run on.
 pub const OLDEST: (u32, u32) = (3, 10);
 /// What it is asked; prints one line of JSON.
-const SCRIPT: &str = include_str!("probe.py");
+const SCRIPT: &str = include_str!("../../../assets/engines/roofline_probe.py");
 /// Beside what each engine needs, modules that an installation needs.
 const MODULES: [&str; 3] = ["venv", "ensurepip", "pip"];
 
@@ -295,13 +295,19 @@ fn candidates(surroundings: &Surroundings) -> Vec<(PathBuf, FoundIn)> {
     for folder in surroundings.program_folders() {
         let file = ["python3", "python"].iter().map(|name| folder.join(name)).find(|file| is_executable(file));
         let Some(file) = file.filter(|file| !is_stub(file)) else { continue };
-        if !found.iter().any(|(known, _)| *known == file) {
+        // /bin is /usr/bin on many systems. Links to files are left: environments are told apart by theirs.
+        if !found.iter().any(|(known, _)| resolved(known) == resolved(&file)) {
             found.push((file.clone(), origin_of(&file)));
         }
     }
     const MOST: usize = 8;
     found.truncate(MOST);
     found
+}
+
+/// A file with the links in its folder's path resolved.
+fn resolved(file: &Path) -> Option<PathBuf> {
+    Some(std::fs::canonicalize(file.parent()?).ok()?.join(file.file_name()?))
 }
 
 /// macOS's placeholder, which opens a window that offers to install Apple's command-line tools.
@@ -331,8 +337,8 @@ pub fn first(surroundings: &Surroundings, wrong: &dyn Fn(&Python) -> Option<Stri
     }
     reasons.truncate(3);
     let command = get_python(surroundings);
-    Err(match reasons.is_empty() {
-        true => format!("there is no Python; get one with: {command}"),
-        false => format!("there is no Python that will do ({}); get one with: {command}", reasons.join("; ")),
-    })
+    if reasons.is_empty() {
+        return Err(format!("there is no Python; get one with: {command}"));
+    }
+    Err(format!("there is no Python that will do ({}); get one with: {command}", reasons.join("; ")))
 }

@@ -14,7 +14,7 @@ use crate::engine::{EngineId, Surroundings};
 const BYTES_MAX: u64 = 1 << 20;
 
 /// The settings, with everything in the file that is not known here.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     file: Option<PathBuf>,
     json: Map<String, Value>,
