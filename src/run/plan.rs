@@ -85,6 +85,7 @@ impl Plan {
     /// other, so that each device is opened once.
     pub fn make(request: &Request, engines: &[Box<dyn Engine>]) -> Result<Self, PlanError> {
         request.models.check().map_err(PlanError::Usage)?;
+        known_engines(request, engines)?;
         named_pairs(request)?;
         let mut found = Vec::new();
         let mut missing = Vec::new();
@@ -264,6 +265,17 @@ fn choose<'a>(request: &Request, found: &'a [FoundDevice]) -> Vec<&'a FoundDevic
     engines.into_iter().filter(|engine| request.wants_engine(*engine)).filter_map(one).collect()
 }
 
+/// Every engine asked for by name must be one.
+fn known_engines(request: &Request, engines: &[Box<dyn Engine>]) -> Result<(), PlanError> {
+    let known = |asked: &&EngineId| !engines.iter().any(|engine| engine.id() == **asked);
+    let Some(asked) = request.engines.iter().find(known) else { return Ok(()) };
+    let names: Vec<String> = engines.iter().map(|engine| engine.id().to_string()).collect();
+    Err(PlanError::Usage(format!(
+        "no engine is called \"{asked}\"; choose from {}, or put it into the engines folder",
+        names.join(", ")
+    )))
+}
+
 /// A kind asked for by name must be measured by one of the engines asked for.
 fn named_pairs(request: &Request) -> Result<(), PlanError> {
     if request.engines.is_empty() {
@@ -364,11 +376,19 @@ mod tests {
         let pair = Request { engines: vec![EngineId::Wgpu], ..request(None, WorkloadKind::Inference) };
         let error = named_pairs(&pair).unwrap_err().to_string();
         assert!(error.contains("wgpu doesn't measure inference"), "{error}");
-        let error = Plan::over(&request(Some("cpu"), WorkloadKind::Gemm), &found(), Vec::new()).unwrap_err();
+        let error = Plan::over(&request(Some("cpu"), WorkloadKind::Bandwidth), &found(), Vec::new()).unwrap_err();
         assert!(matches!(&error, PlanError::Nothing(why) if why.contains("\"cpu\"")), "{error}");
         let missing = vec!["no adapter; install a driver".to_owned()];
-        let error = Plan::over(&request(None, WorkloadKind::Gemm), &found()[3..], missing).unwrap_err();
+        let error = Plan::over(&request(None, WorkloadKind::Bandwidth), &found()[3..], missing).unwrap_err();
         assert_eq!(error, PlanError::NoDevice("no adapter; install a driver".to_owned()));
+    }
+
+    #[test]
+    fn an_unknown_engine_is_a_usage_error_that_names_the_others() {
+        let request = Request { engines: vec!["cuda".parse().unwrap()], ..Request::default() };
+        let engines: Vec<Box<dyn Engine>> = vec![Box::new(crate::engine::candle::CandleEngine)];
+        let error = Plan::make(&request, &engines).unwrap_err();
+        assert!(matches!(&error, PlanError::Usage(why) if why.contains("\"cuda\"") && why.contains("candle")), "{error}");
     }
 
     #[test]
