@@ -19,7 +19,7 @@ pub const LIMIT: Duration = Duration::from_secs(15);
 /// The oldest that the engines' packages run on.
 pub const OLDEST: (u32, u32) = (3, 10);
 /// What it is asked; prints one line of JSON.
-const SCRIPT: &str = include_str!("probe.py");
+const SCRIPT: &str = include_str!("../../../assets/engines/roofline_probe.py");
 /// Beside what each engine needs, modules that an installation needs.
 const MODULES: [&str; 3] = ["venv", "ensurepip", "pip"];
 
