@@ -4,7 +4,7 @@
 
 UV is the path of uv 0.13 or newer, which resolves for systems other than this one. Hashes are those of all wheels that
 fit the system, for every CPython that the frameworks support; download sizes are of the wheels that one installation
-takes. Installed sizes are measured by hand, from one installation each, and kept in INSTALLED.
+takes, the largest where it depends on the system's version. Installed sizes are measured by hand and kept in INSTALLED.
 """
 
 import re
@@ -39,8 +39,15 @@ LISTS = {
     "mlx-linux-x86_64-cuda": (LINUX, ["mlx[cuda13]==0.32.4", *MLX], set()),
     "mlx-macos-arm64": (MACOS, ["mlx==0.32.4", *MLX], set()),
 }
-# Bytes of all files of one installation with CPython 3.12, without the environment's own.
-INSTALLED = {}
+# Bytes of all files in the wheels for CPython 3.12 (of macOS 14 where there are several), without compiled bytecode.
+INSTALLED = {
+    "pytorch-cuda-linux-x86_64": 5_621_247_997,
+    "pytorch-cpu-linux-x86_64": 4_130_632_790,
+    "pytorch-macos-arm64": 726_118_232,
+    "mlx-linux-x86_64": 206_789_207,
+    "mlx-linux-x86_64-cuda": 3_331_009_072,
+    "mlx-macos-arm64": 301_830_846,
+}
 
 
 def run(*command, folder):

@@ -7,6 +7,7 @@ library; operands are made faster where NumPy is there.
 """
 
 import _thread
+import contextlib
 import json
 import math
 import os
@@ -154,6 +155,16 @@ class Job:
         """Raises `Cancelled` if Roofline asked for it."""
         self._server.point()
 
+    @contextlib.contextmanager
+    def whole(self):
+        """Lets Cancel wait: a module that is left half imported can't be imported again."""
+        self._server.shielded = True
+        try:
+            yield
+        finally:
+            self._server.shielded = False
+        self.point()
+
     def phase(self, text, done=None, total=None):
         """Tells a person what takes so long."""
         self._server.phase(self._id, text, done, total)
@@ -251,6 +262,7 @@ class Server:
         self.cancel_id = None
         self.open_id = None
         self.working = False
+        self.shielded = False
         self.task = None
         self.asked = None
         self.told = 0
@@ -324,7 +336,7 @@ class Server:
     def _interrupted(self, _signal, _frame):
         if self.cancel_id is None:
             end(130)
-        if self.working and self.cancel_id == self.open_id:
+        if self.working and not self.shielded and self.cancel_id == self.open_id:
             # Once only: what is cleaned up on the way out is not cut short.
             self.working = False
             raise Cancelled
@@ -510,6 +522,8 @@ class Server:
     def stream(self, task, pass_s, steps, host_s):
         """Adds a pass in which every token is read at once, now and then: it costs about as much as a timed one."""
         self.timed_s += host_s
+        if type(task).stream is Task.stream:
+            return None
         if self.streamed_s + pass_s > STREAMED_SHARE * self.timed_s and self.streamed_s > 0:
             return None
         start = time.perf_counter()
@@ -584,13 +598,3 @@ def _terminated(_signal, _frame):
 def serve(engine):
     """Answers Roofline's questions until it ends the process."""
     Server(engine).serve()
-
-
-def version_of(package):
-    """{package: version} of an installed package, without importing it; empty where it isn't."""
-    from importlib import metadata
-
-    try:
-        return {package: metadata.version(package)}
-    except metadata.PackageNotFoundError:
-        return {}

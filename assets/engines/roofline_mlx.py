@@ -59,7 +59,7 @@ class Mlx(harness.Engine):
     def hello(self):
         versions = {}
         for name in ("mlx", "mlx-lm", "numpy", "transformers"):
-            versions.update(harness.version_of(name))
+            versions.update(system.version_of(name))
         backend = gpu_backend()
         workloads = ["gemm", "attention", "bandwidth", "tensor-limit"]
         if "mlx-lm" in versions:
@@ -90,7 +90,6 @@ class Mlx(harness.Engine):
             raise harness.Failed(f"there is no device {name}; there are {', '.join(known)}")
         self.device = name
         mx.set_default_device(mx.gpu if name == "gpu" else mx.cpu)
-        mx.reset_peak_memory()
 
     def synchronize(self):
         mx.synchronize()
@@ -113,6 +112,7 @@ class Mlx(harness.Engine):
     def prepare(self, question, job):
         workload = question["workload"]
         self.open(question["device"])
+        mx.reset_peak_memory()
         task = self.task(workload, question, job)
         task.device_meaning = self.device_meaning()
         task.settings["MLX_ENABLE_TF32"] = self.settings()["MLX_ENABLE_TF32"]
@@ -132,26 +132,25 @@ class Mlx(harness.Engine):
             raise harness.Unsupported(f"the MLX engine doesn't measure {kind}")
         if self.models is None:
             job.phase("importing mlx-lm")
-            import roofline_mlx_models
+            with job.whole():
+                import roofline_mlx_models
 
             self.models = roofline_mlx_models.Models(self)
         return self.models.task(workload, question, job)
 
     def canary(self, device):
+        before = self.device
         self.open(device)
+        n = 256 if device == "cpu" else 2048
+        a, b = mx.full((n, n), 0.5), mx.full((n, n), 0.25)
+        mx.eval(a, b)
         if device not in self.canaries:
-            n = 256 if device == "cpu" else 2048
-            a, b = mx.full((n, n), 0.5), mx.full((n, n), 0.25)
-            mx.eval(a, b)
             each = min(self.seconds(lambda: mx.eval(a @ b), 3) for _ in range(3))
-            self.canaries[device] = (a, b, max(1, round(CANARY_S / each)))
-        a, b, times = self.canaries[device]
-        mx.eval(a @ b)
-        start = time.perf_counter()
-        for _ in range(times):
-            mx.async_eval(a @ b)
-        mx.synchronize()
-        return time.perf_counter() - start
+            self.canaries[device] = max(1, round(CANARY_S / each))
+        seconds = self.canaries[device] * self.seconds(lambda: mx.async_eval(a @ b), self.canaries[device])
+        # An entry may be open, of the other device.
+        self.open(before)
+        return seconds
 
     def seconds(self, work, times):
         """The time of one call, the first being left out."""

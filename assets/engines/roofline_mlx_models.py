@@ -94,6 +94,8 @@ class Models:
         self.engine = engine
         self.model = None
         self.wired = False
+        # The class of the blocks and its own call, where checkpointing has changed it.
+        self.changed = None
 
     def task(self, workload, question, job):
         model, kind = question.get("model"), workload["kind"]
@@ -127,6 +129,10 @@ class Models:
 
     def drop(self):
         self.model = None
+        if self.changed is not None:
+            block, call = self.changed
+            block.__call__ = call
+            self.changed = None
         if self.wired:
             mx.set_wired_limit(0)
             self.wired = False
@@ -327,9 +333,9 @@ class Training(ModelTask):
         config = dict(rank=workload["rank"], scale=SCALE, dropout=0.0, keys=keys)
         linear_to_lora_layers(model, len(model.layers), config)
         self.model = model
-        self.block = type(model.layers[0])
-        self.plain_call = self.block.__call__
         if workload["checkpointing"]:
+            block = type(model.layers[0])
+            models.changed = block, block.__call__
             trainer.grad_checkpoint(model.layers[0])
             self.settings["checkpointing"] = "every block"
         model.train()
@@ -394,8 +400,6 @@ class Training(ModelTask):
         return [harness.finite(loss.item(), "the loss of step", self.step_index) for loss in losses]
 
     def free(self):
-        # Checkpointing changes the blocks' class, not this model alone.
-        self.block.__call__ = self.plain_call
         self.model = self.state = self.step = self.text = self.losses = None
 
 

@@ -40,7 +40,7 @@ class PyTorch(harness.Engine):
         dtypes = ["f32", "tf32", "f16", "bf16"] if cuda else ["f32", "f16", "bf16"]
         versions = {"torch": torch.__version__}
         for name in ("transformers", "peft", "numpy"):
-            versions.update(harness.version_of(name))
+            versions.update(system.version_of(name))
         if torch.version.cuda:
             versions["cuda"] = torch.version.cuda
         workloads = ["gemm", "attention", "bandwidth", "tensor-limit"]
@@ -72,7 +72,6 @@ class PyTorch(harness.Engine):
         self.device = torch.device(name)
         if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
-            torch.cuda.reset_peak_memory_stats()
         return self.device
 
     def synchronize(self):
@@ -114,7 +113,7 @@ class PyTorch(harness.Engine):
 
     def free(self):
         if self.models is not None:
-            self.models.model = None
+            self.models.drop()
         self.empty()
 
     def empty(self):
@@ -129,6 +128,8 @@ class PyTorch(harness.Engine):
     def prepare(self, question, job):
         workload = question["workload"]
         self.open(question["device"])
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
         set_tf32(workload.get("dtype") == "tf32")
         try:
             task = self.task(workload, question, job)
@@ -152,27 +153,26 @@ class PyTorch(harness.Engine):
             raise harness.Unsupported(f"the PyTorch engine doesn't measure {kind}")
         if self.models is None:
             job.phase("importing transformers")
-            import roofline_pytorch_models
+            with job.whole():
+                import roofline_pytorch_models
 
             self.models = roofline_pytorch_models.Models(self)
         return self.models.task(workload, question, job)
 
     def canary(self, device):
+        before, allowed = self.device, torch.backends.cuda.matmul.allow_tf32
         self.open(device)
         set_tf32(False)
+        n = 512 if self.device.type == "cpu" else 2048
+        a, b, c = (torch.full((n, n), 0.5, device=self.device) for _ in range(3))
         if device not in self.canaries:
-            n = 512 if self.device.type == "cpu" else 2048
-            a, b, c = (torch.full((n, n), 0.5, device=self.device) for _ in range(3))
             each = min(self.seconds(lambda: torch.mm(a, b, out=c), 5) for _ in range(5))
-            self.canaries[device] = (a, b, c, max(1, round(CANARY_S / each)))
-        a, b, c, times = self.canaries[device]
-        torch.mm(a, b, out=c)
-        self.synchronize()
-        start = time.perf_counter()
-        for _ in range(times):
-            torch.mm(a, b, out=c)
-        self.synchronize()
-        return time.perf_counter() - start
+            self.canaries[device] = max(1, round(CANARY_S / each))
+        seconds = self.canaries[device] * self.seconds(lambda: torch.mm(a, b, out=c), self.canaries[device])
+        # An entry may be open, of another device or type.
+        set_tf32(allowed)
+        self.open(str(before))
+        return seconds
 
     def seconds(self, work, times):
         """The time of one call, the first being left out."""
@@ -321,7 +321,7 @@ class Kernel(harness.Task):
         if any(index >= len(flat) for index in indices):
             raise harness.Failed(f"outputs beyond the {len(flat)} that there are were asked for")
         at = torch.tensor(indices, dtype=torch.int64, device=flat.device)
-        return flat[at].to("cpu", torch.float64).tolist()
+        return flat[at].cpu().double().tolist()
 
     def device_peak(self):
         return self.engine.device_peak()

@@ -8,6 +8,10 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, StaticCache
 
+# Loaded now and not when the first model is: an import must not be interrupted.
+from transformers.models.llama import modeling_llama  # noqa: F401
+from transformers.models.mistral import modeling_mistral  # noqa: F401
+
 import roofline_engine as harness
 
 transformers.utils.logging.disable_progress_bar()
@@ -29,6 +33,7 @@ class Models:
     def __init__(self, engine):
         self.engine = engine
         self.model = None
+        self.compiled = False
 
     def task(self, workload, question, job):
         model = question.get("model")
@@ -73,6 +78,9 @@ class Models:
 
     def drop(self):
         self.model = None
+        if self.compiled:
+            torch.compiler.reset()
+            self.compiled = False
         self.engine.empty()
 
 
@@ -306,6 +314,7 @@ class Decode(Inference):
     def compile(self, job):
         """The compiled path where it works and gives the same logits."""
         job.phase("compiling the model")
+        self.models.compiled = True
         self.settings["compile-error"] = "none"
         try:
             path = Compiled(self, self.most)
@@ -373,8 +382,6 @@ class Decode(Inference):
 
     def free(self):
         self.eager = self.path = self.filled = None
-        if self.engine.device.type == "cuda":
-            torch.compiler.reset()
         super().free()
 
 
@@ -390,7 +397,8 @@ class Training(ModelTask):
     """LoRA by peft: frozen weights, adapters in f32, AdamW."""
 
     def __init__(self, models, model, precision, workload, question, job):
-        import peft
+        with job.whole():
+            import peft
 
         super().__init__(models, "", "peft, torch.optim.AdamW")
         sequences = question.get("sequences")

@@ -5,6 +5,7 @@ import platform
 import resource
 import subprocess
 import sys
+from importlib import metadata
 
 # The finest step of the search for the largest tensor.
 STEP_BYTES = 64 << 20
@@ -136,3 +137,11 @@ def _fits(allocate, is_out_of_memory, size):
         if not is_out_of_memory(error):
             raise
         return False
+
+
+def version_of(package):
+    """{package: version} of an installed package, without importing it; empty where it isn't."""
+    try:
+        return {package: metadata.version(package)}
+    except metadata.PackageNotFoundError:
+        return {}

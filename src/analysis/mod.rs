@@ -1,7 +1,8 @@
-//! What the figures mean: ceilings, plausibility, plateaus. Pure functions over the saved document.
+//! What the figures mean: ceilings, plausibility, plateaus, engines beside each other. Pure functions over the saved document.
 
 mod ceilings;
 mod figures;
+pub mod frameworks;
 mod judge;
 mod peaks;
 mod plateaus;
@@ -9,6 +10,7 @@ mod plateaus;
 pub use self::{
     ceilings::{CeilingKind, Share, share_of_ceiling},
     figures::side_figures,
+    frameworks::{Comparison, compare},
     judge::judge,
     peaks::{Peaks, peaks},
     plateaus::{Plateau, plateaus},

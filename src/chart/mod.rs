@@ -1,6 +1,10 @@
 //! A chart as data, whoever draws it: lines over time, the curve over sizes, and thinning to what a screen can show.
 
+mod curves;
+
+pub use self::curves::{Curve, Over, curves};
 use crate::{
+    engine::EngineId,
     measure::{Measurement, StopReason},
     record::{Entry, Run},
     units::Unit,
@@ -16,9 +20,30 @@ pub const POINTS_MAX: usize = 2000;
 /// A segment that grows beyond this is thinned, so that a run of any length stays small.
 const SEGMENT_POINTS_MAX: usize = 4 * POINTS_MAX;
 
-/// What a line shows. Each has its own colour everywhere.
+/// A line: whose, and of what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Series {
+pub struct Series {
+    /// What it shows.
+    pub what: What,
+    /// Who did it.
+    pub engine: EngineId,
+}
+
+impl Series {
+    /// The line an entry is drawn as; `None` for what is no rate.
+    pub fn of(entry: &Entry) -> Option<Self> {
+        Some(Self { what: What::of(&entry.workload)?, engine: entry.engine })
+    }
+
+    /// The name beside the line: "f16", or "PyTorch f16" where there are several engines.
+    pub fn label(self, several: bool) -> String {
+        if several { format!("{} {}", self.engine.title(), self.what.label()) } else { self.what.label() }
+    }
+}
+
+/// What a line shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum What {
     /// GEMM throughput of one element type.
     Gemm(Dtype),
     /// Attention throughput of one element type.
@@ -35,8 +60,8 @@ pub enum Series {
     Training,
 }
 
-impl Series {
-    /// The line a workload is drawn as; `None` for those that are no rate.
+impl What {
+    /// What a workload is drawn as; `None` for those that are no rate.
     pub const fn of(workload: &Workload) -> Option<Self> {
         match workload {
             Workload::Gemm(gemm) => Some(Self::Gemm(gemm.dtype)),
@@ -79,7 +104,7 @@ impl Series {
         }
     }
 
-    /// Its place among the colours of data.
+    /// Its place among the colours of data, where all lines are of one engine.
     pub const fn colour(self) -> usize {
         match self {
             Self::Gemm(Dtype::F32) | Self::Bandwidth(MemoryOp::Read) | Self::Sweep(MemoryOp::Read) => 0,
@@ -116,7 +141,7 @@ impl Timeline {
     pub fn of(run: &Run) -> Self {
         let mut timeline = Self::default();
         for (index, entry) in run.entries.iter().enumerate() {
-            if let Some(series) = Series::of(&entry.workload) {
+            if let Some(series) = Series::of(entry) {
                 timeline.add_entry(index, series, entry, run);
             }
         }
@@ -129,13 +154,14 @@ impl Timeline {
         let sampled = |measurement: &Measurement| measurement.samples.iter().map(|sample| sample.host_s).sum::<f64>();
         let warmed = |measurement: &Measurement| measurement.warm_up.map_or(0.0, |warm_up| warm_up.seconds);
         // What is derived from the same samples took no time of its own.
-        let own =
-            |measurement: &&Measurement| measurement.unit == series.unit() && measurement.stop != StopReason::Single;
+        let own = |measurement: &&Measurement| {
+            measurement.unit == series.what.unit() && measurement.stop != StopReason::Single
+        };
         let timed = entry.measurements.iter().filter(own).map(|measurement| sampled(measurement) + warmed(measurement));
         let timed: f64 = timed.sum();
         let before = (entry.duration_s.unwrap_or(timed) - timed).max(0.0);
         let mut at = started_at.duration_since(run.started_at).as_secs_f64() + before;
-        let drawn = |measurement: &&Measurement| series.shows(&measurement.metric, measurement.unit);
+        let drawn = |measurement: &&Measurement| series.what.shows(&measurement.metric, measurement.unit);
         for measurement in entry.measurements.iter().filter(drawn) {
             at += warmed(measurement);
             for sample in &measurement.samples {
@@ -170,7 +196,7 @@ impl Timeline {
 
     /// The pieces of all lines of `unit`, in the order of time.
     pub fn segments(&self, unit: Unit) -> impl Iterator<Item = &Segment> {
-        self.segments.iter().filter(move |segment| segment.series.unit() == unit)
+        self.segments.iter().filter(move |segment| segment.series.what.unit() == unit)
     }
 
     /// The lines of `unit` in display order.
@@ -255,6 +281,10 @@ pub fn thin(points: &[Point], most: usize) -> Vec<Point> {
 mod tests {
     use super::*;
 
+    const fn line(what: What) -> Series {
+        Series { what, engine: EngineId::Wgpu }
+    }
+
     #[test]
     fn thinning_keeps_peaks_order_and_the_limit() {
         let mut points: Vec<Point> = (0..50_000).map(|x| [f64::from(x), 1.0]).collect();
@@ -270,7 +300,7 @@ mod tests {
     #[test]
     fn a_new_job_breaks_the_line_and_warm_up_joins_its_samples() {
         let mut timeline = Timeline::default();
-        let (gemm, read) = (Series::Gemm(Dtype::F32), Series::Bandwidth(MemoryOp::Read));
+        let (gemm, read) = (line(What::Gemm(Dtype::F32)), line(What::Bandwidth(MemoryOp::Read)));
         timeline.push(0, read, [0.5, 7.0], false);
         timeline.push(1, gemm, [1.0, 1.0], true);
         timeline.push(1, gemm, [2.0, 2.0], false);
@@ -284,7 +314,7 @@ mod tests {
     #[test]
     fn pauses_between_jobs_are_cut_and_jobs_keep_their_length() {
         let mut timeline = Timeline::default();
-        let gemm = Series::Gemm(Dtype::F32);
+        let gemm = line(What::Gemm(Dtype::F32));
         for (entry, x, warm_up) in [(0, 5.0, true), (0, 6.0, false), (3, 90.0, false), (3, 92.0, false)] {
             timeline.push(entry, gemm, [x, 1.0], warm_up);
         }
@@ -306,7 +336,7 @@ mod tests {
     fn a_long_job_stays_small() {
         let mut timeline = Timeline::default();
         for x in 0..100_000 {
-            timeline.push(0, Series::Gemm(Dtype::F16), [f64::from(x), f64::from(x % 7)], false);
+            timeline.push(0, line(What::Gemm(Dtype::F16)), [f64::from(x), f64::from(x % 7)], false);
         }
         assert!(timeline.segments[0].points.len() <= SEGMENT_POINTS_MAX);
     }

@@ -1,7 +1,9 @@
 //! The headless face: flags in, tables and JSON out. The only room that knows clap, tables and progress bars.
 
+mod comparison;
 mod engines;
 mod list;
+mod markdown;
 mod models;
 mod output;
 mod progress;
@@ -137,7 +139,7 @@ pub struct RunArguments {
     /// Where the results go; "-" is standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub output: String,
-    /// How the results are written; json if FILE ends in .json, else a table
+    /// How the results are written; json if FILE ends in .json, markdown if in .md, else a table
     #[arg(long)]
     pub format: Option<Format>,
     /// Keep no copy in the data folder
@@ -154,6 +156,8 @@ pub enum Format {
     Json,
     /// One JSON line an entry, as each ends
     Jsonl,
+    /// A document: the framework comparison, and every table under it
+    Markdown,
 }
 
 /// A learning rate in millionths.
@@ -219,6 +223,7 @@ impl RunArguments {
         self.format.unwrap_or(match lower.rsplit('.').next() {
             Some("json") => Format::Json,
             Some("jsonl") => Format::Jsonl,
+            Some("md") => Format::Markdown,
             _ => Format::Table,
         })
     }
@@ -319,7 +324,7 @@ mod tests {
             ("--engine cuda", "wgpu"),
             ("--budget -3", "--budget"),
             ("--budget NaN", "1 to 86400"),
-            ("--format xml", "jsonl"),
+            ("--format xml", "markdown"),
             ("--precision q3", "Q4_K_M"),
             ("--prompt-tokens -1", "--prompt-tokens"),
             ("--prompt-tokens 0 --generate-tokens 0", "nothing to run"),

@@ -15,17 +15,21 @@ use crate::{
 pub(super) struct Bar {
     drawn: Option<ProgressBar>,
     titles: Vec<String>,
+    /// More than one engine takes part, so that lines name it.
+    several: bool,
     current: usize,
 }
 
 impl Bar {
     pub(super) fn new() -> Self {
-        Self { drawn: None, titles: Vec::new(), current: 0 }
+        Self { drawn: None, titles: Vec::new(), several: false, current: 0 }
     }
 
     pub(super) fn begin(&mut self, run: &Run) {
-        let title = |entry: &Entry| format!("{} {}", entry.workload.title(), entry.workload.parameters());
-        self.titles = run.entries.iter().map(title).collect();
+        let engine = run.entries.first().map(|entry| entry.engine);
+        let several = run.entries.iter().any(|entry| Some(entry.engine) != engine);
+        self.several = several;
+        self.titles = run.entries.iter().map(|entry| table::name(entry, several)).collect();
         self.say(&format!("suite {} on {}", run.suite.name, table::devices(run)));
         for warning in table::warnings(run) {
             self.say(&format!("note: {warning}"));
@@ -62,7 +66,7 @@ impl Bar {
 
     pub(super) fn entry(&mut self, entry: &Entry) {
         let place = format!("[{}/{}]", self.current + 1, self.titles.len());
-        self.say(&format!("{place} {}", table::one_line(entry)));
+        self.say(&format!("{place} {}", table::one_line(entry, self.several)));
         if let Some(bar) = &self.drawn {
             bar.inc(1);
         }

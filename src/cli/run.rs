@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Format, RunArguments,
+    Format, RunArguments, markdown,
     output::{self, Error, Exit},
     progress::Bar,
     table,
@@ -90,6 +90,7 @@ impl Interrupt {
 fn print(arguments: &RunArguments, run: &Run) -> Result<(), Error> {
     let text = match arguments.format() {
         Format::Table => table::results(run),
+        Format::Markdown => markdown::document(run),
         Format::Json => serde_json::to_string_pretty(run).map_err(Error::failure)? + "\n",
         // On standard output the lines went out as the entries ended.
         Format::Jsonl if arguments.output == "-" => return Ok(()),

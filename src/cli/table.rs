@@ -4,31 +4,49 @@ use std::fmt::Write as _;
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
+use super::comparison;
 use crate::{
-    analysis::{CeilingKind, share_of_ceiling, side_figures},
+    analysis::{CeilingKind, Comparison, share_of_ceiling, side_figures},
     machine::PowerSource,
     record::{Entry, Outcome, Run},
     units::{Quantity, percent, relative_error},
 };
 
-/// The whole of a run: machine, table, notes.
+/// The whole of a run: machine, table, notes. Equal work of several engines stands side by side.
 pub(super) fn results(run: &Run) -> String {
+    let comparison = Comparison::of(run);
+    let several = comparison.has_several();
+    let table = if comparison.is_shared() {
+        comparison::matrix(run, &comparison)
+    } else {
+        format!("{}\n", entries_table(run, several))
+    };
+    let mut text = format!("{}\n{table}", heading(run));
+    let precisions = if several { comparison::precisions(run, &comparison) } else { Vec::new() };
+    for line in footnotes(run, several).into_iter().chain(precisions) {
+        writeln!(text, "{line}").ok();
+    }
+    text + &comparison::summary(&comparison)
+}
+
+/// One row an entry, with its engine where there are several.
+fn entries_table(run: &Run, several: bool) -> Table {
     let mut table = Table::new();
     table.load_style(presets::UTF8_HORIZONTAL_ONLY);
-    table.set_header(["Workload", "Parameters", "Value", "95 % ±", "Rel. error", "Of ceiling", "State"]);
-    for column in 2..=5 {
+    let names = ["Workload", "Parameters", "Value", "95 % ±", "Rel. error", "Of ceiling", "State"];
+    let engine = several.then_some("Engine");
+    table.set_header(engine.into_iter().chain(names));
+    let first = 2 + usize::from(several);
+    for column in first..=first + 3 {
         if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
     for (index, entry) in run.entries.iter().enumerate() {
-        table.add_row(row(run, index, entry).map(Cell::new));
+        let engine = several.then(|| entry.engine.title().to_owned());
+        table.add_row(engine.into_iter().chain(row(run, index, entry)).map(Cell::new));
     }
-    let mut text = format!("{}\n{table}\n", heading(run));
-    for line in footnotes(run) {
-        writeln!(text, "{line}").ok();
-    }
-    text
+    table
 }
 
 fn heading(run: &Run) -> String {
@@ -65,11 +83,17 @@ fn state(entry: &Entry) -> String {
     std::iter::once(entry.outcome.word().to_owned()).chain(marks).collect::<Vec<_>>().join(", ")
 }
 
+/// What an entry is called in a line: "GEMM f32 n = 4096", with its engine where there are several.
+pub(super) fn name(entry: &Entry, several: bool) -> String {
+    let engine = if several { format!("{}, ", entry.engine.title()) } else { String::new() };
+    format!("{engine}{} {}", entry.workload.title(), entry.workload.parameters())
+}
+
 /// Reasons and notes under the table.
-fn footnotes(run: &Run) -> Vec<String> {
+pub(super) fn footnotes(run: &Run, several: bool) -> Vec<String> {
     let mut lines: Vec<String> = warnings(run).into_iter().map(|warning| format!("note: {warning}")).collect();
     for (index, entry) in run.entries.iter().enumerate() {
-        let title = format!("{} {}", entry.workload.title(), entry.workload.parameters());
+        let title = name(entry, several);
         lines.extend(beside(run, index, entry).map(|text| format!("{title}: {text}")));
         let reason = entry.outcome.reason().map(|reason| format!("{}: {reason}", entry.outcome.word().to_lowercase()));
         let marks = entry.marks.iter().map(|mark| format!("{}: {}", mark.kind.word(), mark.reason));
@@ -105,9 +129,9 @@ pub(super) fn warnings(run: &Run) -> Vec<String> {
     list
 }
 
-/// One finished entry in a line: "GEMM f32 n = 4096: 44.41 TFLOPS ± 0.2 %".
-pub(super) fn one_line(entry: &Entry) -> String {
-    let title = format!("{} {}", entry.workload.title(), entry.workload.parameters());
+/// One finished entry in a line: "GEMM f32 n = 4096: 44.41 TFLOPS ± 0.2 %", with its engine where there are several.
+pub(super) fn one_line(entry: &Entry, several: bool) -> String {
+    let title = name(entry, several);
     let Some(headline) = entry.headline() else {
         let reason = entry.outcome.reason().map_or_else(String::new, |reason| format!(": {reason}"));
         return format!("{title}: {}{reason}", entry.outcome.word().to_lowercase());

@@ -75,7 +75,7 @@ pub fn all(surroundings: &Surroundings) -> Vec<Box<dyn Engine>> {
     for id in [EngineId::Pytorch, EngineId::Mlx] {
         engines.push(Box::new(ExternalEngine::new(id, launcher(id, surroundings.clone()), services.clone())));
     }
-    engines.push(Box::new(LlamaCppEngine::found(surroundings.clone(), Arc::clone(&services.shelf))));
+    engines.push(Box::new(LlamaCppEngine::found(surroundings.clone(), services.clone())));
     for (id, located) in find::custom(surroundings) {
         engines.push(Box::new(external(id, located, surroundings)));
     }

@@ -228,10 +228,12 @@ fn read_lines(mut output: impl std::io::BufRead, sender: &SyncSender<Said>) {
             return;
         }
         let said = if bytes.len() > LINE_MAX {
-            if skip_line(&mut output).is_err() {
+            // Told before it is skipped: it may never end.
+            let told = sender.send(Said::Rubbish(format!("a line longer than {LINE_MAX} bytes")));
+            if told.is_err() || skip_line(&mut output).is_err() {
                 return;
             }
-            Said::Rubbish(format!("a line longer than {LINE_MAX} bytes"))
+            continue;
         } else {
             match String::from_utf8(bytes) {
                 Ok(line) => Said::Line(line.trim_end_matches(['\n', '\r']).to_owned()),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use eframe::egui::{Context, Key, KeyboardShortcut, Modifiers, ThemePreference};
 use serde::{Deserialize, Serialize};
 
-use crate::run::SuiteName;
+use crate::{engine::EngineId, run::SuiteName};
 
 /// What the person wants. Views return these; only [`super::App::perform`] acts on them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub enum Action {
     Suite(SuiteName),
     /// Choose a device by its id; each engine's best if absent.
     Device(Option<String>),
+    /// Take an engine into the next runs, or leave it out.
+    UseEngine(EngineId, bool),
     /// Choose light, dark, or the system's.
     Theme(ThemePreference),
     /// Copy the results as tab-separated values.

@@ -153,6 +153,7 @@ impl App {
             Action::Show(view) => self.state.choices.view = view,
             Action::Suite(suite) => suite.id().clone_into(&mut self.state.choices.suite),
             Action::Device(id) => self.state.choices.device = id,
+            Action::UseEngine(engine, on) => self.state.choices.use_engine(engine, on),
             Action::Theme(theme) => {
                 self.state.choices.theme = theme.into();
                 context.set_theme(theme);

@@ -13,7 +13,7 @@ use super::{
     state::{Devices, State},
 };
 use crate::{
-    engine::Engine,
+    engine::{Engine, EngineId},
     machine::{self, Conditions, Machine},
     model::resolve,
     record::{Listed, LoadError, Run, SaveError, Store},
@@ -25,6 +25,7 @@ struct Facts {
     machine: Machine,
     conditions: Conditions,
     devices: Devices,
+    absent: Vec<(EngineId, String)>,
 }
 
 /// Everything under way.
@@ -54,10 +55,9 @@ impl Background {
     /// Looks at the machine and asks every engine for its devices.
     pub(super) fn look(&mut self, runner: &Runner, engines: &Arc<[Box<dyn Engine>]>) {
         let engines = Arc::clone(engines);
-        self.facts = Some(runner.background(move || Facts {
-            machine: machine::detect(),
-            conditions: machine::conditions(true),
-            devices: find(&engines),
+        self.facts = Some(runner.background(move || {
+            let (devices, absent) = find(&engines);
+            Facts { machine: machine::detect(), conditions: machine::conditions(true), devices, absent }
         }));
     }
 
@@ -123,6 +123,7 @@ impl Background {
             state.machine = Some(facts.machine);
             state.conditions = Some(facts.conditions);
             state.devices = facts.devices;
+            state.absent = facts.absent;
             state.stale_models = true;
         }
         if let Some(Ok(models)) = taken(&mut self.models) {
@@ -173,14 +174,16 @@ impl Background {
     }
 }
 
-/// The devices of all engines, best first; or why there are none.
-fn find(engines: &[Box<dyn Engine>]) -> Devices {
-    let (mut found, mut missing) = (Vec::new(), Vec::new());
+/// The devices of all engines, best first, or why there are none; and the engines that have none.
+fn find(engines: &[Box<dyn Engine>]) -> (Devices, Vec<(EngineId, String)>) {
+    let (mut found, mut absent) = (Vec::new(), Vec::new());
     for engine in engines {
         match FoundDevice::all(engine.as_ref()) {
             Ok(devices) => found.extend(devices),
-            Err(reason) => missing.push(reason),
+            Err(reason) => absent.push((engine.id(), reason)),
         }
     }
-    if found.is_empty() { Devices::Missing(missing.join("; ")) } else { Devices::Found(found) }
+    let reasons: Vec<&str> = absent.iter().map(|(_, reason)| reason.as_str()).collect();
+    let devices = if found.is_empty() { Devices::Missing(reasons.join("; ")) } else { Devices::Found(found) };
+    (devices, absent)
 }

@@ -6,8 +6,10 @@
 mod action;
 mod app;
 mod background;
+mod bars;
 mod choosing;
 mod fetching;
+mod legend;
 mod machine_text;
 mod notes;
 mod open;

@@ -5,7 +5,9 @@ use crate::{
     analysis,
     measure::Phase,
     record::{Entry, Outcome, Run},
+    run::PlannedJob,
     units::{number, percent, relative_error},
+    workload::Workload,
 };
 
 /// What stands for a value that isn't there.
@@ -18,6 +20,8 @@ pub(super) struct Row {
     pub(super) title: String,
     /// With which parameters.
     pub(super) parameters: String,
+    /// Who did it, or will do it.
+    pub(super) engines: String,
     /// The number without its unit, or "—".
     pub(super) number: String,
     /// The unit with its prefix.
@@ -68,7 +72,7 @@ impl Row {
     /// The row of the entry at `index`.
     pub(super) fn of(session: &Session, index: usize) -> Option<Self> {
         let entry = session.run.entries.get(index)?;
-        let mut row = Self::waiting(entry.workload.title(), entry.workload.parameters());
+        let mut row = Self::waiting(&entry.workload, entry.engine.title());
         row.state = state(entry, session.phase_of(index));
         row.marks = entry.marks.iter().map(|mark| (mark.kind.word(), mark.reason.clone())).collect();
         if let Some(headline) = entry.headline() {
@@ -85,11 +89,24 @@ impl Row {
     }
 
     /// A row of which nothing is known yet.
-    pub(super) fn waiting(title: String, parameters: String) -> Self {
+    pub(super) fn waiting(workload: &Workload, engines: &str) -> Self {
+        let (title, parameters, engines) = (workload.title(), workload.parameters(), engines.to_owned());
         let none = || NONE.to_owned();
         let state = RowState { text: "Ready".to_owned(), tone: Tone::Faint, share: 0.0, reason: None };
         let (number, interval, error, ceiling) = (none(), none(), none(), none());
-        Self { title, parameters, number, unit: "", interval, error, ceiling, state, marks: Vec::new() }
+        Self { title, parameters, engines, number, unit: "", interval, error, ceiling, state, marks: Vec::new() }
+    }
+
+    /// What a plan will measure: equal work of several engines is one row.
+    pub(super) fn planned(jobs: &[PlannedJob]) -> Vec<Self> {
+        let mut rows: Vec<(&Workload, Vec<&str>)> = Vec::new();
+        for job in jobs {
+            match rows.iter_mut().find(|(workload, _)| **workload == job.workload) {
+                Some((_, engines)) => engines.push(job.engine.title()),
+                None => rows.push((&job.workload, vec![job.engine.title()])),
+            }
+        }
+        rows.into_iter().map(|(workload, engines)| Self::waiting(workload, &engines.join(", "))).collect()
     }
 
     /// The name of the whole row.
@@ -139,15 +156,17 @@ pub(super) fn capitalised(text: &str) -> String {
 
 /// All rows as tab-separated values with a header line, for a spreadsheet.
 pub(super) fn table_text(session: &Session) -> String {
-    let header = "Workload\tParameters\tValue\tUnit\t95 % interval\tRelative error\tOf ceiling\tState\tMarks";
+    let header =
+        "Workload\tParameters\tEngine\tDevice\tValue\tUnit\t95 % interval\tRelative error\tOf ceiling\tState\tMarks";
     let mut lines = vec![header.to_owned()];
-    let rows = (0..session.run.entries.len()).filter_map(|index| Row::of(session, index));
-    for row in rows {
+    let rows = session.run.entries.iter().enumerate();
+    for (row, entry) in rows.filter_map(|(index, entry)| Some((Row::of(session, index)?, entry))) {
         let marks: Vec<String> = row.marks.iter().map(|(word, reason)| format!("{word}: {reason}")).collect();
         let (unit, marks) = (row.unit.to_owned(), marks.join("; "));
-        let cells =
-            [row.title, row.parameters, row.number, unit, row.interval, row.error, row.ceiling, row.state.text, marks];
-        lines.push(cells.map(|cell| cell.replace(['\t', '\n', '\r'], " ")).join("\t"));
+        let whose = [row.title, row.parameters, row.engines, entry.device.clone()];
+        let figures = [row.number, unit, row.interval, row.error, row.ceiling, row.state.text, marks];
+        let cells: Vec<String> = whose.into_iter().chain(figures).collect();
+        lines.push(cells.iter().map(|cell| cell.replace(['\t', '\n', '\r'], " ")).collect::<Vec<_>>().join("\t"));
     }
     lines.join("\n") + "\n"
 }

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Instant};
 
 use crate::{
+    analysis::Comparison,
     chart::{Point, Series, Timeline, loss_curve},
     measure::{Phase, Progress},
     record::{Entry, Outcome, Run, RunState},
@@ -18,6 +19,8 @@ pub struct Session {
     pub run: Run,
     /// The lines of its charts.
     pub timeline: Timeline,
+    /// Its engines beside each other.
+    pub comparison: Comparison,
     /// Present while it goes on.
     pub live: Option<Live>,
     /// The entry whose details are shown.
@@ -46,12 +49,14 @@ impl Session {
     /// A run that begins now.
     pub fn begin(run: Run) -> Self {
         let live = Live { began: Instant::now(), current: None, cancelling: false, losses: Default::default() };
-        Self { run, timeline: Timeline::default(), live: Some(live), selected: None, file: None }
+        let comparison = Comparison::of(&run);
+        Self { run, timeline: Timeline::default(), comparison, live: Some(live), selected: None, file: None }
     }
 
     /// A run read from a file.
     pub fn saved(run: Run, file: PathBuf) -> Self {
-        Self { timeline: Timeline::of(&run), run, live: None, selected: None, file: Some(file) }
+        let (timeline, comparison) = (Timeline::of(&run), Comparison::of(&run));
+        Self { timeline, comparison, run, live: None, selected: None, file: Some(file) }
     }
 
     /// Takes over what the runner told. Indices that are not in the run are ignored.
@@ -64,8 +69,8 @@ impl Session {
                 if unit == Unit::Nat {
                     self.add_loss(index, value);
                 }
-                let series = self.run.entries.get(index).and_then(|entry| Series::of(&entry.workload));
-                if let Some(series) = series.filter(|series| series.shows(&metric, unit)) {
+                let series = self.run.entries.get(index).and_then(Series::of);
+                if let Some(series) = series.filter(|series| series.what.shows(&metric, unit)) {
                     let began = self.live.as_ref().map_or(at, |live| live.began);
                     let at_s = at.saturating_duration_since(began).as_secs_f64();
                     self.timeline.push(index, series, [at_s, value], warm_up);
@@ -74,6 +79,7 @@ impl Session {
             Event::Finished { index, entry } => {
                 if let Some(place) = self.run.entries.get_mut(index) {
                     *place = *entry;
+                    self.comparison = Comparison::of(&self.run);
                 }
                 if let Some(live) = &mut self.live {
                     live.current = None;
@@ -83,6 +89,7 @@ impl Session {
             Event::SaveFailed(_) => {}
             Event::Ended(run) => {
                 self.run = *run;
+                self.comparison = Comparison::of(&self.run);
                 self.live = None;
             }
         }
@@ -99,10 +106,12 @@ impl Session {
         }
     }
 
-    /// The loss of the training that goes on; else of the selected one, else of the last that is done.
+    /// The loss of the training that goes on, and what it is called; else of the selected one, else of the last that is done.
     pub fn loss(&self) -> Option<(String, Vec<Point>)> {
         let named = |index: usize, curve: Vec<Point>| {
-            let title = self.run.entries.get(index).map(|entry| entry.workload.title())?;
+            let entry = self.run.entries.get(index)?;
+            let engine = if self.comparison.has_several() { entry.engine.title() } else { "" };
+            let title = format!("{engine} {}", entry.workload.title()).trim_start().to_owned();
             (!curve.is_empty()).then_some((title, curve))
         };
         let of = |index: usize| named(index, loss_curve(self.run.entries.get(index)?));

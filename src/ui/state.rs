@@ -1,6 +1,6 @@
 //! What the window shows, as plain data: changed only by events and by [`super::App::perform`], read by the views.
 
-use std::{path::PathBuf, str::FromStr as _};
+use std::{collections::BTreeMap, path::PathBuf, str::FromStr as _};
 
 use eframe::egui::ThemePreference;
 use serde::{Deserialize, Serialize};
@@ -14,9 +14,9 @@ use crate::{
     engine::EngineId,
     machine::{Conditions, Device, Machine},
     record::{Listed, RunHeader, RunState},
-    run::{Event, FoundDevice, ListedModel, Plan, Request, SuiteName},
+    run::{Event, FoundDevice, ListedModel, Plan, PlannedJob, Request, SuiteName},
     units::duration,
-    workload::Workload,
+    workload::WorkloadKind,
 };
 
 /// More banners than this push the oldest out.
@@ -32,6 +32,8 @@ pub struct Choices {
     pub suite: String,
     /// The device's id; each engine's best device if absent or gone.
     pub device: Option<String>,
+    /// Engines that were taken in or left out, by name; the others are as the suite has them.
+    pub engines: BTreeMap<String, bool>,
     /// The model's name, file or folder; the one that suits the device if absent.
     pub model: Option<String>,
     /// Files and folders with models that were added.
@@ -76,6 +78,19 @@ impl Choices {
     /// The chosen suite.
     pub fn suite(&self) -> SuiteName {
         SuiteName::from_str(&self.suite).unwrap_or_default()
+    }
+
+    /// Whether the chosen suite runs an engine that nobody chose or left out.
+    fn has_engine(&self, engine: EngineId) -> bool {
+        engine.is_built_in() || self.suite().has_external_engines()
+    }
+
+    /// Takes an engine in, or leaves it out.
+    pub(super) fn use_engine(&mut self, engine: EngineId, on: bool) {
+        self.engines.remove(engine.id());
+        if on != self.has_engine(engine) {
+            self.engines.insert(engine.id().to_owned(), on);
+        }
     }
 }
 
@@ -126,6 +141,8 @@ pub struct State {
     pub choices: Choices,
     /// The devices of all engines.
     pub devices: Devices,
+    /// Engines that have no device here, each with the reason and what to do about it.
+    pub absent: Vec<(EngineId, String)>,
     /// The machine, once it was looked at.
     pub machine: Option<Machine>,
     /// Its state then.
@@ -182,6 +199,30 @@ impl State {
         }
     }
 
+    /// Every engine, in display order, and why it is absent.
+    pub fn known_engines(&self) -> Vec<(EngineId, Option<&str>)> {
+        let mut known: Vec<(EngineId, Option<&str>)> = self.found().iter().map(|found| (found.engine, None)).collect();
+        known.extend(self.absent.iter().map(|(engine, reason)| (*engine, Some(reason.as_str()))));
+        known.sort_unstable();
+        known.dedup_by_key(|(engine, _)| *engine);
+        known
+    }
+
+    /// Whether an engine is taken in.
+    pub fn wants_engine(&self, engine: EngineId) -> bool {
+        let chosen = self.choices.engines.get(engine.id()).copied();
+        chosen.unwrap_or_else(|| self.choices.has_engine(engine))
+    }
+
+    /// The engines that are there and taken in; empty if they are the suite's own.
+    fn wanted_engines(&self) -> Vec<EngineId> {
+        let mut there: Vec<EngineId> = self.found().iter().map(|found| found.engine).collect();
+        there.dedup();
+        let usual = there.iter().all(|engine| self.wants_engine(*engine) == self.choices.has_engine(*engine));
+        there.retain(|engine| !usual && self.wants_engine(*engine));
+        there
+    }
+
     /// The id of the device that was chosen, if it is there.
     pub fn chosen_device(&self) -> Option<&FoundDevice> {
         let chosen = self.choices.device.as_ref()?;
@@ -194,8 +235,8 @@ impl State {
         let mut engines = Vec::new();
         let mut devices: Vec<&Device> = Vec::new();
         for found in self.found() {
-            let wanted = chosen.as_ref().is_none_or(|id| *id == found.device.id) && !engines.contains(&found.engine);
-            if wanted {
+            let wanted = chosen.as_ref().is_none_or(|id| *id == found.device.id) && self.wants_engine(found.engine);
+            if wanted && !engines.contains(&found.engine) {
                 engines.push(found.engine);
                 devices.push(&found.device);
             }
@@ -212,6 +253,7 @@ impl State {
     pub fn request(&self) -> Request {
         let mut request = Request {
             suite: self.choices.suite(),
+            engines: self.wanted_engines(),
             device: self.chosen_device().map(|found| found.device.id.clone()),
             hub: self.hub.clone(),
             ..Request::default()
@@ -225,17 +267,22 @@ impl State {
         let mut request = self.request();
         request.models.model = Some(model);
         request.models.precisions = precision.and_then(|precision| precision.parse().ok()).into_iter().collect();
-        // A device of the other engine's can't run it.
-        if self.chosen_device().is_some_and(|found| found.engine != EngineId::Candle) {
+        // A device that no engine runs models on can't run it.
+        let runs = |found: &FoundDevice| found.abilities.kinds.contains(&WorkloadKind::Inference);
+        let chosen = self.choices.device.as_ref();
+        if !self.found().iter().any(|found| chosen == Some(&found.device.id) && runs(found)) {
             request.device = None;
         }
         request
     }
 
     /// What a click on Run suite would measure. No file is read.
-    pub fn planned(&self) -> Vec<Workload> {
+    pub fn planned(&self) -> Vec<PlannedJob> {
+        if self.taking_part().is_empty() {
+            return Vec::new();
+        }
         let plan = Plan::preview(&self.request(), self.found(), self.models.as_deref().unwrap_or_default());
-        plan.map_or_else(|_none| Vec::new(), |plan| plan.jobs.into_iter().map(|job| job.workload).collect())
+        plan.map_or_else(|_none| Vec::new(), |plan| plan.jobs)
     }
 
     /// Whether an action makes sense now.
@@ -244,7 +291,10 @@ impl State {
         match action {
             Action::RunSuite => self.device().is_some() && !busy && !self.downloading(),
             Action::RunModel { .. } => {
-                !busy && !self.downloading() && self.found().iter().any(|found| found.engine == EngineId::Candle)
+                let runs = |found: &FoundDevice| {
+                    found.abilities.kinds.contains(&WorkloadKind::Inference) && self.wants_engine(found.engine)
+                };
+                !busy && !self.downloading() && self.found().iter().any(runs)
             }
             // Nothing is loaded from the net beside what is measured.
             Action::Download => !busy && !self.downloading(),
@@ -252,6 +302,7 @@ impl State {
             Action::Cancel => self.starting || self.running() && !self.cancelling(),
             Action::Suite(_)
             | Action::Device(_)
+            | Action::UseEngine(..)
             | Action::Model(_)
             | Action::LookAgain
             | Action::ChooseFiles

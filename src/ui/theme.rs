@@ -7,6 +7,8 @@ use eframe::egui::{
     Ui, Vec2, style::Widgets,
 };
 
+use crate::engine::EngineId;
+
 /// The colours of one theme, by what they are for.
 #[derive(Debug)]
 pub struct Tokens {
@@ -96,6 +98,18 @@ impl Tokens {
             Theme::Dark => &DARK,
             Theme::Light => &LIGHT,
         }
+    }
+
+    /// The colour of an engine, the same in every chart.
+    pub fn engine(&self, engine: EngineId) -> Color32 {
+        self.data(match engine {
+            EngineId::Wgpu => 0,
+            EngineId::Candle => 1,
+            EngineId::LlamaCpp => 2,
+            EngineId::Mlx => 3,
+            EngineId::Pytorch => 4,
+            EngineId::Other(_) => 5,
+        })
     }
 
     /// The colour of data at `place`.

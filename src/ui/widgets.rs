@@ -1,6 +1,8 @@
 //! The few pieces that all views are made of.
 
-use eframe::egui::{Align, Button, Color32, Frame, Layout, Margin, Response, Sense, Stroke, Ui, Vec2};
+use eframe::egui::{
+    Align, Button, Color32, Frame, Layout, Margin, Response, Role, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo,
+};
 
 use super::{
     action::{Action, command_of},
@@ -79,6 +81,26 @@ fn press(
 pub(super) fn note(ui: &mut Ui, note: &Note) {
     let tokens = Tokens::of(ui);
     ui.add(eframe::egui::Label::new(theme::label(&note.text).color(tone_colour(tokens, note.tone))).wrap());
+}
+
+/// Room before the words of a cell that can be pressed, and of its heading.
+pub(super) const CELL_PAD: f32 = 6.0;
+
+/// A cell of a table that is pressed as a whole; `name` is what a screen reader says of it.
+pub(super) fn cell_button(ui: &mut Ui, on: bool, name: &str, add: impl FnOnce(&mut Ui)) -> Response {
+    let tokens = Tokens::of(ui);
+    let rect = ui.max_rect().shrink2(Vec2::new(0.0, 2.0));
+    let response = ui.interact(rect, ui.scope_id().with("cell"), Sense::click());
+    response.widget_info(|| WidgetInfo::selected(Role::Button, true, on, name));
+    if on || response.hovered() {
+        ui.painter().rect_filled(rect, 4, tokens.hover);
+    }
+    if response.has_focus() {
+        ui.painter().rect_stroke(rect, 4, (1.5, tokens.accent_line), StrokeKind::Inside);
+    }
+    ui.add_space(CELL_PAD);
+    add(ui);
+    response
 }
 
 /// How far something is, as a thin bar.

@@ -17,11 +17,11 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// "A·B" or "A·Bᵀ".
+    /// "A·B" or "A·Bᵗ", which unlike a raised capital is in the window's font.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Ab => "A·B",
-            Self::Abt => "A·Bᵀ",
+            Self::Abt => "A·Bᵗ",
         }
     }
 }
@@ -153,7 +153,7 @@ mod tests {
         assert_eq!(gemm.expected(1, 2), by_hand);
         let turned = Gemm { layout: Layout::Abt, ..gemm };
         assert_eq!(turned.b(1, 2), random::unit(Dtype::F32, Gemm::SEED_B, 2 * 3 + 1));
-        assert_eq!(turned.parameters(), "4 × 4 × 3 · A·Bᵀ");
+        assert_eq!(turned.parameters(), "4 × 4 × 3 · A·Bᵗ");
     }
 
     #[test]

@@ -47,6 +47,12 @@ class Work(harness.Task):
         sys.stderr.write("freed\n")
 
 
+class Stream(Work):
+    def stream(self, steps):
+        time.sleep(0.1)
+        return [0.5] * steps
+
+
 def behave(how):
     if how == "sleep":
         time.sleep(0.01)
@@ -80,7 +86,7 @@ class Fake(harness.Engine):
         if workload["kind"] != "fake":
             raise harness.Unsupported("only fakes")
         behave(workload.get("prepare"))
-        return Work(workload)
+        return Stream(workload) if "streams" in workload else Work(workload)
 
     def canary(self, device):
         return 0.01

@@ -53,7 +53,13 @@ class Answers(HarnessTest):
 
     def test_what_is_put_back_before_each_iteration_is_not_timed_with_it(self):
         found = self.driver.entry("cpu", fake(rewinds=True), ((2, None),))
-        self.assertEqual(found["end"]["notes"], ["poison,rewind,run None,rewind,run None,rewind"])
+        self.assertEqual(found["end"]["notes"], ["poison,rewind,run None,rewind,run None"])
+
+    def test_tokens_are_read_one_by_one_now_and_then_outside_the_timing(self):
+        found = self.driver.entry("cpu", fake(streams=True, run="sleep"), ((1, 7), (1, 7), (1, 7)))
+        # A pass costs about as much as a timed one: not every batch has it.
+        self.assertEqual([sample["token_s"] for sample in found["samples"]], [[0.5] * 7, None, None])
+        self.assertTrue(all(sample["host_s"] < 0.05 for sample in found["samples"]))
 
     def test_whatever_goes_wrong_is_an_answer(self):
         for workload, answer, reason in (

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use roofline::{
-    engine::{Engine as _, candle::CandleEngine},
-    measure::{Cancel, Context, Paints, Report, Stop},
-    model::{ModelConfig, source},
+    engine::{
+        Engine as _,
+        candle::{CandleEngine, reference},
+    },
+    measure::{Cancel, Context, Fingerprint, Paints, Report, Stop},
+    model::{ModelConfig, config::TINY_NAME, resolve, source},
     units::Unit,
     workload::{Inference, InferencePhase, ModelShape, Precision, Workload},
 };
@@ -39,6 +42,32 @@ fn devices() -> Vec<String> {
 
 fn metrics(report: &Report) -> Vec<&str> {
     report.measurements.iter().map(|measurement| measurement.metric.as_str()).collect()
+}
+
+#[test]
+fn entries_show_what_the_model_says_as_the_reference_has_it() {
+    let model = resolve(TINY_NAME, Some(&Precision::F32), None).unwrap();
+    let ids = model.shape.probed_ids(Fingerprint::LOGITS);
+    let phases = [
+        InferencePhase::Prefill { tokens: 24 },
+        InferencePhase::Decode { tokens: 12, depth: 24 },
+        InferencePhase::Decode { tokens: 12, depth: 0 },
+    ];
+    let device = devices().pop().unwrap();
+    let mut said = Vec::new();
+    for phase in phases {
+        let asked = Inference { model: model.clone(), phase, batch: 2 };
+        let prompt = asked.prompts().swap_remove(0);
+        let (logits, tokens) = reference(&model, &prompt, &ids, Fingerprint::TOKENS, &mut || Ok(())).unwrap();
+        let logits = ids.iter().copied().zip(logits).collect();
+        let found = measured(&device, &Workload::Inference(asked)).fingerprint.unwrap();
+        let reference = Fingerprint { logits, tokens };
+        assert!(found.distance(&reference).unwrap() < 1e-4, "{found:?} {reference:?}");
+        assert_eq!((found.agreeing_tokens(&reference), found.tokens.len()), (12, 12));
+        said.push(found);
+    }
+    assert_eq!(said[0].tokens, said[1].tokens, "a decode goes on where its prompt ends");
+    assert_ne!(said[0].tokens, said[2].tokens);
 }
 
 #[test]

@@ -10,14 +10,17 @@
 
 mod bad_weights;
 mod bundle;
+mod candle_kernels;
 mod cli;
 mod download;
+mod engine_scenes;
 mod external;
 mod fake;
 mod gguf;
 mod inference;
 mod kernels;
 mod layouts;
+mod llama;
 mod load;
 mod lora;
 mod machine;
@@ -35,4 +38,5 @@ mod tiny;
 mod tokenizer;
 mod training;
 mod ui;
+mod ui_engines;
 mod weights;

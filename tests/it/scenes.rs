@@ -69,7 +69,7 @@ pub(crate) fn device(id: &str, name: &str, software: bool) -> Device {
 }
 
 /// A device of the shaders'.
-fn abilities(engine: EngineId) -> Abilities {
+pub(crate) fn abilities(engine: EngineId) -> Abilities {
     Abilities { kinds: engine.kinds().to_vec(), dtypes: Dtype::SHADERS.to_vec(), precisions: Vec::new() }
 }
 

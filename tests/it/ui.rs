@@ -346,7 +346,7 @@ fn the_suite_s_model_is_chosen_beside_its_device() {
     set_models(harness.state_mut());
     harness.state_mut().state_mut().choices.view = View::Run;
     harness.run();
-    harness.get_by_label_contains("12 entries");
+    harness.get_by_label_contains("18 entries");
     harness.get_by_role_and_label(Role::ComboBox, "Model, Automatic").click();
     harness.run();
     harness.get_by_role_and_label(Role::Button, "mistral-1b").click();

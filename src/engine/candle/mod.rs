@@ -1,7 +1,8 @@
 //! candle: matrix products, attention and language models on the processor, on Metal and on CUDA.
 //!
-//! `device` lists and opens devices; `kernels`, `load`, `inference` and `training` are the workloads. The model itself is in `model/`.
-//! A session keeps its model from entry to entry, so that the entries of one model load it once.
+//! `device` lists and opens devices; `kernels`, `load`, `inference` and `training` are the workloads; `fingerprint` is what
+//! other engines are compared by. The model itself is in `model/`. A session keeps its model from entry to entry, so that
+//! the entries of one model load it once.
 
 mod cold;
 mod decode;

@@ -61,10 +61,6 @@ pub(super) fn run(
     file: &Path,
     context: &mut Context,
 ) -> Result<Report, Stop> {
-    if workload.batch != 1 {
-        let batch = workload.batch;
-        return Err(Stop::Unsupported(format!("llama-bench runs one sequence at a time, not {batch}")));
-    }
     let predicted = fits(session, workload)?;
     context.phase(Phase::Preparing)?;
     let probed = probe(session, workload, file, context)?;
@@ -124,10 +120,10 @@ fn probe(session: &LlamaSession, workload: &Inference, file: &Path, context: &Co
             let tested =
                 accept(&line, *asked, child.passed_s() - inside_s, &workload.model).map_err(|why| child.wrong(&why))?;
             inside_s += tested.seconds.iter().sum::<f64>();
-            // The first may still have been cold.
-            let last_s = tested.seconds.last().copied().unwrap_or_default();
+            // The other may have been cold, or disturbed.
+            let best_s = tested.seconds.iter().copied().fold(f64::INFINITY, f64::min);
             if let Some(slot) = each_s.get_mut(usize::from(asked.generated > 0)) {
-                *slot = last_s / asked.tokens();
+                *slot = best_s / asked.tokens();
             }
         } else if line.contains(" buffer size =") && log.len() < 1 << 16 {
             log.push_str(&line);
@@ -337,7 +333,8 @@ impl Taken {
     fn warmed(&self, next_s: f64, context: &Context) -> Option<WarmUp> {
         const AGREE: f64 = 0.02;
         let policy = Policy::default();
-        let seconds: f64 = self.warm_up_times.iter().sum();
+        // An empty sum of floats is −0.
+        let seconds = self.warm_up_times.iter().fold(0.0, |sum, time| sum + time);
         let last = self.warm_up_times.len().checked_sub(3).and_then(|from| self.warm_up_times.get(from..));
         let steady = last.is_some_and(|last| {
             let low = last.iter().copied().fold(f64::INFINITY, f64::min);

@@ -1,8 +1,8 @@
 //! Loading a model: llama.cpp's own load time, from its log.
 //!
 //! It counts from the moment the file is open until the first token is computed, so that pages which the mapped file brings
-//! in only when they are used are in it, as are weights rearranged for the processor or copied to a GPU. A second token in
-//! the same process says what computing one costs, and is taken off. Starting the program, and what its drivers do before
+//! in only when they are used are in it, as are weights rearranged for the processor or copied to a GPU. More tokens in the
+//! same process say what computing one costs, and the fastest is taken off. Starting the program, and what its drivers do before
 //! the file is opened, are not in it.
 
 use std::{path::Path, time::Duration};
@@ -24,8 +24,8 @@ const SAMPLES: (usize, usize) = (10, 3);
 /// How long a load may take.
 const SILENCE_MAX: Duration = Duration::from_mins(30);
 
-/// One token, and one more.
-const TOKENS: Asked = Asked { prompt: 0, generated: 1, depth: 0, repetitions: 2 };
+/// One token, and some more.
+const TOKENS: Asked = Asked { prompt: 0, generated: 1, depth: 0, repetitions: 4 };
 
 /// One load.
 struct Loaded {
@@ -72,7 +72,7 @@ pub(super) fn run(
     Ok(describe(session, workload, times, ended, (first.tested, usage)))
 }
 
-/// One process that loads the model and computes two tokens.
+/// One process that loads the model and computes a few tokens.
 fn once(
     session: &LlamaSession,
     workload: &ModelLoad,
@@ -108,7 +108,7 @@ fn once(
 /// The load time, if the log tells one that can be true.
 fn load_s(log: &str, tested: &Tested, process_s: f64) -> Result<f64, String> {
     let with_token_s = bench::load_seconds(log).ok_or("this version of llama-bench doesn't tell its load time")?;
-    let token_s = tested.seconds.last().copied().unwrap_or_default();
+    let token_s = tested.seconds.iter().copied().fold(f64::INFINITY, f64::min);
     let load_s = with_token_s - token_s;
     if load_s > 0.0 && with_token_s <= process_s {
         return Ok(load_s);
@@ -134,13 +134,12 @@ fn describe(
         settings: tested.settings,
         ..Report::default()
     };
-    report.settings.insert("weight-bytes".to_owned(), weight_bytes.to_string());
     report.measurements.extend(Measurement::of_samples("load", Unit::BytePerSecond, rates, ended));
     report.measurements.extend(Measurement::of_samples("load-time", Unit::Second, times, ended));
     session.memory(&mut report, usage.resident_bytes, None);
     report.notes.push(
         "Load time is llama.cpp's own, from the system's file cache: from opening the file until the first token is \
-         computed, less the time of a second token. Starting the program is not in it."
+         computed, less the time of computing a token. Starting the program is not in it."
             .to_owned(),
     );
     if workload.model.origin == Origin::Synthetic {
@@ -154,13 +153,13 @@ mod tests {
     use super::*;
 
     fn tested() -> Tested {
-        let line = r#"{"backends":"CPU","model_type":"llama","n_prompt":0,"n_gen":1,"n_depth":0,"avg_ts":75.0,
-            "samples_ns":[20000000,10000000]}"#;
+        let line = r#"{"backends":"CPU","model_type":"llama","n_prompt":0,"n_gen":1,"n_depth":0,"avg_ts":61.111,
+            "samples_ns":[20000000,10000000,30000000]}"#;
         Tested::parse(line).unwrap()
     }
 
     #[test]
-    fn the_second_token_is_taken_off() {
+    fn the_fastest_token_is_taken_off() {
         let log = "x\nllama_perf_context_print:        load time =      85.19 ms\nllama_perf_context_print: total";
         assert!((load_s(log, &tested(), 1.0).unwrap() - 0.07519).abs() < 1e-9);
     }

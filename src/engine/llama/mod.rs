@@ -1,32 +1,35 @@
 //! llama.cpp by its own programs: llama-bench for models, test-backend-ops for matrix products.
 //!
 //! `bench` reads what llama-bench prints, `operator` what the operator test does; `inference` and `load` are the workloads
-//! of a model, `process` runs the programs. Roofline decides what is run and how often; llama.cpp times it. Everything it
+//! of a model, `parity` says whether it is the same model as this program's, `process` runs the programs. Roofline decides what is run and how often; llama.cpp times it. Everything it
 //! says is checked before it becomes a figure.
 
 mod bench;
 mod inference;
 mod load;
 mod operator;
+mod parity;
 mod process;
 
 use std::{
-    ffi::OsString,
+    ffi::{OsStr, OsString},
+    fmt,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::OnceLock,
     time::Duration,
 };
 
 use self::{
     bench::{Asked, Listed},
+    parity::Parity,
     process::{Child, Tool},
 };
-use super::{Abilities, Engine, EngineId, Session, Surroundings, external::Shelf, present, supervise::Environment};
+use super::{Abilities, Engine, EngineId, Session, Surroundings, external::Services, present, supervise::Environment};
 use crate::{
     machine::{self, Device, DeviceKind, DeviceLimits},
-    measure::{Context, Measurement, Report, Stop},
-    units::Unit,
-    workload::{Dtype, ModelRef, Precision, Workload},
+    measure::{Context, Measurement, Phase, Report, Stop},
+    units::{Unit, number},
+    workload::{Dtype, Gemm, Layout, ModelRef, Precision, Workload},
 };
 
 /// The id of the processor.
@@ -37,6 +40,12 @@ pub const CLEARED: [&str; 6] = ["GGML_", "LLAMA_", "OMP_", "GOMP_", "KMP_", "HF_
 
 /// Positions of a prompt that are given to the model at once, and that it computes at once: llama-bench's own defaults.
 const BATCHES: (u32, u32) = (2048, 512);
+
+/// How long writing a few words with a small model may take.
+const SILENCE_MAX: Duration = Duration::from_mins(10);
+
+/// More blocks than any model has: all of them are computed on the GPU.
+const ALL_LAYERS: u32 = 99;
 
 /// How long a list of devices may take: drivers wake up for it.
 const LIST_MAX: Duration = Duration::from_mins(1);
@@ -61,13 +70,13 @@ pub struct LlamaCpp {
 pub struct LlamaCppEngine {
     programs: OnceLock<Result<LlamaCpp, String>>,
     surroundings: Surroundings,
-    shelf: Shelf,
     environment: Environment,
+    services: Services,
     devices: OnceLock<Result<Known, String>>,
 }
 
-impl std::fmt::Debug for LlamaCppEngine {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for LlamaCppEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LlamaCppEngine").field("programs", &self.programs).finish_non_exhaustive()
     }
 }
@@ -81,15 +90,16 @@ struct Known {
 }
 
 impl LlamaCppEngine {
-    /// The engine, or the reason why it isn't there and what to do about it. Of the environment it gets all but [`CLEARED`].
-    pub fn new(programs: Result<LlamaCpp, String>, surroundings: Surroundings, shelf: Shelf) -> Self {
-        Self { programs: OnceLock::from(programs), ..Self::found(surroundings, shelf) }
+    /// The engine, or the reason why it isn't there and what to do about it. Of the environment it gets all but [`CLEARED`];
+    /// models' files come from `services`, and what the small one must write.
+    pub fn new(programs: Result<LlamaCpp, String>, surroundings: Surroundings, services: Services) -> Self {
+        Self { programs: OnceLock::from(programs), ..Self::found(surroundings, services) }
     }
 
     /// The same, its programs looked for when they are first needed.
-    pub fn found(surroundings: Surroundings, shelf: Shelf) -> Self {
+    pub fn found(surroundings: Surroundings, services: Services) -> Self {
         let environment = surroundings.without(&CLEARED);
-        Self { programs: OnceLock::new(), surroundings, shelf, environment, devices: OnceLock::new() }
+        Self { programs: OnceLock::new(), surroundings, environment, services, devices: OnceLock::new() }
     }
 
     fn programs(&self) -> Result<&LlamaCpp, String> {
@@ -103,29 +113,7 @@ impl LlamaCppEngine {
         let Some(simple) = &programs.simple else {
             return Err(Stop::Unsupported(format!("llama.cpp's llama-simple is not there; get it with: {GET_IT}")));
         };
-        if prompt.trim().is_empty() || prompt.starts_with('-') {
-            return Err(Stop::Unsupported(
-                "llama-simple takes no empty prompt, and none that begins with -".to_owned(),
-            ));
-        }
-        let count = tokens.to_string();
-        let arguments: [&std::ffi::OsStr; 7] = [
-            "-m".as_ref(),
-            gguf.as_os_str(),
-            "-n".as_ref(),
-            count.as_ref(),
-            "-ngl".as_ref(),
-            "0".as_ref(),
-            prompt.as_ref(),
-        ];
-        let tool = self.tool(simple);
-        let mut child = Child::start(&tool, &arguments, None)?;
-        let mut lines = Vec::new();
-        while let Some(line) = child.line(context, Duration::from_mins(10), &mut || Ok(()))? {
-            lines.push(line);
-        }
-        child.finish(context)?;
-        Ok(continuation(&lines.join("\n"), prompt))
+        Simple { tool: self.tool(simple), layers: 0 }.greedy(gguf, prompt, tokens, context)
     }
 
     fn tool(&self, file: &Path) -> Tool {
@@ -152,10 +140,12 @@ impl Engine for LlamaCppEngine {
         Ok(known.listed.iter().map(|(_, device)| device.clone()).chain([known.processor.clone()]).collect())
     }
 
-    fn abilities(&self, _device: &Device) -> Abilities {
+    fn abilities(&self, device: &Device) -> Abilities {
+        let gemm = |dtype| Gemm { m: 1, n: 1, k: 1, dtype, layout: Layout::Abt };
+        let multiplies = |dtype: &Dtype| operator::refuse(&gemm(*dtype), &device.backend).is_ok();
         Abilities {
             kinds: self.id().kinds().to_vec(),
-            dtypes: Dtype::SHADERS.to_vec(),
+            dtypes: Dtype::ALL.into_iter().filter(multiplies).collect(),
             precisions: Precision::NAMED.to_vec(),
         }
     }
@@ -172,7 +162,12 @@ impl Engine for LlamaCppEngine {
         Ok(Box::new(LlamaSession {
             bench: self.tool(&programs.bench),
             ops: programs.ops.as_deref().map(|file| self.tool(file)),
-            shelf: Arc::clone(&self.shelf),
+            simple: programs
+                .simple
+                .as_deref()
+                .map(|file| Simple { tool: self.tool(file), layers: if listed.is_some() { ALL_LAYERS } else { 0 } }),
+            services: self.services.clone(),
+            parity: None,
             listed,
             device,
             gpus: known.listed.len(),
@@ -251,7 +246,10 @@ fn describe(id: String, name: String, kind: DeviceKind, backend: &str, memory_by
 struct LlamaSession {
     bench: Tool,
     ops: Option<Tool>,
-    shelf: Shelf,
+    simple: Option<Simple>,
+    services: Services,
+    /// Whether it runs the same model, once that was asked.
+    parity: Option<Parity>,
     /// The device in llama.cpp's own list; none for the processor.
     listed: Option<Listed>,
     device: Device,
@@ -278,7 +276,7 @@ impl LlamaSession {
         };
         let depth = tests.first().map_or(0, |asked| asked.depth);
         let repetitions = tests.first().map_or(1, |asked| asked.repetitions);
-        let layers = if self.listed.is_some() { 99 } else { 0 };
+        let layers = if self.listed.is_some() { ALL_LAYERS } else { 0 };
         let mut list: Vec<OsString> = vec!["-m".into(), name];
         let values = [
             ("-p", counts(|asked| asked.prompt)),
@@ -318,28 +316,40 @@ impl LlamaSession {
         let what =
             "Peak memory is what llama.cpp says its buffers on the device hold: weights, keys and values, scratch.";
         report.measurements.extend(device.and_then(|bytes| single("peak-memory", bytes)));
-        report.measurements.extend(resident.and_then(|bytes| single("process-memory", bytes)));
+        report.measurements.extend(resident.and_then(|bytes| single("process-peak-memory", bytes)));
         report.notes.extend(device.map(|_| what.to_owned()));
     }
 }
 
 impl LlamaSession {
-    /// The model as a GGUF file, made once.
-    fn model_file(&self, model: &ModelRef, context: &mut Context) -> Result<PathBuf, Stop> {
-        (self.shelf)(EngineId::LlamaCpp, model, context).map(|files| files.path.into())
+    /// The workload with its model in a file of llama.cpp's own format, and whether it is the same model as this program's.
+    fn of_model(
+        &mut self,
+        model: &ModelRef,
+        context: &mut Context,
+        measure: impl FnOnce(&Self, &Path, &mut Context) -> Result<Report, Stop>,
+    ) -> Result<Report, Stop> {
+        context.phase(Phase::Working(format!("bringing {} into the engine's format", model.label())))?;
+        let files = (self.services.shelf)(EngineId::LlamaCpp, model, context)?;
+        let mut report = measure(self, Path::new(&files.path), context)?;
+        parity::of(self, context)?.tell(&mut report);
+        report.settings.insert("bits-per-weight".to_owned(), number(model.bits_per_weight()));
+        report.settings.insert("weight-bytes".to_owned(), model.weight_bytes.to_string());
+        Ok(report)
     }
 }
 
 impl Session for LlamaSession {
     fn run(&mut self, workload: &Workload, context: &mut Context) -> Result<Report, Stop> {
         match workload {
-            Workload::Inference(inference) => {
-                let file = self.model_file(&inference.model, context)?;
-                inference::run(self, inference, &file, context)
+            Workload::Inference(inference) if inference.batch != 1 => {
+                Err(Stop::Unsupported(format!("llama-bench runs one sequence at a time, not {}", inference.batch)))
             }
+            Workload::Inference(inference) => self.of_model(&inference.model, context, |session, file, context| {
+                inference::run(session, inference, file, context)
+            }),
             Workload::ModelLoad(load) => {
-                let file = self.model_file(&load.model, context)?;
-                load::run(self, load, &file, context)
+                self.of_model(&load.model, context, |session, file, context| load::run(session, load, file, context))
             }
             Workload::Gemm(gemm) => {
                 let Some(ops) = &self.ops else {
@@ -362,7 +372,7 @@ impl Session for LlamaSession {
 
 /// llama-bench takes a comma for the end of a file's name. One in the names of folders is avoided by running there.
 fn without_commas(file: &Path) -> Result<(OsString, Option<PathBuf>), Stop> {
-    let has = |name: &std::ffi::OsStr| name.to_string_lossy().contains(',');
+    let has = |name: &OsStr| name.to_string_lossy().contains(',');
     if !has(file.as_os_str()) {
         return Ok((file.as_os_str().to_owned(), None));
     }
@@ -374,6 +384,49 @@ fn without_commas(file: &Path) -> Result<(OsString, Option<PathBuf>), Stop> {
             "llama-bench takes no file with a comma in its name; rename it: {}",
             file.display()
         ))),
+    }
+}
+
+/// llama-simple, and how many blocks it computes on a GPU.
+#[derive(Clone, Debug)]
+struct Simple {
+    tool: Tool,
+    layers: u32,
+}
+
+impl Simple {
+    /// What the model in `gguf` writes after `prompt`, greedily, as text.
+    fn greedy(&self, gguf: &Path, prompt: &str, tokens: u32, context: &Context) -> Result<String, Stop> {
+        if prompt.trim().is_empty() || prompt.starts_with('-') {
+            return Err(Stop::Unsupported(
+                "llama-simple takes no empty prompt, and none that begins with -".to_owned(),
+            ));
+        }
+        let child = Child::start(&self.tool, &self.arguments(gguf, prompt, tokens), None)?;
+        let lines = Self::lines(child, context)?;
+        Ok(continuation(&lines.join("\n"), prompt))
+    }
+
+    /// All that it prints, the prompt before, byte by byte.
+    fn greedy_bytes(&self, gguf: &Path, prompt: &str, tokens: u32, context: &Context) -> Result<Vec<u8>, Stop> {
+        let child = Child::start_in_hex(&self.tool, &self.arguments(gguf, prompt, tokens))?;
+        let lines = Self::lines(child, context)?;
+        let bytes = lines.iter().flat_map(|line| line.split_whitespace());
+        Ok(bytes.filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect())
+    }
+
+    fn arguments(&self, gguf: &Path, prompt: &str, tokens: u32) -> [OsString; 7] {
+        let (tokens, layers) = (tokens.to_string(), self.layers.to_string());
+        ["-m".into(), gguf.into(), "-n".into(), tokens.into(), "-ngl".into(), layers.into(), prompt.into()]
+    }
+
+    fn lines(mut child: Child, context: &Context) -> Result<Vec<String>, Stop> {
+        let mut lines = Vec::new();
+        while let Some(line) = child.line(context, SILENCE_MAX, &mut || Ok(()))? {
+            lines.push(line);
+        }
+        child.finish(context)?;
+        Ok(lines)
     }
 }
 

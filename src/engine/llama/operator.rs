@@ -41,7 +41,7 @@ pub(super) struct Timed {
 pub(super) fn refuse(gemm: &Gemm, backend: &str) -> Result<&'static str, Stop> {
     let unsupported = |reason: &str| Err(Stop::Unsupported(reason.to_owned()));
     if gemm.layout != Layout::Abt {
-        return unsupported("llama.cpp multiplies by weights stored transposed (A · Bᵀ) only");
+        return unsupported("llama.cpp multiplies by weights stored transposed (A · Bᵗ) only");
     }
     match gemm.dtype {
         // Its CUDA backend lets cuBLAS round f32 operands.
@@ -181,7 +181,6 @@ fn number(text: &str) -> Result<f64, String> {
 fn describe(throughput: Measurement, first: &Timed, gemm: &Gemm, (weights, backend): (&str, &str)) -> Report {
     let mut settings = BTreeMap::new();
     settings.extend(first.build.clone().map(|build| ("build-commit".to_owned(), build)));
-    settings.insert("products-per-sample".to_owned(), first.runs.to_string());
     if backend == "CPU" {
         settings.insert("threads".to_owned(), "half of the logical processors".to_owned());
     }

@@ -42,12 +42,20 @@ impl Tool {
         program
     }
 
+    /// The same with its standard output as hexadecimal bytes, for what may be no text.
+    fn in_hex(&self, arguments: &[impl AsRef<OsStr>]) -> Program {
+        self.through_shell(self.program(arguments, None), "\"$0\" \"$@\" | od -An -v -tx1")
+    }
+
     /// The same with its log among the lines of its standard output. A shell joins the two and becomes the program.
     fn with_log(&self, arguments: &[impl AsRef<OsStr>], folder: Option<&Path>) -> Program {
-        const JOIN: &str = "exec \"$0\" \"$@\" 2>&1";
-        let mut program = self.program(arguments, folder);
+        self.through_shell(self.program(arguments, folder), "exec \"$0\" \"$@\" 2>&1")
+    }
+
+    /// A program that a shell starts, by a script that gets it with its arguments.
+    fn through_shell(&self, mut program: Program, script: &str) -> Program {
         let own = std::mem::take(&mut program.arguments);
-        program.arguments = ["-c".into(), JOIN.into(), self.file.clone().into()].into_iter().chain(own).collect();
+        program.arguments = ["-c".into(), script.into(), self.file.clone().into()].into_iter().chain(own).collect();
         program.file = PathBuf::from("/bin/sh");
         program
     }
@@ -76,6 +84,11 @@ impl Child {
         folder: Option<&Path>,
     ) -> Result<Self, Stop> {
         Self::of(tool, &tool.with_log(arguments, folder))
+    }
+
+    /// Starts it with what it prints as hexadecimal bytes. How it ends is not told.
+    pub(super) fn start_in_hex(tool: &Tool, arguments: &[impl AsRef<OsStr>]) -> Result<Self, Stop> {
+        Self::of(tool, &tool.in_hex(arguments))
     }
 
     fn of(tool: &Tool, program: &Program) -> Result<Self, Stop> {
@@ -166,12 +179,13 @@ impl Child {
     /// Why it ended before it was done.
     pub(super) fn failed(&mut self) -> Stop {
         let told = self.supervised.obituary();
+        // A shell in between became the program.
+        let told = told.strip_prefix("sh ").map_or_else(|| told.clone(), |how| format!("{} {how}", self.name));
         if self.last_words.is_empty() {
             return Stop::Failed(told);
         }
         let words: Vec<&str> = self.last_words.iter().map(String::as_str).collect();
-        // The shell in between became the program.
-        Stop::Failed(format!("{}: {}", told.replacen("sh ", &format!("{} ", self.name), 1), words.join(" · ")))
+        Stop::Failed(format!("{told}: {}", words.join(" · ")))
     }
 
     /// What it said can't be used.

@@ -1,16 +1,31 @@
 //! The arguments that llama.cpp's programs get.
 
-use super::*;
+use std::sync::Arc;
 
-fn no_shelf() -> Shelf {
-    Arc::new(|_, _, _| Err(Stop::Unsupported("there are no files".to_owned())))
+use super::*;
+use crate::engine::external;
+
+fn services() -> Services {
+    let shelf: external::Shelf = Arc::new(|_, _, _| Err(Stop::Unsupported("there are no files".to_owned())));
+    let oracle: external::Oracle = Arc::new(|_, _, _| Err(Stop::Unsupported("there is no reference".to_owned())));
+    Services { shelf, oracle, tiny: None }
 }
 
 fn session(listed: Option<&str>, gpus: usize) -> LlamaSession {
     let tool = Tool { file: "llama-bench".into(), environment: Vec::new() };
     let listed = listed.and_then(|line| bench::listed(line).pop());
     let device = listed.as_ref().map_or_else(|| describe(CPU.into(), "chip".into(), DeviceKind::Cpu, "CPU", 0), gpu);
-    LlamaSession { bench: tool, ops: None, shelf: no_shelf(), listed, device, gpus, threads: 8 }
+    LlamaSession {
+        bench: tool,
+        ops: None,
+        simple: None,
+        services: services(),
+        parity: None,
+        listed,
+        device,
+        gpus,
+        threads: 8,
+    }
 }
 
 fn line(session: &LlamaSession, file: &str, tests: &[Asked]) -> String {
@@ -66,7 +81,7 @@ fn the_prompt_is_taken_off_what_was_written() {
 
 #[test]
 fn without_llama_cpp_the_reason_is_told() {
-    let engine = LlamaCppEngine::new(Err("it isn't there; get it".to_owned()), Surroundings::default(), no_shelf());
+    let engine = LlamaCppEngine::new(Err("it isn't there; get it".to_owned()), Surroundings::default(), services());
     assert_eq!(engine.devices(), Err("it isn't there; get it".to_owned()));
     assert!(matches!(engine.open(CPU), Err(Stop::Failed(_))));
     let context = Context::detached(Duration::from_secs(1));

@@ -84,7 +84,7 @@ pub(crate) fn write(model: &ModelRef, folder: &Path, progress: &mut OnLoad<'_>) 
     let target = target(&model.precision)?;
     let source = open(model)?;
     let config = source.config();
-    let total_bytes = shards(source.as_ref(), target).iter().map(|shard| shard.bytes).sum();
+    let total_bytes = shards(source.as_ref(), target, SHARD_BYTES).iter().map(|shard| shard.bytes).sum();
     files::require_space(folder, total_bytes, "the model in Hugging Face's layout")?;
     let special = tokenizer::write_beside(model, config, folder)?;
     let text = config_json::written(config, &model.precision, &special);
@@ -94,7 +94,7 @@ pub(crate) fn write(model: &ModelRef, folder: &Path, progress: &mut OnLoad<'_>) 
         &folder.join("generation_config.json"),
         &json!({ "bos_token_id": bos, "eos_token_id": eos, "do_sample": false }),
     )?;
-    write_weights(source.as_ref(), target, folder, progress)
+    write_weights(source.as_ref(), (target, SHARD_BYTES), folder, progress)
 }
 
 /// The type of all tensors.
@@ -116,9 +116,9 @@ struct Shard {
     bytes: u64,
 }
 
-/// Shares the tensors out.
-fn shards(source: &dyn Source, target: GgmlDType) -> Vec<Shard> {
-    shared(TensorId::all(&source.config().shape), SHARD_BYTES, |tensor| size(source, tensor, target) as u64)
+/// Shares the tensors out to files of at most so many bytes, unless a single one is larger.
+fn shards(source: &dyn Source, target: GgmlDType, most: u64) -> Vec<Shard> {
+    shared(TensorId::all(&source.config().shape), most, |tensor| size(source, tensor, target) as u64)
 }
 
 fn shared(tensors: Vec<TensorId>, most: u64, size: impl Fn(TensorId) -> u64) -> Vec<Shard> {
@@ -143,11 +143,11 @@ fn size(source: &dyn Source, tensor: TensorId, target: GgmlDType) -> usize {
 
 fn write_weights(
     source: &dyn Source,
-    target: GgmlDType,
+    (target, most): (GgmlDType, u64),
     folder: &Path,
     progress: &mut OnLoad<'_>,
 ) -> Result<(), ModelError> {
-    let shards = shards(source, target);
+    let shards = shards(source, target, most);
     let total_bytes = shards.iter().map(|shard| shard.bytes).sum();
     let mut writing = Writing {
         source,
@@ -267,7 +267,29 @@ fn header(source: &dyn Source, tensors: &[TensorId], target: GgmlDType) -> Vec<u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::ModelShape;
+    use crate::{
+        model::{
+            config::TINY,
+            weights::{safetensors::SafetensorsSource, synthetic::Synthetic},
+        },
+        workload::ModelShape,
+    };
+
+    #[test]
+    fn several_files_are_read_back_through_their_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = Synthetic::new(TINY, Precision::F32).unwrap();
+        write_weights(&source, (GgmlDType::F32, 1 << 20), folder.path(), &mut |_| Ok(())).unwrap();
+        let config = config_json::written(&TINY, &Precision::F32, &Default::default());
+        files::put_json(&folder.path().join("config.json"), &config).unwrap();
+        let read = SafetensorsSource::open(folder.path()).unwrap();
+        assert!(read.files().len() > 5 && folder.path().join(INDEX).exists());
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for tensor in TensorId::all(&TINY.shape) {
+            let made = source.read(tensor, &mut ours, &mut || Ok(())).unwrap();
+            assert!(made == read.read(tensor, &mut theirs, &mut || Ok(())).unwrap(), "{}", tensor.hugging_face());
+        }
+    }
 
     #[test]
     fn files_are_filled_in_order_and_none_is_too_large() {

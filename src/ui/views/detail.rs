@@ -4,11 +4,13 @@ use eframe::egui::{Align, Button, Frame, Label, Layout, Margin, Panel, RichText,
 
 use crate::{
     analysis::{share_of_ceiling, side_figures},
+    machine::Device,
     measure::{Clock, StopReason},
-    record::Entry,
+    record::{Entry, Load},
     ui::{
         action::Action,
         rows::{Row, Tone, capitalised, figures},
+        session::Session,
         state::State,
         theme::{self, Tokens, space},
         widgets::tone_colour,
@@ -32,7 +34,8 @@ pub(super) fn panel_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
             ui,
             |ui| {
                 ui.label(theme::section(&row.title));
-                ui.label(RichText::new(&row.parameters).color(tokens.dim));
+                let whose = format!("{} · {}", row.parameters, whose(session, entry));
+                ui.label(RichText::new(whose).color(tokens.dim));
             },
             |ui| {
                 if ui.add(Button::new("Close details")).clicked() {
@@ -41,7 +44,7 @@ pub(super) fn panel_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
             },
         );
         ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
-            sentences_ui(ui, &row, entry);
+            sentences_ui(ui, session, &row, entry);
             let ceiling = share_of_ceiling(&session.run, index).map(|share| ("Of ceiling", share.explanation()));
             let named = |(name, value): (&str, String)| (name.to_owned(), value);
             let first = figures(entry).into_iter().chain(ceiling).map(named);
@@ -52,8 +55,25 @@ pub(super) fn panel_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     });
 }
 
-/// Everything that is a sentence: the reason, the doubts, the notes.
-fn sentences_ui(ui: &mut Ui, row: &Row, entry: &Entry) {
+/// "PyTorch on NVIDIA H100 80GB HBM3 · CUDA".
+fn whose(session: &Session, entry: &Entry) -> String {
+    let device = session.run.devices.iter().find(|device| device.id == entry.device);
+    format!("{} on {}", entry.engine.title(), device.map_or_else(|| entry.device.clone(), Device::label))
+}
+
+/// What the model said beside what the others' said.
+fn agreement(session: &Session, entry: &Entry) -> Vec<String> {
+    let label = entry.workload.model().map(|model| model.label());
+    let of_model = session.comparison.agreement.iter().find(|agreement| Some(&agreement.model) == label.as_ref());
+    let Some(found) = of_model.filter(|_| entry.fingerprint.is_some()) else { return Vec::new() };
+    let all = found.parties.iter().zip(found.sentences());
+    // The reference is told of everyone, the others of themselves.
+    let own = |engine| engine == entry.engine || found.reference == entry.engine;
+    all.filter(|(party, _)| own(party.engine)).map(|(_, sentence)| sentence).collect()
+}
+
+/// Everything that is a sentence: the reason, the doubts, the notes, what changes the speed.
+fn sentences_ui(ui: &mut Ui, session: &Session, row: &Row, entry: &Entry) {
     let tokens = Tokens::of(ui);
     ui.spacing_mut().item_spacing.y = space::XS;
     let mut line = |tone: Tone, text: String| {
@@ -66,8 +86,12 @@ fn sentences_ui(ui: &mut Ui, row: &Row, entry: &Entry) {
     for (word, reason) in &row.marks {
         line(Tone::Warn, format!("{}: {reason}", capitalised(word)));
     }
-    for note in &entry.notes {
+    for note in entry.notes.iter().chain(&agreement(session, entry)) {
         line(Tone::Dim, capitalised(note));
+    }
+    let settings: Vec<String> = entry.settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    if !settings.is_empty() {
+        line(Tone::Dim, format!("Versions and settings: {}", settings.join(", ")));
     }
 }
 
@@ -117,11 +141,19 @@ fn facts_of(entry: &Entry) -> Vec<(&'static str, String)> {
     if let Some(seconds) = entry.duration_s {
         list.push(("Took", duration(seconds)));
     }
-    let settings: Vec<String> = entry.settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
-    if !settings.is_empty() {
-        list.push(("Settings", settings.join(", ")));
-    }
+    list.extend(entry.load.map(load_facts).into_iter().flatten());
     list
+}
+
+/// How busy the machine was.
+fn load_facts(load: Load) -> Vec<(&'static str, String)> {
+    let average = match (load.average_before, load.average_after) {
+        (Some(before), Some(after)) => Some(format!("{before:.1} before, {after:.1} after")),
+        (Some(one), None) | (None, Some(one)) => Some(format!("{one:.1}")),
+        (None, None) => None,
+    };
+    let used = load.processors_used.map(|used| ("Processors used", format!("{used:.2} while it was timed")));
+    average.map(|average| ("Load average", average)).into_iter().chain(used).collect()
 }
 
 const fn clock_words(clock: Clock) -> &'static str {

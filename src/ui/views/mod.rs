@@ -1,8 +1,11 @@
 //! One file a screen.
 
+mod charts;
 mod detail;
+mod frameworks;
 pub(super) mod history;
 pub(super) mod machine;
+mod matrix;
 pub(super) mod models;
 pub(super) mod run;
 mod stats;

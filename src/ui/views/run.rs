@@ -1,22 +1,20 @@
 //! How fast is this machine now? Idle, running and finished are one place.
 
-use eframe::egui::{Button, ComboBox, Frame, Label, Margin, RichText, ScrollArea, Sides, Ui, Vec2};
+use eframe::egui::{Button, Checkbox, ComboBox, Frame, Label, Margin, RichText, ScrollArea, Sides, Stroke, Ui, Vec2};
 
-use super::{detail, stats, table};
+use super::{charts, detail, frameworks, stats, table};
 use crate::{
-    chart::Series,
     machine::Device,
     run::SuiteName,
     ui::{
         action::Action,
-        notes, plot,
+        notes,
         rows::capitalised,
-        session::Session,
         state::{Devices, State},
         theme::{self, Tokens, space},
         widgets::{action_button, empty, note, primary_button},
     },
-    units::{Unit, duration},
+    units::duration,
 };
 
 /// Narrower than this, charts stand under each other and figures two by two.
@@ -33,6 +31,7 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
         }
     }
     chooser_ui(ui, state, actions);
+    engines_ui(ui, state, actions);
     for line in notes_of(state) {
         note(ui, &line);
     }
@@ -41,7 +40,10 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         ui.spacing_mut().item_spacing = Vec2::splat(space::M);
         stats::ui(ui, state);
-        charts_ui(ui, state.shown());
+        if let Some(session) = state.shown() {
+            frameworks::ui(ui, session, actions);
+        }
+        charts::ui(ui, state.shown());
         table::ui(ui, state, actions);
         ui.add_space(space::S);
     });
@@ -210,6 +212,35 @@ fn devices_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     chooser.ui(ui, |id| actions.push(Action::Device(id)));
 }
 
+/// Which engines take part in the next run. Those that are not there say why.
+fn engines_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
+    let known = state.known_engines();
+    if known.len() < 2 || state.running() {
+        return;
+    }
+    let tokens = Tokens::of(ui);
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = Vec2::new(space::M, 2.0);
+        ui.spacing_mut().interact_size.y = 22.0;
+        // An empty box would hardly be seen by its fill.
+        ui.visuals_mut().widgets.inactive.bg_stroke = Stroke::new(1.0, tokens.faint);
+        ui.label(theme::label("Engines").color(tokens.dim));
+        for (engine, absent) in known {
+            let allowed = absent.is_none() && state.allows(&Action::UseEngine(engine, true));
+            let mut on = absent.is_none() && state.wants_engine(engine);
+            let words = RichText::new(engine.title()).color(if absent.is_none() { tokens.text } else { tokens.faint });
+            let response = ui.add_enabled(allowed, Checkbox::new(&mut on, words));
+            if response.changed() {
+                actions.push(Action::UseEngine(engine, on));
+            }
+            match absent {
+                Some(reason) => response.on_disabled_hover_text(capitalised(reason)),
+                None => response.on_hover_text(engine.description()),
+            };
+        }
+    });
+}
+
 fn models_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     let Some(models) = &state.models else { return };
     let usable = models.iter().filter(|model| model.forms.is_ok());
@@ -244,63 +275,4 @@ fn missing_ui(ui: &mut Ui, state: &State, reason: &str, actions: &mut Vec<Action
     empty(ui, &capitalised(reason), |ui| {
         action_button(ui, state, &Action::LookAgain, actions);
     });
-}
-
-/// One chart of the row.
-#[derive(Clone, Copy, PartialEq)]
-enum Chart {
-    Rate(&'static str, Unit, &'static str),
-    Sweep,
-    Loss,
-}
-
-const RATES: [Chart; 3] = [
-    Chart::Rate("Throughput", Unit::FlopPerSecond, "Appears while matrices are multiplied"),
-    Chart::Rate("Bandwidth", Unit::BytePerSecond, "Appears while arrays are read and written"),
-    Chart::Rate("Tokens", Unit::TokenPerSecond, "Appears while a language model runs"),
-];
-
-/// What a run has something for; all rates before there is one.
-fn charts_of(session: Option<&Session>) -> Vec<Chart> {
-    let Some(session) = session else { return RATES.to_vec() };
-    let has = |unit: Unit| {
-        let series = session.run.entries.iter().filter_map(|entry| Series::of(&entry.workload));
-        series.filter(|series| !matches!(series, Series::Sweep(_))).any(|series| series.unit() == unit)
-    };
-    let rates = RATES.into_iter().filter(|chart| matches!(chart, Chart::Rate(_, unit, _) if has(*unit)));
-    let sweep = (session.live.is_none() && session.sweep().is_some()).then_some(Chart::Sweep);
-    let loss = session.loss().map(|_| Chart::Loss);
-    rates.chain(sweep).chain(loss).collect()
-}
-
-/// The charts side by side, or under each other in a narrow window.
-fn charts_ui(ui: &mut Ui, session: Option<&Session>) {
-    let width = ui.available_width();
-    let charts = charts_of(session);
-    let columns = match () {
-        () if width < NARROW => 1,
-        // Four stand better two by two.
-        () if width < 900.0 || charts.len() == 4 => 2,
-        () => 3,
-    };
-    for row in charts.chunks(columns) {
-        ui.columns(row.len(), |parts| {
-            for (part, chart) in parts.iter_mut().zip(row) {
-                match (chart, session) {
-                    (Chart::Rate(title, unit, _), Some(session)) => plot::timeline_chart(part, session, title, *unit),
-                    (Chart::Rate(title, _, sentence), None) => plot::empty_chart(part, title, sentence),
-                    (Chart::Sweep, session) => {
-                        if let Some(entry) = session.and_then(Session::sweep) {
-                            plot::sweep_chart(part, entry);
-                        }
-                    }
-                    (Chart::Loss, session) => {
-                        if let Some((title, curve)) = session.and_then(Session::loss) {
-                            plot::loss_chart(part, &title, &curve);
-                        }
-                    }
-                }
-            }
-        });
-    }
 }

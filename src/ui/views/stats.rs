@@ -4,7 +4,7 @@ use eframe::egui::{RichText, Ui};
 
 use super::run::NARROW;
 use crate::{
-    chart::Series,
+    chart::What,
     record::Entry,
     ui::{
         rows::{NONE, Row, Tone},
@@ -82,18 +82,18 @@ fn stats(state: &State) -> Vec<Stat> {
         ]);
     }
     if of_models {
-        let tokens = |label, series| {
+        let tokens = |label, what| {
             // One sequence: what a person who waits for an answer sees.
             let wanted = |entry: &Entry| {
                 let single = !matches!(&entry.workload, Workload::Inference(inference) if inference.batch > 1);
-                single && Series::of(&entry.workload) == Some(series)
+                single && What::of(&entry.workload) == Some(what)
             };
             best(label, session.run.best(wanted), session)
         };
         list.extend([
-            tokens("Best prefill", Series::Prefill),
-            tokens("Best decode", Series::Decode),
-            tokens("Best training", Series::Training),
+            tokens("Best prefill", What::Prefill),
+            tokens("Best decode", What::Decode),
+            tokens("Best training", What::Training),
             if session.live.is_some() && !of_kernels { progress(session) } else { first_token(session) },
         ]);
     }
@@ -104,7 +104,8 @@ fn stats(state: &State) -> Vec<Stat> {
 fn first_token(session: &Session) -> Stat {
     let of = |entry: &Entry| {
         let found = entry.measurements.iter().find(|measurement| measurement.metric == "ttft")?;
-        entry.headline().map(|_| (found.summary.median, entry.workload.title()))
+        let engine = engine_of(entry, session);
+        entry.headline().filter(|_| entry.is_ranked()).map(|_| (found.summary.median, engine + &entry.workload.title()))
     };
     let least = session.run.entries.iter().filter_map(of).min_by(|(a, _), (b, _)| a.total_cmp(b));
     match least {
@@ -135,7 +136,13 @@ fn best(label: &'static str, entry: Option<&Entry>, session: &Session) -> Stat {
         Workload::Training(training) => format!("{} · {}", training.title(), training.model.name),
         other => other.parameters(),
     };
-    stat(label, &scale.number(headline.summary.median), scale.name, format!("{what}{interval}"))
+    let engine = engine_of(entry, session);
+    stat(label, &scale.number(headline.summary.median), scale.name, format!("{engine}{what}{interval}"))
+}
+
+/// "PyTorch · " where several engines take part.
+fn engine_of(entry: &Entry, session: &Session) -> String {
+    if session.comparison.has_several() { format!("{} · ", entry.engine.title()) } else { String::new() }
 }
 
 fn progress(session: &Session) -> Stat {

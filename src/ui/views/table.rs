@@ -3,6 +3,7 @@
 use eframe::egui::{Align, Button, Id, Key, Label, Layout, Modifiers, Popup, Pos2, Rect, RichText, Sense, Ui, Vec2};
 use egui_extras::{Column, TableBuilder, TableRow};
 
+use super::matrix;
 use crate::ui::{
     action::Action,
     rows::{NONE, Row, Tone},
@@ -16,6 +17,8 @@ const HEADER: f32 = 26.0;
 
 /// Narrower than this, the error and the ceiling are only in the details.
 const WIDE: f32 = 858.0;
+/// The width of the engines' column.
+const ENGINES: f32 = 84.0;
 
 /// How a row is drawn.
 #[derive(Clone, Copy)]
@@ -26,6 +29,8 @@ struct Look {
     wide: bool,
     /// It has details.
     selectable: bool,
+    /// Whose it is, is shown.
+    engines: bool,
 }
 
 /// Draws the table: the entries of the run that is shown, else what the chosen suite would measure.
@@ -35,9 +40,12 @@ pub(super) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     card(ui, |ui| {
         let title = if state.shown().is_some() { "Results" } else { "What will be measured" };
         ui.label(theme::section(title));
+        if let Some(session) = state.shown().filter(|session| session.comparison.is_shared()) {
+            return matrix::ui(ui, session, actions);
+        }
         let top = ui.cursor().top() + HEADER;
         table_ui(ui, &rows, selected, actions, state.shown().is_some());
-        keep_in_sight(ui, top, selected);
+        keep_in_sight(ui, top, ROW, selected, selected);
         if let Some(selected) = selected {
             actions.extend(move_by_keys(ui, selected, rows.len()));
         }
@@ -45,17 +53,17 @@ pub(super) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
 }
 
 /// The details take room from the table: a row that was just chosen is scrolled to, drawn or not.
-fn keep_in_sight(ui: &Ui, top: f32, selected: Option<usize>) {
+pub(super) fn keep_in_sight(ui: &Ui, top: f32, height: f32, selected: Option<usize>, row: Option<usize>) {
     let id = Id::unique("row-in-sight");
     let last = ui.data(|data| data.get_temp::<Option<usize>>(id)).flatten();
     if last == selected {
         return;
     }
     ui.data_mut(|data| data.insert_temp(id, selected));
-    if let Some(index) = selected {
-        let row = Vec2::new(1.0, ROW);
-        let rect = Rect::from_min_size(Pos2::new(ui.min_rect().left(), top + ROW * index as f32), row);
-        ui.scroll_to_rect(rect.expand2(Vec2::new(0.0, ROW)), None);
+    if let Some(index) = row {
+        let size = Vec2::new(1.0, height);
+        let rect = Rect::from_min_size(Pos2::new(ui.min_rect().left(), top + height * index as f32), size);
+        ui.scroll_to_rect(rect.expand2(Vec2::new(0.0, height)), None);
     }
 }
 
@@ -78,12 +86,15 @@ fn rows(state: &State) -> Vec<Row> {
     if let Some(session) = state.shown() {
         return (0..session.run.entries.len()).filter_map(|index| Row::of(session, index)).collect();
     }
-    state.planned().iter().map(|workload| Row::waiting(workload.title(), workload.parameters())).collect()
+    Row::planned(&state.planned())
 }
 
 fn table_ui(ui: &mut Ui, rows: &[Row], selected: Option<usize>, actions: &mut Vec<Action>, selectable: bool) {
     let tokens = Tokens::of(ui);
-    let wide = ui.available_width() >= WIDE;
+    // Before a run, the figures' columns are empty and the engines of a row may be many.
+    let several = rows.first().is_some_and(|first| rows.iter().any(|row| row.engines != first.engines));
+    let several = several || rows.iter().any(|row| row.engines.contains(','));
+    let wide = ui.available_width() >= WIDE + if several { ENGINES } else { 0.0 };
     // No gaps, so that the hairlines of a row meet.
     ui.spacing_mut().item_spacing = Vec2::ZERO;
     // A chosen row is quiet: the solid accent belongs to the primary button.
@@ -95,22 +106,28 @@ fn table_ui(ui: &mut Ui, rows: &[Row], selected: Option<usize>, actions: &mut Ve
         .vscroll(false)
         .cell_layout(Layout::left_to_right(Align::Center))
         .column(Column::exact(if wide { 150.0 } else { 126.0 }).clip(true))
-        .column(Column::exact(if wide { 190.0 } else { 150.0 }).clip(true))
-        .column(Column::exact(154.0))
-        .column(Column::exact(76.0));
+        .column(Column::exact(if wide { 190.0 } else { 150.0 }).clip(true));
+    if several {
+        table = table.column(Column::exact(if selectable { ENGINES } else { ENGINES + 154.0 }).clip(true));
+    }
+    if selectable || !several {
+        table = table.column(Column::exact(154.0));
+    }
+    table = table.column(Column::exact(76.0));
     if selectable {
         table = table.sense(Sense::CLICK);
     }
     if wide {
         table = table.column(Column::exact(76.0)).column(Column::exact(122.0));
     }
-    let names: &[&str] = if wide {
-        &["Workload", "Parameters", "       Value", "± 95 %", "Rel. error", "Of ceiling", "State"]
-    } else {
-        &["Workload", "Parameters", "       Value", "± 95 %", "State"]
-    };
+    let mut names = vec!["Workload", "Parameters"];
+    names.extend(several.then_some(if selectable { "Engine" } else { "Engines" }));
+    names.extend((selectable || !several).then_some("       Value"));
+    names.push("± 95 %");
+    names.extend(["Rel. error", "Of ceiling"].into_iter().filter(|_| wide));
+    names.push("State");
     let table = table.column(Column::remainder().at_least(120.0).clip(true)).header(HEADER, |mut header| {
-        for name in names {
+        for name in &names {
             header.col(|ui| header_ui(ui, name));
         }
     });
@@ -120,7 +137,8 @@ fn table_ui(ui: &mut Ui, rows: &[Row], selected: Option<usize>, actions: &mut Ve
             let Some(row) = rows.get(index) else { return };
             line.set_selected(selected == Some(index));
             line.set_overline(true);
-            let clicked = row_ui(&mut line, row, Look { selected: selected == Some(index), wide, selectable });
+            let clicked =
+                row_ui(&mut line, row, Look { selected: selected == Some(index), wide, selectable, engines: several });
             if clicked || (selectable && line.response().clicked()) {
                 actions.push(Action::Select(Some(index).filter(|_| selected != Some(index))));
             }
@@ -152,7 +170,12 @@ fn row_ui(line: &mut TableRow<'_, '_>, row: &Row, look: Look) -> bool {
     let mut clicked = false;
     line.col(|ui| clicked = title_ui(ui, row, look));
     line.col(|ui| cell(ui, RichText::new(&row.parameters).color(Tokens::of(ui).dim)));
-    line.col(|ui| value_ui(ui, row));
+    if look.engines {
+        line.col(|ui| cell(ui, RichText::new(&row.engines).color(Tokens::of(ui).dim)));
+    }
+    if look.selectable || !look.engines {
+        line.col(|ui| value_ui(ui, row));
+    }
     line.col(|ui| number_cell(ui, &row.interval));
     if look.wide {
         line.col(|ui| number_cell(ui, &row.error));

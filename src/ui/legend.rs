@@ -1,0 +1,113 @@
+//! How lines of several engines are told apart: by colour and marker whose, by the kind of line of what.
+
+use eframe::egui::{Color32, Pos2, Rect, Sense, Shape, Stroke, Ui, Vec2, pos2};
+use egui_plot::{LineStyle, MarkerShape};
+
+use super::theme::{self, Tokens, space};
+use crate::{
+    chart::{Series, What},
+    engine::EngineId,
+    workload::{Dtype, MemoryOp},
+};
+
+/// The marker of an engine, for who can't tell the colours apart.
+pub(super) const fn marker(engine: EngineId) -> MarkerShape {
+    match engine {
+        EngineId::Wgpu => MarkerShape::Circle,
+        EngineId::Candle => MarkerShape::Square,
+        EngineId::Pytorch => MarkerShape::Diamond,
+        EngineId::Mlx => MarkerShape::Up,
+        EngineId::LlamaCpp => MarkerShape::Down,
+        EngineId::Other(_) => MarkerShape::Plus,
+    }
+}
+
+/// The kind of line of an element type, an operation or a task.
+pub(super) const fn line_style(what: What) -> LineStyle {
+    match what {
+        What::Gemm(Dtype::F32)
+        | What::Attention(Dtype::F32)
+        | What::Bandwidth(MemoryOp::Read)
+        | What::Sweep(_)
+        | What::Prefill => LineStyle::Solid,
+        What::Gemm(Dtype::F16) | What::Attention(Dtype::F16) | What::Bandwidth(MemoryOp::Write) | What::Decode => {
+            LineStyle::Dashed { length: 7.0 }
+        }
+        What::Gemm(Dtype::Bf16) | What::Attention(Dtype::Bf16) | What::Bandwidth(MemoryOp::Copy) | What::Training => {
+            LineStyle::Dotted { spacing: 4.0 }
+        }
+        What::Gemm(Dtype::Tf32) | What::Attention(Dtype::Tf32) | What::Bandwidth(MemoryOp::Triad) => {
+            LineStyle::Dashed { length: 14.0 }
+        }
+    }
+}
+
+/// Engines with their colours and markers, then kinds of line with what they mean.
+pub(super) fn legend_ui(ui: &mut Ui, series: &[Series]) {
+    let tokens = Tokens::of(ui);
+    let mut engines: Vec<EngineId> = series.iter().map(|series| series.engine).collect();
+    engines.sort_unstable();
+    engines.dedup();
+    let mut kinds: Vec<What> = series.iter().map(|series| series.what).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    ui.horizontal_wrapped(|ui| {
+        ui.spacing_mut().item_spacing = Vec2::new(space::XS, 2.0);
+        ui.spacing_mut().interact_size.y = 14.0;
+        // Each piece stays together where the line breaks.
+        for engine in engines {
+            ui.horizontal(|ui| engine_ui(ui, engine));
+            ui.add_space(space::XS);
+        }
+        for kind in kinds.iter().filter(|_| kinds.len() > 1) {
+            ui.horizontal(|ui| {
+                let (rect, _) = ui.allocate_exact_size(Vec2::new(20.0, 14.0), Sense::hover());
+                line_sample(ui, rect, line_style(*kind), tokens.dim);
+                ui.label(theme::label(kind.label()).color(tokens.dim));
+            });
+            ui.add_space(space::XS);
+        }
+    });
+}
+
+/// An engine's marker and name in its colour.
+pub(super) fn engine_ui(ui: &mut Ui, engine: EngineId) {
+    let colour = Tokens::of(ui).engine(engine);
+    let (rect, _) = ui.allocate_exact_size(Vec2::splat(10.0), Sense::hover());
+    marker_ui(ui, rect.center(), marker(engine), colour);
+    ui.label(theme::label(engine.title()).color(colour));
+}
+
+fn marker_ui(ui: &Ui, at: Pos2, shape: MarkerShape, colour: Color32) {
+    let radius = 3.5;
+    let painter = ui.painter();
+    let polygon = |corners: &[(f32, f32)]| {
+        let points = corners.iter().map(|(x, y)| pos2(at.x + x * radius, at.y + y * radius)).collect();
+        painter.add(Shape::convex_polygon(points, colour, Stroke::NONE));
+    };
+    match shape {
+        MarkerShape::Square => polygon(&[(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)]),
+        MarkerShape::Diamond => polygon(&[(0.0, -1.2), (1.2, 0.0), (0.0, 1.2), (-1.2, 0.0)]),
+        MarkerShape::Up => polygon(&[(0.0, -1.1), (1.1, 0.9), (-1.1, 0.9)]),
+        MarkerShape::Down => polygon(&[(-1.1, -0.9), (1.1, -0.9), (0.0, 1.1)]),
+        MarkerShape::Plus => {
+            for end in [Vec2::new(radius, 0.0), Vec2::new(0.0, radius)] {
+                painter.line_segment([at - end, at + end], Stroke::new(1.75, colour));
+            }
+        }
+        _ => {
+            painter.circle_filled(at, radius, colour);
+        }
+    }
+}
+
+fn line_sample(ui: &Ui, rect: Rect, style: LineStyle, colour: Color32) {
+    let path = [rect.left_center(), rect.right_center()];
+    let stroke = Stroke::new(1.75, colour);
+    let shapes = match style {
+        LineStyle::Solid => vec![Shape::line_segment(path, stroke)],
+        LineStyle::Dashed { length } => Shape::dashed_line(&path, stroke, length * 0.7, length * 0.4),
+        LineStyle::Dotted { spacing } => Shape::dotted_line(&path, colour, spacing, 1.0),
+    };
+    ui.painter().extend(shapes);
+}
