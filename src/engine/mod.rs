@@ -13,6 +13,7 @@ pub mod supervise;
 mod surroundings;
 pub mod wgpu;
 
+use self::wgpu::WgpuEngine;
 pub use self::{
     id::{EngineId, EngineName},
     present::{all, external as external_engine},

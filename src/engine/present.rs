@@ -4,13 +4,12 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use super::{
-    Engine, EngineId, Surroundings,
+    Engine, EngineId, Surroundings, WgpuEngine,
     candle::{self, CandleEngine},
     external::{self, ExternalEngine, Launch, Launcher, Oracle, Services, Shelf, protocol::ModelFiles},
     find::{self, Located, Place},
     llama::{LlamaCpp, LlamaCppEngine},
     supervise::{Program, Said, Supervised},
-    wgpu::WgpuEngine,
 };
 use crate::{
     measure::{Context, Fingerprint, Phase, Stop},
