@@ -142,7 +142,13 @@ impl Maker {
             }
             Self::Pip => {
                 let mut program = pip(root, "install");
-                program.arguments.extend(["--no-index".into(), "--find-links".into(), wheels(downloads).into()]);
+                // Python compiles what is imported when it is imported, which is a small part, and uv does no more.
+                program.arguments.extend([
+                    "--no-compile".into(),
+                    "--no-index".into(),
+                    "--find-links".into(),
+                    wheels(downloads).into(),
+                ]);
                 program
             }
         };
