@@ -153,15 +153,6 @@ impl App {
             }
             Action::ChooseFiles => self.choosing.open(&self.runner, Wanted::ModelFiles),
             Action::ChooseFolder => self.choosing.open(&self.runner, Wanted::ModelFolder),
-            Action::PlanEngine(_)
-            | Action::InstallEngine
-            | Action::CancelInstall
-            | Action::AskRemoveEngine(_)
-            | Action::RemoveEngine(_)
-            | Action::CheckEngine(_)
-            | Action::ChooseEngine(..)
-            | Action::ForgetEngine(_)
-            | Action::CloseEngineWork => self.keep(&action),
             Action::OpenFolder(folder) => self.keeping.open_folder(&self.runner, folder),
             Action::AddPath(path) => self.add_model(path),
             Action::ForgetPath(path) => {
@@ -199,6 +190,7 @@ impl App {
             Action::Palette => {
                 self.palette = if self.palette.is_some() { None } else { Some(Palette::default()) };
             }
+            other => self.keep(&other),
         }
     }
 

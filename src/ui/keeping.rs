@@ -195,11 +195,11 @@ impl Keeping {
     }
 
     fn poll_going(&mut self, state: &mut State) -> bool {
-        let Some(going) = &self.going else { return false };
-        if let Some(told) = going.told.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let Some(install) = &self.going else { return false };
+        if let Some(told) = install.told.lock().unwrap_or_else(PoisonError::into_inner).take() {
             set_stage(state, EngineStage::Installing(Some(told)));
         }
-        let stage = match going.result.try_recv() {
+        let reached = match install.result.try_recv() {
             Err(TryRecvError::Empty) => return false,
             Ok(Ok(located)) => EngineStage::Installed(versions(&located)),
             Ok(Err(InstallError::Cancelled)) => EngineStage::Cancelled,
@@ -207,15 +207,15 @@ impl Keeping {
             Err(TryRecvError::Disconnected) => EngineStage::Failed("the installation ended without a word".to_owned()),
         };
         self.going = None;
-        let changed = matches!(stage, EngineStage::Installed(_));
-        set_stage(state, stage);
+        let changed = matches!(reached, EngineStage::Installed(_));
+        set_stage(state, reached);
         changed
     }
 }
 
-fn set_stage(state: &mut State, stage: EngineStage) {
+fn set_stage(state: &mut State, reached: EngineStage) {
     if let Some(work) = &mut state.engine_work {
-        work.stage = stage;
+        work.stage = reached;
     }
 }
 

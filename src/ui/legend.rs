@@ -72,10 +72,15 @@ pub(super) fn legend_ui(ui: &mut Ui, series: &[Series]) {
 
 /// An engine's marker and name in its colour.
 pub(super) fn engine_ui(ui: &mut Ui, engine: EngineId) {
+    mark_ui(ui, engine);
+    ui.label(theme::label(engine.title()).color(Tokens::of(ui).engine(engine)));
+}
+
+/// An engine's marker in its colour.
+pub(super) fn mark_ui(ui: &mut Ui, engine: EngineId) {
     let colour = Tokens::of(ui).engine(engine);
     let (rect, _) = ui.allocate_exact_size(Vec2::splat(10.0), Sense::hover());
     marker_ui(ui, rect.center(), marker(engine), colour);
-    ui.label(theme::label(engine.title()).color(colour));
 }
 
 fn marker_ui(ui: &Ui, at: Pos2, shape: MarkerShape, colour: Color32) {

@@ -161,8 +161,8 @@ fn said(engine: EngineId) -> Fingerprint {
 pub(crate) fn five_engines_run() -> Run {
     let mut run = pending_run();
     run.entries.clear();
-    run.suite.name = "standard".to_owned();
-    run.machine.chip = "Intel Xeon Platinum 8480C".to_owned();
+    "standard".clone_into(&mut run.suite.name);
+    "Intel Xeon Platinum 8480C".clone_into(&mut run.machine.chip);
     run.devices = vec![device_of(EngineId::Wgpu), device_of(EngineId::Pytorch)];
     let mut filling = Filling { run };
     filling.kernels();
@@ -189,7 +189,7 @@ pub(crate) fn five_engines_run() -> Run {
     let functional = of(&run, EngineId::Mlx, "Bandwidth triad", "");
     run.entries[functional].marks.push(mark(MarkKind::Functional, "it allocates its result anew each time"));
     run.state = RunState::Finished;
-    run.ended_at = Some(run.started_at + jiff::SignedDuration::from_secs(420));
+    run.ended_at = Some(run.started_at + jiff::SignedDuration::from_mins(7));
     run
 }
 
@@ -236,21 +236,21 @@ pub(crate) fn set_engine_list(app: &mut App, stage: Option<(EngineId, EngineStag
         reason: "no Python holds mlx and mlx_lm: /usr/bin/python3 lacks both".to_owned(),
         command: "roofline engines install mlx".to_owned(),
     };
-    let one = |engine, found, installed_bytes: Option<u64>| ListedEngine {
+    let listed = |engine, found, installed_bytes: Option<u64>| ListedEngine {
         engine,
         found,
         chosen: engine == EngineId::Pytorch,
         installed_bytes,
         folder: installed_bytes.map(|_| "/data/engines/llama.cpp".into()),
     };
-    let state = app.state_mut();
-    state.engines = Some(vec![
-        one(EngineId::Pytorch, Ok(pytorch), None),
-        one(EngineId::Mlx, Err(missing), None),
-        one(EngineId::LlamaCpp, Ok(llama), Some(31_000_000)),
+    let shown = app.state_mut();
+    shown.engines = Some(vec![
+        listed(EngineId::Pytorch, Ok(pytorch), None),
+        listed(EngineId::Mlx, Err(missing), None),
+        listed(EngineId::LlamaCpp, Ok(llama), Some(31_000_000)),
     ]);
-    state.engine_work = stage.map(|(engine, stage)| EngineWork { engine, stage });
-    state.choices.view = View::Engines;
+    shown.engine_work = stage.map(|(engine, stage)| EngineWork { engine, stage });
+    shown.choices.view = View::Engines;
 }
 
 /// What an installation of MLX shows before it begins.

@@ -346,7 +346,9 @@ fn the_suite_s_model_is_chosen_beside_its_device() {
     set_models(harness.state_mut());
     harness.state_mut().state_mut().choices.view = View::Run;
     harness.run();
-    harness.get_by_label_contains("18 entries");
+    let planned = harness.state().state().planned();
+    assert!(planned.iter().filter(|job| job.workload.model().is_some()).count() == 2, "prefill and decode");
+    harness.get_by_label_contains(&format!("{} entries", planned.len()));
     harness.get_by_role_and_label(Role::ComboBox, "Model, Automatic").click();
     harness.run();
     harness.get_by_role_and_label(Role::Button, "mistral-1b").click();

@@ -9,7 +9,7 @@ use crate::{
         action::{Action, EnginePath},
         engine_state::{EngineStage, EngineWork, ListedEngine},
         keeping::{size, versions},
-        legend::engine_ui,
+        legend::mark_ui,
         rows::{Tone, capitalised},
         state::State,
         theme::{self, Tokens, space},
@@ -56,9 +56,12 @@ fn built_in_ui(ui: &mut Ui, state: &State, engine: EngineId) {
 
 fn title_ui(ui: &mut Ui, engine: EngineId, (word, tone): (&str, Tone)) {
     let tokens = Tokens::of(ui);
-    ui.spacing_mut().item_spacing.x = space::S;
-    engine_ui(ui, engine);
-    ui.label(theme::label(word).color(tone_colour(tokens, tone)));
+    ui.horizontal(|ui| {
+        ui.spacing_mut().item_spacing.x = space::S;
+        mark_ui(ui, engine);
+        ui.label(theme::section(engine.title()).color(tokens.engine(engine)));
+        ui.label(theme::label(word).color(tone_colour(tokens, tone)));
+    });
 }
 
 fn describe_ui(ui: &mut Ui, engine: EngineId) {
@@ -78,11 +81,7 @@ fn listed_ui(ui: &mut Ui, state: &State, listed: &ListedEngine, actions: &mut Ve
     let tokens = Tokens::of(ui);
     let engine = listed.engine;
     ui.spacing_mut().item_spacing.y = space::XS;
-    Sides::new().height(theme::CONTROL).shrink_left().show(
-        ui,
-        |ui| title_ui(ui, engine, word(listed)),
-        |ui| buttons_ui(ui, state, listed, actions),
-    );
+    title_ui(ui, engine, word(listed));
     describe_ui(ui, engine);
     match &listed.found {
         Ok(located) => {
@@ -104,6 +103,8 @@ fn listed_ui(ui: &mut Ui, state: &State, listed: &ListedEngine, actions: &mut Ve
             });
         }
     }
+    ui.add_space(space::XS);
+    ui.horizontal_wrapped(|ui| buttons_ui(ui, state, listed, actions));
     if let Some(work) = state.engine_work.as_ref().filter(|work| work.engine == engine) {
         work_ui(ui, state, work, actions);
     }
@@ -117,23 +118,20 @@ fn word(listed: &ListedEngine) -> (&'static str, Tone) {
     }
 }
 
-/// What can be done with it, from the right.
+/// What can be done with it.
 fn buttons_ui(ui: &mut Ui, state: &State, listed: &ListedEngine, actions: &mut Vec<Action>) {
     let (engine, title) = (listed.engine, listed.engine.title());
-    ui.spacing_mut().item_spacing.x = space::XS;
+    ui.spacing_mut().item_spacing = Vec2::splat(space::XS);
     let mut button = |words: &'static str, hint: &'static str, action: Action| {
         let name = format!("{} {title}", words.trim_end_matches('…'));
         Named { words, name, hint }.ui(ui, state, action, actions);
     };
     let known = EngineId::ALL.contains(&engine);
     if known && listed.installed_bytes.is_some() {
-        button("Remove…", "Delete what Roofline installed of it", Action::AskRemoveEngine(engine));
         button("Update", "Bring it to the versions that this Roofline pins", Action::PlanEngine(engine));
+        button("Remove…", "Delete what Roofline installed of it", Action::AskRemoveEngine(engine));
     } else if known {
         button("Install…", "Shows what that does and how large it is first", Action::PlanEngine(engine));
-    }
-    if let Some(folder) = &listed.folder {
-        button("Open folder", "Show Roofline's folder of it", Action::OpenFolder(folder.clone()));
     }
     if known {
         let file = "Choose the program: the Python that holds it, or llama-bench";
@@ -143,6 +141,9 @@ fn buttons_ui(ui: &mut Ui, state: &State, listed: &ListedEngine, actions: &mut V
     }
     if listed.chosen {
         button("Forget choice", "Use the first that is found again", Action::ForgetEngine(engine));
+    }
+    if let Some(folder) = &listed.folder {
+        button("Open folder", "Show Roofline's folder of it", Action::OpenFolder(folder.clone()));
     }
     button("Check", "Start it, and say what is wrong with it", Action::CheckEngine(engine));
 }

@@ -166,7 +166,7 @@ fn header_ui(ui: &mut Ui, name: &str) {
 
 fn row_ui(line: &mut TableRow<'_, '_>, row: &Row, on: bool, look: Look) -> bool {
     let mut clicked = false;
-    line.col(|ui| clicked = title_ui(ui, row, on, look.selectable));
+    line.col(|ui| clicked = title_ui(ui, row, look.selectable.then_some(on)));
     line.col(|ui| cell(ui, RichText::new(&row.parameters).color(Tokens::of(ui).dim)));
     if look.engines {
         line.col(|ui| cell(ui, RichText::new(&row.engines).color(Tokens::of(ui).dim)));
@@ -183,13 +183,13 @@ fn row_ui(line: &mut TableRow<'_, '_>, row: &Row, on: bool, look: Look) -> bool 
     clicked
 }
 
-/// The name, which the keyboard can reach to show the details.
-fn title_ui(ui: &mut Ui, row: &Row, on: bool, selectable: bool) -> bool {
+/// The name, which the keyboard can reach to show the details: `chosen` says whether they are shown, if there are any.
+fn title_ui(ui: &mut Ui, row: &Row, chosen: Option<bool>) -> bool {
     let words = RichText::new(&row.title).color(Tokens::of(ui).text);
-    if !selectable {
+    let Some(on) = chosen else {
         cell(ui, words);
         return false;
-    }
+    };
     ui.spacing_mut().button_padding.x = 0.0;
     let response = ui.add(Button::selectable(on, words).frame(false));
     let name = row.name();
