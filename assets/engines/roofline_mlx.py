@@ -69,7 +69,7 @@ class Mlx(harness.Engine):
             devices=([gpu_device(backend)] if backend else []) + [cpu_device()],
             workloads=workloads,
             dtypes=["f32", "tf32", "f16", "bf16"] if backend else ["f32", "f16", "bf16"],
-            precisions=["f32", "f16", "bf16", "4-bit"],
+            precisions=["f32", "f16", "bf16", "mlx-4bit"],
             settings=self.settings(),
         )
 

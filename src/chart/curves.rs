@@ -26,7 +26,9 @@ pub struct Curve {
     pub points: Vec<Point>,
 }
 
-/// The curves of a run over sizes. Only what can be compared is on one chart: square products in one layout, attention with
+/// The curves of a run over sizes.
+///
+/// Only what can be compared is on one chart: square products in one layout, attention with
 /// one mask; of several paths of an engine the fastest. What is implausible would flatten the rest.
 pub fn curves(run: &Run, over: Over) -> Vec<Curve> {
     let chosen = run.entries.iter().filter_map(|entry| variant(&entry.workload, over)).min();

@@ -6,7 +6,9 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use crate::{
     analysis::{
-        frameworks::{self, BARRED, Column, Comparison, ModelColumn, ModelGroup, ModelRow, Ratio, Slot, Versus},
+        frameworks::{
+            self, Agreement, BARRED, Column, Comparison, ModelColumn, ModelGroup, ModelRow, Ratio, Slot, Versus,
+        },
         share_of_ceiling,
     },
     record::{Entry, MarkKind, Outcome, Run},
@@ -97,7 +99,7 @@ pub(super) fn summary(comparison: &Comparison) -> String {
     for versus in &comparison.versus {
         writeln!(text, "\n{}\n{}", comparison.versus_title(versus), versus_table(comparison, versus)).ok();
     }
-    let sentences: Vec<String> = comparison.agreement.iter().flat_map(|agreement| agreement.sentences()).collect();
+    let sentences: Vec<String> = comparison.agreement.iter().flat_map(Agreement::sentences).collect();
     if !sentences.is_empty() {
         writeln!(text, "\n{}", sentences.join("\n")).ok();
     }
@@ -115,7 +117,7 @@ fn models(comparison: &Comparison) -> Table {
     }
     for group in &comparison.models {
         for row in &group.rows {
-            let best = |text: String| format!("{text}{BEST}");
+            let best = |text: &str| format!("{text}{BEST}");
             table.add_row(model_cells(comparison, group, row, best));
         }
     }
@@ -133,7 +135,7 @@ pub(super) fn model_cells(
     comparison: &Comparison,
     group: &ModelGroup,
     row: &ModelRow,
-    best: impl Fn(String) -> String,
+    best: impl Fn(&str) -> String,
 ) -> Vec<String> {
     let title = comparison.columns.get(row.column).map_or("", |column| column.title.as_str());
     let barred = if row.barred.is_some() { format!(" {BARRED}") } else { String::new() };
@@ -142,7 +144,7 @@ pub(super) fn model_cells(
     first.into_iter().chain(figures).chain([row.status.word().to_owned()]).collect()
 }
 
-fn slot_text(slot: &Slot, best: &impl Fn(String) -> String) -> String {
+fn slot_text(slot: &Slot, best: &impl Fn(&str) -> String) -> String {
     let Some(figure) = slot.figure else {
         return match slot.absence.as_deref() {
             Some(reason) if reason.starts_with("unsupported") => "n/a".to_owned(),
@@ -150,7 +152,7 @@ fn slot_text(slot: &Slot, best: &impl Fn(String) -> String) -> String {
         };
     };
     let text = figure.text();
-    if slot.best { best(text) } else { text }
+    if slot.best { best(&text) } else { text }
 }
 
 /// The headings of a table of ratios.

@@ -8,7 +8,7 @@ use super::{
     table::{footnotes, warnings},
 };
 use crate::{
-    analysis::frameworks::{BARRED, Column, Comparison, Row},
+    analysis::frameworks::{Agreement, BARRED, Column, Comparison, Row},
     machine::Machine,
     record::Run,
     units::{Quantity, Unit, duration},
@@ -65,7 +65,7 @@ fn list(lines: &[String]) -> String {
     lines.iter().map(|line| format!("- {line}")).collect::<Vec<_>>().join("\n")
 }
 
-fn bold(text: String) -> String {
+fn bold(text: &str) -> String {
     format!("**{text}**")
 }
 
@@ -164,7 +164,7 @@ fn cell(row: &Row, column: usize, full: Full) -> String {
         return word.unwrap_or(NONE).to_owned();
     };
     let text = if full == Full::Yes { figure.text() } else { row.scale().number(figure.value) };
-    let text = if cell.best { bold(text) } else { text };
+    let text = if cell.best { bold(&text) } else { text };
     if cell.barred.is_some() { format!("{text} {BARRED}") } else { text }
 }
 
@@ -186,7 +186,7 @@ fn section(comparison: &Comparison, title: &str, kind: WorkloadKind) -> Option<S
 }
 
 fn agreement(comparison: &Comparison) -> Option<String> {
-    let sentences: Vec<String> = comparison.agreement.iter().flat_map(|agreement| agreement.sentences()).collect();
+    let sentences: Vec<String> = comparison.agreement.iter().flat_map(Agreement::sentences).collect();
     (!sentences.is_empty()).then(|| format!("## Do the engines say the same?\n\n{}", list(&sentences)))
 }
 

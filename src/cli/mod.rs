@@ -321,7 +321,7 @@ mod tests {
             ("--size -5", "no size"),
             ("--size xMiB", "no size"),
             ("--dtype f64", "f32, f16"),
-            ("--engine cuda", "wgpu"),
+            ("--engine cuda!", "wgpu"),
             ("--budget -3", "--budget"),
             ("--budget NaN", "1 to 86400"),
             ("--format xml", "markdown"),

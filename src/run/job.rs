@@ -51,7 +51,7 @@ impl Bench {
         entry.started_at = Some(Timestamp::now());
         let start = Instant::now();
         let average_before = machine::load_average();
-        let outcome = self.measure(engine, &mut entry, context);
+        let outcome = self.measure(engine, &mut entry, job.alone, context);
         entry.load = Some(Load { average_before, average_after: machine::load_average(), processors_used: None });
         match outcome {
             Ok(report) => {
@@ -70,9 +70,15 @@ impl Bench {
         entry
     }
 
-    fn measure(&mut self, engine: &dyn Engine, entry: &mut Entry, context: &mut Context) -> Result<Report, Stop> {
+    fn measure(
+        &mut self,
+        engine: &dyn Engine,
+        entry: &mut Entry,
+        alone: bool,
+        context: &mut Context,
+    ) -> Result<Report, Stop> {
         context.phase(Phase::Preparing)?;
-        if entry.workload.kind().is_model() {
+        if alone {
             self.open.retain(|open| open.is_of(entry));
         }
         if !self.open.iter().any(|open| open.is_of(entry)) {

@@ -35,6 +35,8 @@ pub struct PlannedJob {
     pub engine: EngineId,
     /// The id of the device.
     pub device: String,
+    /// All other engines let go of their devices first, since memory has no room for their models beside this one's.
+    pub alone: bool,
 }
 
 /// Why there is no plan.
@@ -83,6 +85,7 @@ impl Plan {
     /// other, so that each device is opened once.
     pub fn make(request: &Request, engines: &[Box<dyn Engine>]) -> Result<Self, PlanError> {
         request.models.check().map_err(PlanError::Usage)?;
+        known_engines(request, engines)?;
         named_pairs(request)?;
         let mut found = Vec::new();
         let mut missing = Vec::new();
@@ -189,32 +192,59 @@ impl Plan {
     }
 }
 
-/// Kernels one after the other, each by all engines in turn, so that all of them meet the machine in the same state; then the
-/// models, which don't fit into memory beside each other, engine by engine.
+/// Work of one kind after the other, each by all engines in turn, so that all of them meet the machine in the same state. Models
+/// that don't fit into memory beside each other are run engine by engine instead.
 fn interleaved(lists: &[(&FoundDevice, Vec<Workload>)]) -> Vec<PlannedJob> {
+    let together = fit_together(lists);
     let job = |found: &FoundDevice, workload: &Workload| PlannedJob {
         workload: workload.clone(),
         engine: found.engine,
         device: found.device.id.clone(),
+        alone: workload.kind().is_model() && !together,
     };
-    let mut kernels: Vec<(usize, PlannedJob)> = Vec::new();
-    let mut order: Vec<&Workload> = Vec::new();
-    for (found, workloads) in lists {
-        for workload in workloads.iter().filter(|workload| !workload.kind().is_model()) {
-            let place = order.iter().position(|known| *known == workload).unwrap_or_else(|| {
-                order.push(workload);
-                order.len() - 1
-            });
-            kernels.push((place, job(found, workload)));
+    let mut order: Vec<String> = Vec::new();
+    let mut place = |name: String| {
+        order.iter().position(|known| *known == name).unwrap_or_else(|| {
+            order.push(name);
+            order.len() - 1
+        })
+    };
+    let mut jobs = Vec::new();
+    for (at, (found, workloads)) in lists.iter().enumerate() {
+        for workload in workloads {
+            let is_model = workload.kind().is_model();
+            let turn = if is_model && !together { at } else { 0 };
+            // Kinds come in the order in which they first come, and so does work within a kind.
+            let kind = place(format!("{}{}", workload.kind(), if is_model { turn } else { 0 }));
+            jobs.push(((is_model, turn, kind, place(same_work(workload))), job(found, workload)));
         }
     }
-    let kind_at = |kind| order.iter().position(|workload| workload.kind() == kind);
-    // Stable: within a workload, engines keep their order.
-    kernels.sort_by_key(|(place, job)| (kind_at(job.workload.kind()), *place));
-    let models = lists.iter().flat_map(|(found, workloads)| {
-        workloads.iter().filter(|workload| workload.kind().is_model()).map(|workload| job(found, workload))
-    });
-    kernels.into_iter().map(|(_, job)| job).chain(models).collect()
+    // Stable: at the same work, engines keep their order.
+    jobs.sort_by_key(|(key, _)| *key);
+    jobs.into_iter().map(|(_, job)| job).collect()
+}
+
+/// What engines take turns at: equal kernels; of models the same passes, however each engine stores its weights.
+fn same_work(workload: &Workload) -> String {
+    match workload {
+        Workload::Inference(inference) => format!("{:?} × {}", inference.phase, inference.batch),
+        Workload::Training(training) => format!("LoRA {} × {}, {}", training.batch, training.sequence, training.rank),
+        Workload::ModelLoad(_) => "load".to_owned(),
+        kernel => format!("{kernel:?}"),
+    }
+}
+
+/// Whether the largest model of each engine has room beside those of the others. An engine's process lets go of a model after
+/// each entry, but not of all that it took for it.
+fn fit_together(lists: &[(&FoundDevice, Vec<Workload>)]) -> bool {
+    let largest = |workloads: &[Workload]| {
+        workloads.iter().filter_map(Workload::model).map(|model| model.weight_bytes).max().unwrap_or(0)
+    };
+    let all: u64 = lists.iter().map(|(_, workloads)| largest(workloads)).sum();
+    let room = lists.iter().filter(|(_, workloads)| largest(workloads) > 0);
+    let room = room.map(|(found, _)| found.device.limits.max_buffer_bytes).min().unwrap_or(u64::MAX);
+    // Half of it is for activations, caches and other programs.
+    all <= room / 2
 }
 
 /// The device of each engine that takes part: the one asked for, else its best.
@@ -233,6 +263,17 @@ fn choose<'a>(request: &Request, found: &'a [FoundDevice]) -> Vec<&'a FoundDevic
         }
     };
     engines.into_iter().filter(|engine| request.wants_engine(*engine)).filter_map(one).collect()
+}
+
+/// Every engine asked for by name must be one.
+fn known_engines(request: &Request, engines: &[Box<dyn Engine>]) -> Result<(), PlanError> {
+    let known = |asked: &&EngineId| !engines.iter().any(|engine| engine.id() == **asked);
+    let Some(asked) = request.engines.iter().find(known) else { return Ok(()) };
+    let names: Vec<String> = engines.iter().map(|engine| engine.id().to_string()).collect();
+    Err(PlanError::Usage(format!(
+        "no engine is called \"{asked}\"; choose from {}, or put it into the engines folder",
+        names.join(", ")
+    )))
 }
 
 /// A kind asked for by name must be measured by one of the engines asked for.
@@ -335,11 +376,19 @@ mod tests {
         let pair = Request { engines: vec![EngineId::Wgpu], ..request(None, WorkloadKind::Inference) };
         let error = named_pairs(&pair).unwrap_err().to_string();
         assert!(error.contains("wgpu doesn't measure inference"), "{error}");
-        let error = Plan::over(&request(Some("cpu"), WorkloadKind::Gemm), &found(), Vec::new()).unwrap_err();
+        let error = Plan::over(&request(Some("cpu"), WorkloadKind::Bandwidth), &found(), Vec::new()).unwrap_err();
         assert!(matches!(&error, PlanError::Nothing(why) if why.contains("\"cpu\"")), "{error}");
         let missing = vec!["no adapter; install a driver".to_owned()];
-        let error = Plan::over(&request(None, WorkloadKind::Gemm), &found()[3..], missing).unwrap_err();
+        let error = Plan::over(&request(None, WorkloadKind::Bandwidth), &found()[3..], missing).unwrap_err();
         assert_eq!(error, PlanError::NoDevice("no adapter; install a driver".to_owned()));
+    }
+
+    #[test]
+    fn an_unknown_engine_is_a_usage_error_that_names_the_others() {
+        let request = Request { engines: vec!["cuda".parse().unwrap()], ..Request::default() };
+        let engines: Vec<Box<dyn Engine>> = vec![Box::new(crate::engine::candle::CandleEngine)];
+        let error = Plan::make(&request, &engines).unwrap_err();
+        assert!(matches!(&error, PlanError::Usage(why) if why.contains("\"cuda\"") && why.contains("candle")), "{error}");
     }
 
     #[test]

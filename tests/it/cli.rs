@@ -88,6 +88,27 @@ fn the_table_has_a_row_for_each_entry() {
     assert!(row.contains("n = 96") && row.contains("FLOPS") && row.contains("Done"), "{row}");
 }
 
+#[test]
+fn two_engines_stand_side_by_side_and_in_a_document() {
+    let folder = tempfile::tempdir().unwrap();
+    if !has_adapter(folder.path()) {
+        return;
+    }
+    let file = folder.path().join("out.md");
+    let both =
+        ["run", "--workload", "gemm", "--size", "96", "--dtype", "f32", "--engine", "wgpu,candle", "--budget", "10"];
+    let text = stdout(&output(folder.path(), &both));
+    let row = text.lines().find(|line| line.contains("GEMM f32")).unwrap();
+    assert!(row.contains("n = 96") && row.matches('±').count() <= 2, "one row for both: {text}");
+    let header = text.lines().find(|line| line.contains("Workload")).unwrap();
+    assert!(header.contains("wgpu") && header.contains("candle"), "{header}");
+    let out = output(folder.path(), &[&both[..], &["--output", file.to_str().unwrap()]].concat());
+    assert!(out.status.success(), "{}", stderr(&out));
+    assert!(stderr(&out).contains("candle, GEMM f32 n = 96: "), "lines name their engine: {}", stderr(&out));
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.starts_with("# Machine learning on ") && text.contains("| 96×96 | "), "{text}");
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_saves_what_is_done_and_exits_with_130() {
@@ -95,7 +116,8 @@ fn ctrl_c_saves_what_is_done_and_exits_with_130() {
     if !has_adapter(folder.path()) {
         return;
     }
-    let arguments = ["run", "--workload", "gemm", "--size", "64,96,128", "--dtype", "f32", "--budget", "600"];
+    let arguments =
+        ["run", "--workload", "gemm", "--size", "64,96,128", "--dtype", "f32", "--budget", "600", "--engine", "wgpu"];
     let mut child = roofline(folder.path(), &arguments).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     lines.by_ref().find(|line| line.starts_with("[1/")).expect("the first entry ends");

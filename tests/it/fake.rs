@@ -69,6 +69,7 @@ pub(crate) fn plan(count: u32) -> Plan {
         workload: Workload::Gemm(Gemm::square(64 * (n + 1), Dtype::F32)),
         engine: EngineId::Wgpu,
         device: "fake:0".into(),
+        alone: false,
     };
     Plan {
         suite: SuiteInfo { name: "custom".into(), budget_s: 600.0 },

@@ -57,7 +57,8 @@ impl Place {
         match self {
             Self::Accelerator(name) => name.clone(),
             Self::Processor => "processor".to_owned(),
-            Self::Emulated(name) => format!("{name} (software)"),
+            // Mesa's adds the compiler's version.
+            Self::Emulated(name) => format!("{} (software)", name.split(" (").next().unwrap_or(name)),
         }
     }
 }
@@ -140,7 +141,7 @@ impl Comparison {
         let rows = kernels::rows(&view);
         let models = models::groups(&view);
         let versus = ratios::versus(&view, &rows);
-        Self { rows, models, versus, agreement, columns }
+        Self { columns, rows, models, versus, agreement }
     }
 
     /// More than one engine took part.

@@ -16,6 +16,7 @@ use crate::{
         widgets::tone_colour,
     },
     units::{duration, percent, relative_error},
+    workload::ModelRef,
 };
 
 type Fact = (String, String);
@@ -63,7 +64,7 @@ fn whose(session: &Session, entry: &Entry) -> String {
 
 /// What the model said beside what the others' said.
 fn agreement(session: &Session, entry: &Entry) -> Vec<String> {
-    let label = entry.workload.model().map(|model| model.label());
+    let label = entry.workload.model().map(ModelRef::label);
     let of_model = session.comparison.agreement.iter().find(|agreement| Some(&agreement.model) == label.as_ref());
     let Some(found) = of_model.filter(|_| entry.fingerprint.is_some()) else { return Vec::new() };
     let all = found.parties.iter().zip(found.sentences());

@@ -20,16 +20,14 @@ const WIDE: f32 = 858.0;
 /// The width of the engines' column.
 const ENGINES: f32 = 84.0;
 
-/// How a row is drawn.
+/// How rows are drawn.
 #[derive(Clone, Copy)]
 struct Look {
-    /// Its details are shown.
-    selected: bool,
     /// There is room for all columns.
     wide: bool,
-    /// It has details.
+    /// They have details.
     selectable: bool,
-    /// Whose it is, is shown.
+    /// Whose each is, is shown.
     engines: bool,
 }
 
@@ -95,6 +93,7 @@ fn table_ui(ui: &mut Ui, rows: &[Row], selected: Option<usize>, actions: &mut Ve
     let several = rows.first().is_some_and(|first| rows.iter().any(|row| row.engines != first.engines));
     let several = several || rows.iter().any(|row| row.engines.contains(','));
     let wide = ui.available_width() >= WIDE + if several { ENGINES } else { 0.0 };
+    let look = Look { wide, selectable, engines: several };
     // No gaps, so that the hairlines of a row meet.
     ui.spacing_mut().item_spacing = Vec2::ZERO;
     // A chosen row is quiet: the solid accent belongs to the primary button.
@@ -137,8 +136,7 @@ fn table_ui(ui: &mut Ui, rows: &[Row], selected: Option<usize>, actions: &mut Ve
             let Some(row) = rows.get(index) else { return };
             line.set_selected(selected == Some(index));
             line.set_overline(true);
-            let clicked =
-                row_ui(&mut line, row, Look { selected: selected == Some(index), wide, selectable, engines: several });
+            let clicked = row_ui(&mut line, row, selected == Some(index), look);
             if clicked || (selectable && line.response().clicked()) {
                 actions.push(Action::Select(Some(index).filter(|_| selected != Some(index))));
             }
@@ -166,9 +164,9 @@ fn header_ui(ui: &mut Ui, name: &str) {
     }
 }
 
-fn row_ui(line: &mut TableRow<'_, '_>, row: &Row, look: Look) -> bool {
+fn row_ui(line: &mut TableRow<'_, '_>, row: &Row, on: bool, look: Look) -> bool {
     let mut clicked = false;
-    line.col(|ui| clicked = title_ui(ui, row, look));
+    line.col(|ui| clicked = title_ui(ui, row, on, look.selectable));
     line.col(|ui| cell(ui, RichText::new(&row.parameters).color(Tokens::of(ui).dim)));
     if look.engines {
         line.col(|ui| cell(ui, RichText::new(&row.engines).color(Tokens::of(ui).dim)));
@@ -186,10 +184,9 @@ fn row_ui(line: &mut TableRow<'_, '_>, row: &Row, look: Look) -> bool {
 }
 
 /// The name, which the keyboard can reach to show the details.
-fn title_ui(ui: &mut Ui, row: &Row, look: Look) -> bool {
-    let on = look.selected;
+fn title_ui(ui: &mut Ui, row: &Row, on: bool, selectable: bool) -> bool {
     let words = RichText::new(&row.title).color(Tokens::of(ui).text);
-    if !look.selectable {
+    if !selectable {
         cell(ui, words);
         return false;
     }
