@@ -81,6 +81,11 @@ impl Runner {
         Ok(Self { downloads, runtime: Some(runtime), engines, store, wake, measuring: Arc::default(), background })
     }
 
+    /// Takes other engines from the next run on.
+    pub fn set_engines(&mut self, engines: Arc<[Box<dyn Engine>]>) {
+        self.engines = engines;
+    }
+
     /// Starts a run. [`SaveError::Occupied`] if one goes on here, [`SaveError::Busy`] if one does in another copy of the
     /// program. A folder that can't be written is no reason not to measure: the run is kept in memory, and
     /// [`Event::SaveFailed`] says so.

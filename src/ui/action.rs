@@ -45,6 +45,26 @@ pub enum Action {
     Device(Option<String>),
     /// Take an engine into the next runs, or leave it out.
     UseEngine(EngineId, bool),
+    /// Find out what installing an engine, or updating it, would do.
+    PlanEngine(EngineId),
+    /// Install what was planned.
+    InstallEngine,
+    /// Stop the installation.
+    CancelInstall,
+    /// Ask whether to remove what Roofline installed of an engine.
+    AskRemoveEngine(EngineId),
+    /// Remove it.
+    RemoveEngine(EngineId),
+    /// Look an engine over.
+    CheckEngine(EngineId),
+    /// Choose in the system's dialog where an engine is: its program, or the folder that it is in.
+    ChooseEngine(EngineId, EnginePath),
+    /// Use the first that is found again.
+    ForgetEngine(EngineId),
+    /// Close what is told of an engine.
+    CloseEngineWork,
+    /// Show a folder in the system's file manager.
+    OpenFolder(PathBuf),
     /// Choose light, dark, or the system's.
     Theme(ThemePreference),
     /// Copy the results as tab-separated values.
@@ -67,6 +87,15 @@ pub enum Action {
     Palette,
 }
 
+/// What names the place of an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EnginePath {
+    /// Its program.
+    File,
+    /// The folder that it is in.
+    Folder,
+}
+
 /// One screen of the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum View {
@@ -77,13 +106,15 @@ pub enum View {
     History,
     /// Which language models can be run here?
     Models,
+    /// Which frameworks can be measured here?
+    Engines,
     /// What is this machine?
     Machine,
 }
 
 impl View {
     /// Every view in the order of the navigation.
-    pub const ALL: [Self; 4] = [Self::Run, Self::History, Self::Models, Self::Machine];
+    pub const ALL: [Self; 5] = [Self::Run, Self::History, Self::Models, Self::Engines, Self::Machine];
 
     /// Its name.
     pub const fn title(self) -> &'static str {
@@ -91,6 +122,7 @@ impl View {
             Self::Run => "Run",
             Self::History => "History",
             Self::Models => "Models",
+            Self::Engines => "Engines",
             Self::Machine => "Machine",
         }
     }
@@ -124,7 +156,7 @@ const fn with(key: Key) -> KeyboardShortcut {
 }
 
 /// The actions that need no further choice, in the palette's order.
-pub static COMMANDS: [Command; 20] = [
+pub static COMMANDS: [Command; 22] = [
     command(Action::RunSuite, "Run suite", "Measure the chosen suite on the chosen device", Some(with(Key::R))),
     command(
         Action::Cancel,
@@ -135,7 +167,14 @@ pub static COMMANDS: [Command; 20] = [
     command(Action::Show(View::Run), "Show Run", "How fast is this machine now?", Some(with(Key::Num1))),
     command(Action::Show(View::History), "Show History", "What was measured before?", Some(with(Key::Num2))),
     command(Action::Show(View::Models), "Show Models", "Which language models can be run here?", Some(with(Key::Num3))),
-    command(Action::Show(View::Machine), "Show Machine", "What is this machine?", Some(with(Key::Num4))),
+    command(
+        Action::Show(View::Engines),
+        "Show Engines",
+        "Which frameworks can be measured here?",
+        Some(with(Key::Num4)),
+    ),
+    command(Action::Show(View::Machine), "Show Machine", "What is this machine?", Some(with(Key::Num5))),
+    command(Action::CancelInstall, "Cancel installation", "Stop installing; what was downloaded is kept", None),
     command(Action::Suite(SuiteName::Quick), "Suite: Quick", SuiteName::Quick.description(), None),
     command(Action::Suite(SuiteName::Standard), "Suite: Standard", SuiteName::Standard.description(), None),
     command(Action::Suite(SuiteName::Full), "Suite: Full", SuiteName::Full.description(), None),

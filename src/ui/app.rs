@@ -10,10 +10,12 @@ use std::{
 use eframe::egui::{Context, Ui, ViewportCommand};
 
 use super::{
-    action::{Action, View, pressed},
+    action::{Action, EnginePath, View, pressed},
     background::Background,
-    choosing::Choosing,
+    choosing::{Choosing, Wanted},
+    engine_state::{EngineStage, EngineWork},
     fetching::Fetching,
+    keeping::Keeping,
     machine_text,
     open::Models,
     palette::Palette,
@@ -24,7 +26,7 @@ use super::{
     views::models::Forms,
 };
 use crate::{
-    engine::Engine,
+    engine::{self, Engine, Surroundings},
     measure::Paints,
     record::Store,
     run::{ActiveRun, Event, Plan, Request, Runner, Wake},
@@ -46,6 +48,7 @@ pub struct App {
     active: Option<ActiveRun>,
     background: Background,
     fetching: Fetching,
+    keeping: Keeping,
     choosing: Choosing,
     palette: Option<Palette>,
     forms: Forms,
@@ -72,6 +75,7 @@ impl App {
             }
         });
         let fetching = Fetching::new(Arc::clone(&wake) as Wake);
+        let keeping = Keeping::new(Arc::clone(&wake) as Wake);
         let runner = Runner::new(Arc::clone(&engines), store.clone(), wake)?;
         let mut background = Background::default();
         background.look(&runner, &engines);
@@ -86,6 +90,7 @@ impl App {
             active: None,
             background,
             fetching,
+            keeping,
             choosing: Choosing::default(),
             palette: None,
             forms: Forms::default(),
@@ -101,6 +106,12 @@ impl App {
         self.fetching.token = models.token;
         self.fetching.endpoint = models.endpoint;
         self.state.stale_models = true;
+    }
+
+    /// Says where engines outside the program are looked for, so that they can be installed and chosen.
+    pub fn set_surroundings(&mut self, here: Surroundings) {
+        self.keeping.set_surroundings(here);
+        self.keeping.list(&self.runner);
     }
 
     /// What the window shows.
@@ -120,7 +131,7 @@ impl App {
 
     /// Whether the background lane still owes something.
     pub fn waits(&self) -> bool {
-        self.background.waits()
+        self.background.waits() || self.keeping.waits()
     }
 
     /// Does what the person wants, if it makes sense now.
@@ -140,8 +151,18 @@ impl App {
                 let path = std::mem::take(&mut self.forms.path);
                 self.add_model(PathBuf::from(path.trim()));
             }
-            Action::ChooseFiles => self.choosing.open(&self.runner, false),
-            Action::ChooseFolder => self.choosing.open(&self.runner, true),
+            Action::ChooseFiles => self.choosing.open(&self.runner, Wanted::ModelFiles),
+            Action::ChooseFolder => self.choosing.open(&self.runner, Wanted::ModelFolder),
+            Action::PlanEngine(_)
+            | Action::InstallEngine
+            | Action::CancelInstall
+            | Action::AskRemoveEngine(_)
+            | Action::RemoveEngine(_)
+            | Action::CheckEngine(_)
+            | Action::ChooseEngine(..)
+            | Action::ForgetEngine(_)
+            | Action::CloseEngineWork => self.keep(&action),
+            Action::OpenFolder(folder) => self.keeping.open_folder(&self.runner, folder),
             Action::AddPath(path) => self.add_model(path),
             Action::ForgetPath(path) => {
                 self.state.choices.model_paths.retain(|kept| *kept != path);
@@ -161,7 +182,7 @@ impl App {
             Action::CopyResults => context.copy_text(self.state.shown().map(table_text).unwrap_or_default()),
             Action::CopyMachine => context.copy_text(machine_text::text(&self.state)),
             Action::CopyText(text) => context.copy_text(text),
-            Action::LookAgain => self.background.look(&self.runner, &self.engines),
+            Action::LookAgain => self.renew_engines(),
             Action::OpenRun(path) => {
                 self.state.choices.view = View::Run;
                 self.background.open(&self.runner, path);
@@ -179,6 +200,54 @@ impl App {
                 self.palette = if self.palette.is_some() { None } else { Some(Palette::default()) };
             }
         }
+    }
+
+    /// Does what is wanted of an engine outside the program.
+    fn keep(&mut self, action: &Action) {
+        let work = match action {
+            Action::PlanEngine(engine) => self.keeping.prepare(&self.runner, *engine),
+            Action::InstallEngine => self.keeping.install(&self.runner),
+            Action::RemoveEngine(engine) => self.keeping.remove(&self.runner, *engine),
+            Action::CheckEngine(engine) => self.keeping.check(&self.runner, *engine),
+            Action::AskRemoveEngine(engine) => {
+                let listed = self.state.engines.iter().flatten().find(|listed| listed.engine == *engine);
+                let bytes = listed.and_then(|listed| listed.installed_bytes).unwrap_or_default();
+                Some(EngineWork { engine: *engine, stage: EngineStage::AskRemove(bytes) })
+            }
+            Action::CloseEngineWork => {
+                self.state.engine_work = None;
+                None
+            }
+            Action::ChooseEngine(engine, path) => {
+                let wanted = match path {
+                    EnginePath::File => Wanted::EngineFile(*engine),
+                    EnginePath::Folder => Wanted::EngineFolder(*engine),
+                };
+                self.choosing.open(&self.runner, wanted);
+                None
+            }
+            Action::ForgetEngine(engine) => {
+                self.keeping.choose(&self.runner, *engine, None);
+                None
+            }
+            _ => {
+                self.keeping.cancel();
+                None
+            }
+        };
+        if work.is_some() {
+            self.state.engine_work = work;
+        }
+    }
+
+    /// Puts the engines together anew, since some may have come or gone, and asks them for their devices.
+    fn renew_engines(&mut self) {
+        if let Some(here) = self.keeping.surroundings() {
+            self.engines = engine::all(here).into();
+            self.runner.set_engines(Arc::clone(&self.engines));
+        }
+        self.keeping.list(&self.runner);
+        self.background.look(&self.runner, &self.engines);
     }
 
     fn add_model(&mut self, path: PathBuf) {
@@ -265,8 +334,11 @@ impl App {
             }
             self.start(plan);
         }
-        for path in self.choosing.poll() {
-            self.add_model(path);
+        if let Some((wanted, paths)) = self.choosing.poll() {
+            self.take_chosen(wanted, paths);
+        }
+        if self.keeping.poll(&mut self.state) {
+            self.renew_engines();
         }
         if self.fetching.poll(&mut self.state) {
             self.state.stale_models = true;
@@ -277,6 +349,17 @@ impl App {
         if std::mem::take(&mut self.state.stale) {
             self.background.list(&self.runner, &self.store);
             self.background.look(&self.runner, &self.engines);
+        }
+    }
+
+    fn take_chosen(&mut self, wanted: Wanted, paths: Vec<PathBuf>) {
+        for path in paths {
+            match wanted {
+                Wanted::ModelFiles | Wanted::ModelFolder => self.add_model(path),
+                Wanted::EngineFile(engine) | Wanted::EngineFolder(engine) => {
+                    self.keeping.choose(&self.runner, engine, Some(path));
+                }
+            }
         }
     }
 
@@ -342,6 +425,7 @@ impl eframe::App for App {
     fn on_exit(&mut self) {
         self.cancel();
         self.fetching.cancel();
+        self.keeping.cancel();
         self.paints.set_open(false);
     }
 }

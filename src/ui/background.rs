@@ -41,7 +41,7 @@ pub(super) struct Background {
 }
 
 /// What has arrived, if anything; the receiver is dropped when it has, or when its work died.
-fn taken<T>(waiting: &mut Option<Receiver<T>>) -> Option<Result<T, ()>> {
+pub(super) fn taken<T>(waiting: &mut Option<Receiver<T>>) -> Option<Result<T, ()>> {
     let got = match waiting.as_ref()?.try_recv() {
         Ok(value) => Ok(value),
         Err(TryRecvError::Empty) => return None,

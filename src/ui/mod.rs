@@ -8,7 +8,9 @@ mod app;
 mod background;
 mod bars;
 mod choosing;
+mod engine_state;
 mod fetching;
+mod keeping;
 mod legend;
 mod machine_text;
 mod notes;
@@ -24,8 +26,9 @@ mod views;
 mod widgets;
 
 pub use self::{
-    action::{Action, COMMANDS, Command, View},
+    action::{Action, COMMANDS, Command, EnginePath, View},
     app::App,
+    engine_state::{EngineStage, EngineWork, ListedEngine},
     open::{Models, OpenError, open},
     session::{Live, Session},
     state::{Choices, Devices, Download, DownloadState, State, ThemeChoice},

@@ -8,7 +8,10 @@ use eframe::{
 };
 
 use super::{action::Action, app::App, state::Choices};
-use crate::{engine::Engine, record::Store};
+use crate::{
+    engine::{Engine, Surroundings},
+    record::Store,
+};
 
 /// Why there is no window.
 #[derive(Debug, thiserror::Error)]
@@ -38,12 +41,13 @@ pub struct Models {
 }
 
 /// Opens the window, on a saved run if one is named, and returns when it was closed. Choices and saved runs are kept in
-/// `data_folder`.
+/// `data_folder`; engines outside the program are looked for in `here`.
 pub fn open(
     data_folder: &Path,
     engines: Vec<Box<dyn Engine>>,
     run: Option<PathBuf>,
     models: Models,
+    here: Surroundings,
 ) -> Result<(), OpenError> {
     let options = NativeOptions {
         viewport: viewport(),
@@ -57,6 +61,7 @@ pub fn open(
         let choices = creation.storage.and_then(|storage| eframe::get_value::<Choices>(storage, eframe::APP_KEY));
         let mut app = App::new(&creation.egui_ctx, engines, store, choices.unwrap_or_default())?;
         app.set_models(models);
+        app.set_surroundings(here);
         close_on_signal(&creation.egui_ctx);
         if let Some(run) = run {
             app.perform(&creation.egui_ctx, Action::OpenRun(run));

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     action::{Action, View},
+    engine_state::{EngineStage, EngineWork, ListedEngine},
     rows::capitalised,
     session::Session,
 };
@@ -149,6 +150,10 @@ pub struct State {
     pub conditions: Option<Conditions>,
     /// The models that can be run, once they were listed.
     pub models: Option<Vec<ListedModel>>,
+    /// The engines outside the program, once they were looked for.
+    pub engines: Option<Vec<ListedEngine>>,
+    /// What is done with one of them, or was done last.
+    pub engine_work: Option<EngineWork>,
     /// The download that goes on, or the last one.
     pub download: Option<Download>,
     /// The folder of Hugging Face's cache.
@@ -289,16 +294,26 @@ impl State {
     pub fn allows(&self, action: &Action) -> bool {
         let busy = self.running() || self.starting;
         match action {
-            Action::RunSuite => self.device().is_some() && !busy && !self.downloading(),
+            Action::RunSuite => self.device().is_some() && !busy && !self.downloading() && !self.keeping(),
             Action::RunModel { .. } => {
                 let runs = |found: &FoundDevice| {
                     found.abilities.kinds.contains(&WorkloadKind::Inference) && self.wants_engine(found.engine)
                 };
-                !busy && !self.downloading() && self.found().iter().any(runs)
+                !busy && !self.downloading() && !self.keeping() && self.found().iter().any(runs)
             }
             // Nothing is loaded from the net beside what is measured.
             Action::Download => !busy && !self.downloading(),
             Action::CancelDownload => self.downloading(),
+            // Engines are started to be looked over, and measure nothing meanwhile.
+            Action::PlanEngine(_)
+            | Action::AskRemoveEngine(_)
+            | Action::CheckEngine(_)
+            | Action::ChooseEngine(..)
+            | Action::ForgetEngine(_) => !busy && !self.keeping() && self.engines.is_some(),
+            Action::InstallEngine => !busy && self.has_stage(|stage| matches!(stage, EngineStage::Planned(_))),
+            Action::RemoveEngine(_) => !busy && self.has_stage(|stage| matches!(stage, EngineStage::AskRemove(_))),
+            Action::CancelInstall => self.has_stage(|stage| matches!(stage, EngineStage::Installing(_))),
+            Action::CloseEngineWork => self.engine_work.is_some() && !self.keeping(),
             Action::Cancel => self.starting || self.running() && !self.cancelling(),
             Action::Suite(_)
             | Action::Device(_)
@@ -318,9 +333,19 @@ impl State {
             | Action::Theme(_)
             | Action::CopyText(_)
             | Action::OpenRun(_)
+            | Action::OpenFolder(_)
             | Action::Select(_)
             | Action::Palette => true,
         }
+    }
+
+    /// Whether work with an engine goes on.
+    pub fn keeping(&self) -> bool {
+        self.engine_work.as_ref().is_some_and(EngineWork::goes_on)
+    }
+
+    fn has_stage(&self, wanted: impl Fn(&EngineStage) -> bool) -> bool {
+        self.engine_work.as_ref().is_some_and(|work| wanted(&work.stage))
     }
 
     /// Whether a download goes on.

@@ -77,6 +77,29 @@ fn press(
     response
 }
 
+/// A small button whose accessible name says what it is about.
+pub(super) struct Named {
+    /// What stands on it.
+    pub(super) words: &'static str,
+    /// What a screen reader says.
+    pub(super) name: String,
+    /// What it does.
+    pub(super) hint: &'static str,
+}
+
+impl Named {
+    /// Draws it, off when it makes no sense now.
+    pub(super) fn ui(self, ui: &mut Ui, state: &State, action: Action, actions: &mut Vec<Action>) {
+        let allowed = state.allows(&action);
+        let button = Button::new(self.words).min_size(Vec2::new(0.0, 22.0));
+        let response = ui.add_enabled(allowed, button).on_hover_text(self.hint).on_disabled_hover_text(self.hint);
+        response.widget_info(|| WidgetInfo::labeled(Role::Button, allowed, &self.name));
+        if response.clicked() {
+            actions.push(action);
+        }
+    }
+}
+
 /// A line that warns or explains.
 pub(super) fn note(ui: &mut Ui, note: &Note) {
     let tokens = Tokens::of(ui);

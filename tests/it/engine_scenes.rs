@@ -1,13 +1,16 @@
 //! A run of five engines on one GPU, with everything that can happen to an entry.
 
 use roofline::{
-    engine::EngineId,
+    engine::{
+        EngineId,
+        find::{FoundIn, Located, Missing, Place},
+    },
     machine::{Device, DeviceKind},
     measure::{Check, Fingerprint, Measurement},
     model::resolve,
     record::{Entry, Load, Mark, MarkKind, Outcome, Run, RunState},
     run::FoundDevice,
-    ui::{App, Devices, Session},
+    ui::{App, Devices, EngineStage, EngineWork, ListedEngine, Session, View},
     units::Unit,
     workload::{
         Attention, Dtype, Gemm, Inference, InferencePhase, LEARNING_RATE_MILLIONTHS, MemoryOp, ModelLoad, ModelRef,
@@ -207,3 +210,49 @@ pub(crate) fn set_engines(app: &mut App) {
     let reason = "MLX was not found; get it with: roofline engines install mlx";
     state.absent = vec![(EngineId::Mlx, reason.to_owned())];
 }
+
+/// The Engines view: one found, one missing that is being planned, one installed.
+pub(crate) fn set_engine_list(app: &mut App, stage: Option<(EngineId, EngineStage)>) {
+    set_engines(app);
+    let versions = |list: &[(&str, &str)]| list.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+    let pytorch = Located {
+        engine: EngineId::Pytorch,
+        place: Place::Python { python: "/home/someone/venv/bin/python".into() },
+        origin: FoundIn::ActiveEnvironment,
+        versions: versions(&[("peft", "0.21.2"), ("torch", "2.15.0"), ("transformers", "5.23.0")]),
+    };
+    let llama = Located {
+        engine: EngineId::LlamaCpp,
+        place: Place::LlamaCpp {
+            bench: "/data/engines/llama.cpp/1/llama-bench".into(),
+            ops: None,
+            quantize: None,
+            simple: None,
+        },
+        origin: FoundIn::Installed,
+        versions: versions(&[("llama.cpp", "0c1e570")]),
+    };
+    let missing = Missing {
+        reason: "no Python holds mlx and mlx_lm: /usr/bin/python3 lacks both".to_owned(),
+        command: "roofline engines install mlx".to_owned(),
+    };
+    let one = |engine, found, installed_bytes: Option<u64>| ListedEngine {
+        engine,
+        found,
+        chosen: engine == EngineId::Pytorch,
+        installed_bytes,
+        folder: installed_bytes.map(|_| "/data/engines/llama.cpp".into()),
+    };
+    let state = app.state_mut();
+    state.engines = Some(vec![
+        one(EngineId::Pytorch, Ok(pytorch), None),
+        one(EngineId::Mlx, Err(missing), None),
+        one(EngineId::LlamaCpp, Ok(llama), Some(31_000_000)),
+    ]);
+    state.engine_work = stage.map(|(engine, stage)| EngineWork { engine, stage });
+    state.choices.view = View::Engines;
+}
+
+/// What an installation of MLX shows before it begins.
+pub(crate) const PLAN: &str = "MLX (CPU wheels) will be installed in /data/engines/mlx\n  1. a virtual environment\n     $ uv venv\n  \
+                               about 110.0 MB to download, 352.0 MB on the disk (up to 470.0 MB while it is installed)\n";

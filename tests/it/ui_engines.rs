@@ -8,14 +8,15 @@ use egui_kittest::{
     kittest::{NodeT as _, Queryable as _},
 };
 use roofline::{
-    engine::EngineId,
+    engine::{EngineId, Surroundings, find::settings::Settings},
+    provision::{InstallProgress, ProgressUnit},
     record::Store,
     run::SuiteName,
-    ui::{Action, App},
+    ui::{Action, App, EngineStage, View},
 };
 
 use crate::{
-    engine_scenes::{five_engines_run, set_engines, set_five_engines},
+    engine_scenes::{PLAN, five_engines_run, set_engine_list, set_engines, set_five_engines},
     scenes::{USUAL, app, ready, set_ready, settle},
 };
 
@@ -87,7 +88,7 @@ fn a_plan_names_the_engines_of_each_row() {
     set_engines(harness.state_mut());
     harness.state_mut().state_mut().choices.suite = SuiteName::Standard.id().to_owned();
     harness.run();
-    assert_eq!(harness.query_all_by_label("Engines").count(), 2, "the picker's name, and the column's");
+    assert_eq!(harness.query_all_by_label("Engines").count(), 3, "the view, the picker, and the column");
     assert!(harness.query_all_by_label_contains("PyTorch, llama.cpp").count() > 0);
 }
 
@@ -164,6 +165,98 @@ fn five_engines_fit_the_smallest_window() {
     assert!(right <= 900.0, "{right}");
 }
 
+#[test]
+fn the_engines_view_says_what_is_there_and_what_gets_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = ready(TALL, folder.path());
+    set_engine_list(harness.state_mut(), None);
+    harness.run();
+    assert_eq!(harness.query_all_by_label("Part of Roofline").count(), 2);
+    harness.get_by_label_contains("In the active environment: /home/someone/venv/bin/python");
+    harness.get_by_label_contains("No Python holds mlx and mlx_lm");
+    harness.get_by_label("31.00 MB");
+    harness.get_by_role_and_label(Role::Button, "Copy the command for MLX").click();
+    harness.run();
+    let copied = Action::CopyText("roofline engines install mlx".to_owned());
+    assert_eq!(harness.state().performed(), Some(&copied));
+    harness.get_by_role_and_label(Role::Button, "Forget choice PyTorch");
+    harness.get_by_role_and_label(Role::Button, "Choose program PyTorch");
+    harness.get_by_role_and_label(Role::Button, "Open folder llama.cpp");
+    assert!(harness.query_by_role_and_label(Role::Button, "Remove PyTorch").is_none(), "Roofline didn't install it");
+    harness.get_by_role_and_label(Role::Button, "Remove llama.cpp").click();
+    harness.run();
+    harness.get_by_label("Remove llama.cpp, with its downloads? That frees 31.00 MB");
+    harness.get_by_role_and_label(Role::Button, "Leave it").click();
+    harness.run();
+    assert_eq!(harness.state().state().engine_work, None);
+}
+
+#[test]
+fn an_installation_shows_its_plan_first_and_nothing_is_measured_beside_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = ready(TALL, folder.path());
+    set_engine_list(harness.state_mut(), Some((EngineId::Mlx, EngineStage::Planned(PLAN.to_owned()))));
+    harness.run();
+    harness.get_by_label_contains("110.0 MB to download, 352.0 MB on the disk");
+    harness.get_by_role_and_label(Role::Button, "Install MLX now");
+    let progress = InstallProgress {
+        what: "installing packages: Downloading mlx".to_owned(),
+        done: 40_000_000,
+        total: 110_000_000,
+        unit: ProgressUnit::Bytes,
+    };
+    set_engine_list(harness.state_mut(), Some((EngineId::Mlx, EngineStage::Installing(Some(progress)))));
+    harness.run();
+    harness.get_by_label("Installing packages: Downloading mlx · 40.00 MB of about 110.0 MB");
+    assert!(harness.get_by_role_and_label(Role::Button, "Install PyTorch").accesskit_node().is_disabled());
+    harness.get_by_role_and_label(Role::Button, "Cancel installation").click();
+    harness.run();
+    assert_eq!(harness.state().performed(), Some(&Action::CancelInstall));
+    harness.get_by_role_and_label(Role::Button, "Run").click();
+    harness.run();
+    assert!(harness.get_by_role_and_label(Role::Button, "Run suite").accesskit_node().is_disabled());
+    let failed = "the installation needs 5.600 GB, and 1.000 GB are free on the disk".to_owned();
+    set_engine_list(harness.state_mut(), Some((EngineId::Mlx, EngineStage::Failed(failed))));
+    harness.run();
+    harness.get_by_label("The installation needs 5.600 GB, and 1.000 GB are free on the disk");
+    harness.get_by_role_and_label(Role::Button, "Close what is told of MLX").click();
+    harness.run();
+    assert_eq!(harness.state().state().engine_work, None);
+}
+
+#[test]
+fn engines_are_really_looked_for_planned_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = ready(TALL, folder.path());
+    let data = folder.path().to_owned();
+    // An environment without a PATH: there is no Python to find, whatever machine this is.
+    harness.state_mut().set_surroundings(Surroundings { environment: Vec::new(), data: Some(data.clone()) });
+    settle(&mut harness);
+    harness.state_mut().state_mut().choices.view = View::Engines;
+    harness.run();
+    let listed = harness.state().state().engines.clone().unwrap();
+    assert_eq!(listed.iter().map(|one| one.engine).collect::<Vec<_>>(), EngineId::ALL[2..]);
+    harness.get_by_role_and_label(Role::Button, "Check MLX").click();
+    harness.step();
+    settle(&mut harness);
+    harness.run();
+    harness.get_by_label_contains("nothing is chosen; the first that is found is used");
+    // What is chosen is kept, and forgotten again.
+    let mut settings = Settings::read(&Surroundings { environment: Vec::new(), data: Some(data) }).unwrap();
+    settings.choose(EngineId::Mlx, Some(folder.path())).unwrap();
+    harness.get_by_role_and_label(Role::Button, "Look for devices again").click();
+    harness.step();
+    settle(&mut harness);
+    harness.run();
+    harness.get_by_role_and_label(Role::Button, "Forget choice MLX").click();
+    harness.step();
+    settle(&mut harness);
+    harness.step();
+    settle(&mut harness);
+    harness.run();
+    assert!(harness.query_by_role_and_label(Role::Button, "Forget choice MLX").is_none());
+}
+
 /// A run file to open in a real window, and pictures, written into the folder that `ROOFLINE_PICTURES` names.
 #[test]
 #[ignore = "needs a graphics driver, and an eye"]
@@ -173,7 +266,10 @@ fn pictures_of_engines() {
     let file = Store::at(folder.path()).save(&five_engines_run()).unwrap();
     std::fs::copy(file, format!("{pictures}/five-engines.json")).unwrap();
     type Scene = (&'static str, fn(&mut App));
-    let scenes: [Scene; 3] = [
+    let scenes: [Scene; 4] = [
+        ("engines-view", |app| {
+            set_engine_list(app, Some((EngineId::Mlx, EngineStage::Planned(PLAN.to_owned()))));
+        }),
         ("engines-idle", |app| set_engines(app)),
         ("engines", |app| set_five_engines(app, None)),
         ("engines-detail", |app| set_five_engines(app, Some(30))),

@@ -2,6 +2,7 @@
 
 mod charts;
 mod detail;
+pub(super) mod engines;
 mod frameworks;
 pub(super) mod history;
 pub(super) mod machine;

@@ -1,6 +1,6 @@
 //! Which language models can be run here?
 
-use eframe::egui::{Align, Button, Label, Layout, RichText, Role, ScrollArea, Sides, TextEdit, Ui, Vec2, WidgetInfo};
+use eframe::egui::{Align, Label, Layout, RichText, ScrollArea, Sides, TextEdit, Ui, Vec2, WidgetInfo};
 use egui_extras::{Column, TableBuilder, TableRow};
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
         rows::{NONE, Tone, capitalised},
         state::{Download, DownloadState, State},
         theme::{self, Tokens, space},
-        widgets::{action_button, bar, card, empty},
+        widgets::{Named, action_button, bar, card, empty},
     },
     units::{Quantity, Unit, number, percent},
     workload::Origin,
@@ -190,25 +190,6 @@ fn buttons_ui(ui: &mut Ui, state: &State, line: &Line<'_>, name: &str, actions: 
         let hint = "Take it off this list; the files stay where they are";
         let named = Named { words: "Forget", name: format!("Forget {name}"), hint };
         named.ui(ui, state, Action::ForgetPath(path.clone()), actions);
-    }
-}
-
-/// A small button whose accessible name says what it is about.
-struct Named {
-    words: &'static str,
-    name: String,
-    hint: &'static str,
-}
-
-impl Named {
-    fn ui(self, ui: &mut Ui, state: &State, action: Action, actions: &mut Vec<Action>) {
-        let allowed = state.allows(&action);
-        let button = Button::new(self.words).min_size(Vec2::new(0.0, 22.0));
-        let response = ui.add_enabled(allowed, button).on_hover_text(self.hint);
-        response.widget_info(|| WidgetInfo::labeled(Role::Button, allowed, &self.name));
-        if response.clicked() {
-            actions.push(action);
-        }
     }
 }
 
