@@ -103,11 +103,14 @@ fn gather(data_dir: PathBuf) -> Listing {
         });
     }
     let unavailable = found.iter().flat_map(unavailable_on).collect();
-    let suite = |suite: SuiteName| ListedSuite {
-        id: suite.id(),
-        description: suite.description(),
-        budget_s: suite.budget_s(),
-        workloads: suite_workloads(suite, &found),
+    let suite = |suite: SuiteName| {
+        let plan = suite_plan(suite, &found);
+        ListedSuite {
+            id: suite.id(),
+            description: suite.description(),
+            budget_s: plan.as_ref().map_or(suite.budget_s(), |plan| plan.suite.budget_s),
+            workloads: plan.map_or_else(Vec::new, |plan| plan.jobs.into_iter().map(|job| job.workload).collect()),
+        }
     };
     let workload = |kind: WorkloadKind| ListedWorkload { id: kind.id(), description: kind.description() };
     Listing {
@@ -143,10 +146,8 @@ fn forms(listed: ListedModel) -> Vec<ListedForm> {
 }
 
 /// What a suite measures here.
-fn suite_workloads(suite: SuiteName, found: &[FoundDevice]) -> Vec<Workload> {
-    let request = Request { suite, ..Request::default() };
-    let plan = Plan::over(&request, found, Vec::new());
-    plan.map_or_else(|_none| Vec::new(), |plan| plan.jobs.into_iter().map(|job| job.workload).collect())
+fn suite_plan(suite: SuiteName, found: &[FoundDevice]) -> Option<Plan> {
+    Plan::over(&Request { suite, ..Request::default() }, found, Vec::new()).ok()
 }
 
 /// The GEMMs of the full suite that a device lacks the type or the room for. The device itself has the last word when they run.

@@ -51,6 +51,8 @@ struct Heard {
     cost: Duration,
     done: u64,
     total: u64,
+    /// Steps were counted.
+    stepped: bool,
 }
 
 impl Work<'_> {
@@ -80,6 +82,7 @@ impl Work<'_> {
             cost: Duration::ZERO,
             done: 0,
             total: 0,
+            stepped: false,
         };
         self.tell_of(what, &heard, measure);
         let status = loop {
@@ -118,9 +121,12 @@ impl Work<'_> {
 impl Heard {
     fn hear(&mut self, line: &str) {
         self.changed = Instant::now();
-        if let Some((done, total)) = steps(line) {
-            (self.done, self.total) = (done, total);
-        } else {
+        if let Some((done, total, what)) = steps(line) {
+            (self.done, self.total, self.stepped) = (done, total, true);
+            // "Building CXX object a/b/c.o": the file's name tells enough.
+            self.detail = short(what.rsplit(['/', ' ']).next().unwrap_or_default());
+        } else if !self.stepped {
+            // Between the steps of a build come compilers' warnings.
             self.detail = short(line);
         }
         self.lines.push_back(line.chars().take(2000).collect());
@@ -158,10 +164,11 @@ impl Heard {
     }
 }
 
-/// "[12/138] Building" as 12 of 138.
-fn steps(line: &str) -> Option<(u64, u64)> {
-    let (done, total) = line.strip_prefix('[')?.split_once(']')?.0.split_once('/')?;
-    Some((done.trim().parse().ok()?, total.trim().parse().ok()?))
+/// "[12/138] Building" as 12 of 138, and what is done.
+fn steps(line: &str) -> Option<(u64, u64, &str)> {
+    let (count, what) = line.strip_prefix('[')?.split_once(']')?;
+    let (done, total) = count.split_once('/')?;
+    Some((done.trim().parse().ok()?, total.trim().parse().ok()?, what.trim()))
 }
 
 /// The beginning of a line, without the colours that some programs use anywhere.
@@ -240,7 +247,7 @@ mod tests {
 
     #[test]
     fn steps_are_read_from_lines() {
-        assert_eq!(steps("[12/138] Building CXX object a.o"), Some((12, 138)));
+        assert_eq!(steps("[12/138] Building CXX object a.o"), Some((12, 138, "Building CXX object a.o")));
         assert_eq!(steps("[1/x] "), None);
         assert_eq!(steps("-- Configuring"), None);
     }
