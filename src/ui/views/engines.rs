@@ -66,7 +66,7 @@ fn title_ui(ui: &mut Ui, engine: EngineId, (word, tone): (&str, Tone)) {
 
 fn describe_ui(ui: &mut Ui, engine: EngineId) {
     let dim = Tokens::of(ui).dim;
-    ui.add(Label::new(theme::label(capitalised(engine.description())).color(dim)).wrap());
+    ui.add(Label::new(theme::label(engine.description()).color(dim)).wrap());
 }
 
 /// The devices that it can measure, or why there is none.
