@@ -63,7 +63,7 @@ const OFFLINE: [(&str, &str); 6] = [
 ];
 
 /// How long making a quantised folder may take.
-const CONVERT_MOST: std::time::Duration = std::time::Duration::from_secs(3600);
+const CONVERT_MOST: std::time::Duration = std::time::Duration::from_hours(1);
 
 /// Every engine: those of this program, those that are known and looked for, and those of the engines folder. Nothing is looked
 /// for before its devices are asked for.
@@ -182,7 +182,7 @@ fn shelf(surroundings: Surroundings) -> Shelf {
             }
             _ => library.have(model, format, &mut told(context)).map_err(stop)?,
         };
-        ModelFiles::new(path, format.id())
+        ModelFiles::new(&path, format.id())
     })
 }
 

@@ -334,7 +334,8 @@ fn last_lines(text: &str) -> String {
     last.chars().skip(over).collect()
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

@@ -287,7 +287,7 @@ fn named_pairs(request: &Request) -> Result<(), PlanError> {
         }
         let able = EngineId::ALL.into_iter().filter(|engine| engine.kinds().contains(kind));
         let able: Vec<_> = able.map(|engine| engine.to_string()).collect();
-        let asked: Vec<_> = request.engines.iter().map(|engine| engine.id()).collect();
+        let asked: Vec<_> = request.engines.iter().map(EngineId::id).collect();
         return Err(PlanError::Usage(format!(
             "{} doesn't measure {kind}; write --engine {}, or leave --engine out",
             asked.join(", "),

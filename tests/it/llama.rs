@@ -122,7 +122,7 @@ impl Place {
 fn services() -> Services {
     let shelf: Shelf = Arc::new(|_, model, _| {
         let own = model.location.0.clone().ok_or_else(|| Stop::Unsupported("there is no file".to_owned()))?;
-        ModelFiles::new(own, "gguf")
+        ModelFiles::new(&own, "gguf")
     });
     let oracle: Oracle = Arc::new(|_, _, _| Ok(Fingerprint { logits: Vec::new(), tokens: vec![300, 301, 302] }));
     let tiny = ModelRef { location: Location(Some("tiny.gguf".into())), ..synthetic(SHAPE, Precision::F32) };

@@ -14,7 +14,7 @@ mod talk;
 
 use std::{
     fmt,
-    path::PathBuf,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -181,7 +181,7 @@ pub fn write_scripts(files: &[(&str, &str)]) -> Result<Arc<tempfile::TempDir>, S
 }
 
 /// A path as text, for a message that must be text.
-fn path_text(path: &std::path::Path) -> Result<String, Stop> {
+fn path_text(path: &Path) -> Result<String, Stop> {
     let text = path.to_str().map(str::to_owned);
     text.ok_or_else(|| {
         Stop::Failed(format!("the engine can't be told this path, which is no text: {}", path.display()))
@@ -190,7 +190,7 @@ fn path_text(path: &std::path::Path) -> Result<String, Stop> {
 
 impl ModelFiles {
     /// Files at a path, in a format of the protocol's.
-    pub fn new(path: PathBuf, format: &'static str) -> Result<Self, Stop> {
-        Ok(Self { path: path_text(&path)?, format })
+    pub fn new(path: &Path, format: &'static str) -> Result<Self, Stop> {
+        Ok(Self { path: path_text(path)?, format })
     }
 }

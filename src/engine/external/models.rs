@@ -92,7 +92,7 @@ pub(super) fn inference(
     let (prompt, probe) = prompt(asked);
     (needs.prompt, needs.probe) = (Some(prompt), Some(probe));
     let mut underway = session.prepare(&workload, needs, context)?;
-    let (mut measurements, steps) = match asked.phase {
+    let (mut measurements, cut) = match asked.phase {
         InferencePhase::Prefill { .. } => (prefill(session, asked, &mut underway, context)?, None),
         InferencePhase::Decode { tokens, .. } => {
             let (measured, steps) = decode(session, asked, tokens, &mut underway, context)?;
@@ -105,7 +105,7 @@ pub(super) fn inference(
     measurements.append(&mut report.measurements);
     report.measurements = measurements;
     report.check = Some(spoke(fingerprint.as_ref(), asked)?);
-    if let Some((steps, tokens)) = steps.filter(|(steps, tokens)| steps < tokens) {
+    if let Some((steps, tokens)) = cut.filter(|(steps, tokens)| steps < tokens) {
         report.settings.insert("tokens-per-pass".to_owned(), steps.to_string());
         report.notes.push(format!("A pass is {steps} tokens instead of {tokens}, so that ten fit into the time."));
     }
@@ -120,9 +120,9 @@ fn prefill(
     underway: &mut Underway,
     context: &mut Context,
 ) -> Result<Vec<Measurement>, Stop> {
-    let once = session.batch(underway, 1, None, context)?;
-    session.learn(&Workload::Inference(asked.clone()), once.host_s);
-    afford(context, once.host_s)?;
+    let first = session.batch(underway, 1, None, context)?;
+    session.learn(&Workload::Inference(asked.clone()), first.host_s);
+    afford(context, first.host_s)?;
     let rate = Rate { metric: "throughput", unit: Unit::TokenPerSecond, amount: asked.tokens() as f64 };
     let throughput = sample(context, &Policy::default(), rate, |context, iterations| {
         session.batch(underway, iterations, None, context).map(|batch| time(&batch))
@@ -152,10 +152,10 @@ fn decode(
     let short = STEPS_LEAST.min(tokens.max(1));
     // The first pass may still build kernels.
     session.batch(underway, 1, Some(short), context)?;
-    let step_s = session.batch(underway, 1, Some(short), context)?.host_s / f64::from(short);
-    session.learn(&Workload::Inference(asked.clone()), step_s * 8.0);
-    afford(context, step_s * f64::from(short))?;
-    let fit = (0.8 * context.remaining().as_secs_f64() / (PASSES * step_s)) as u32;
+    let each_s = session.batch(underway, 1, Some(short), context)?.host_s / f64::from(short);
+    session.learn(&Workload::Inference(asked.clone()), each_s * 8.0);
+    afford(context, each_s * f64::from(short))?;
+    let fit = (0.8 * context.remaining().as_secs_f64() / (PASSES * each_s)) as u32;
     let steps = tokens.max(1).min(fit.max(STEPS_LEAST));
     let amount = f64::from(steps) * f64::from(asked.batch);
     let rate = Rate { metric: "throughput", unit: Unit::TokenPerSecond, amount };
@@ -183,13 +183,13 @@ pub(super) fn training(session: &mut ExternalSession, asked: &Training, context:
     let check = trained(asked, underway.prepared.trainable_parameters);
     check.require()?;
     let once = session.batch(&mut underway, 1, None, context)?;
-    let mut losses = told_losses(&once.losses, 1)?;
+    let mut losses = told_losses(once.losses.clone(), 1)?;
     session.learn(&workload, once.host_s);
     afford(context, once.host_s)?;
     let rate = Rate { metric: "throughput", unit: Unit::TokenPerSecond, amount: asked.tokens() as f64 };
     let throughput = sample(context, &Policy::default(), rate, |context, iterations| {
         let batch = session.batch(&mut underway, iterations, None, context)?;
-        let told = told_losses(&batch.losses, iterations)?;
+        let told = told_losses(batch.losses.clone(), iterations)?;
         for loss in told.iter().filter(|loss| loss.is_finite()) {
             context.value("loss", Unit::Nat, *loss, false);
         }
@@ -292,8 +292,8 @@ fn trained(asked: &Training, told: Option<u64>) -> Check {
 }
 
 /// One loss for each step.
-fn told_losses(losses: &Option<Vec<f64>>, steps: u32) -> Result<Vec<f64>, Stop> {
-    let losses = losses.clone().unwrap_or_default();
+fn told_losses(losses: Option<Vec<f64>>, steps: u32) -> Result<Vec<f64>, Stop> {
+    let losses = losses.unwrap_or_default();
     if losses.len() == steps as usize {
         return Ok(losses);
     }

@@ -198,7 +198,7 @@ pub struct ToldDevice {
 }
 
 /// What was made ready.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Prepared {
     /// The entry.
     pub id: u64,
@@ -220,7 +220,7 @@ pub struct Prepared {
 }
 
 /// Why not.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Refusal {
     /// The entry.
     pub id: u64,
@@ -304,7 +304,7 @@ pub struct Memory {
 }
 
 /// The end of an entry.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Farewell {
     /// The entry.
     pub id: u64,
@@ -323,7 +323,7 @@ pub struct CanaryTime {
 }
 
 /// It stopped.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Stopped {
     /// The entry.
     pub id: u64,

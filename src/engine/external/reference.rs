@@ -85,7 +85,7 @@ fn sum(bandwidth: Bandwidth, told: &[(u64, f64)], context: &Context) -> Result<C
         context.check()?;
         let last = (first + PART).min(count);
         let one = |index: u64| random::unit(Dtype::F32, seed, index as u32);
-        let both = (first..last).into_par_iter().map(|index| one(index));
+        let both = (first..last).into_par_iter().map(one);
         let (some, sizes) = both.map(|value| (value, value.abs())).reduce(|| (0.0, 0.0), |a, b| (a.0 + b.0, a.1 + b.1));
         (total, magnitudes) = (total + some, magnitudes + sizes);
     }
@@ -105,7 +105,7 @@ mod tests {
         let asked = spots(workload);
         let told = asked.iter().filter_map(|index| Some((*index, change(*index, expected(workload, *index)?)?)));
         let told: Vec<(u64, f64)> = told.collect();
-        check(workload, &asked, &told, &Context::detached(Duration::from_secs(60))).unwrap()
+        check(workload, &asked, &told, &Context::detached(Duration::from_mins(1))).unwrap()
     }
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
         let read = Bandwidth { op: MemoryOp::Read, array_bytes: 4 << 20 };
         let [seed, _] = Bandwidth::SEEDS;
         let sum_of = |count: u32| (0..count).map(|index| random::unit(Dtype::F32, seed, index)).sum::<f64>();
-        let context = Context::detached(Duration::from_secs(60));
+        let context = Context::detached(Duration::from_mins(1));
         let judged = |told: &[(u64, f64)]| check(&Workload::Bandwidth(read), &[0], told, &context).unwrap().passed();
         assert!(judged(&[(0, sum_of(1 << 20))]));
         assert!(judged(&[(0, f64::from(sum_of(1 << 20) as f32))]));

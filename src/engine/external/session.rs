@@ -20,9 +20,9 @@ use crate::{
 };
 
 /// How long making ready may take at the most: large models come from a disk, and graphs are compiled.
-const PREPARE_MOST: Duration = Duration::from_secs(1200);
+const PREPARE_MOST: Duration = Duration::from_mins(20);
 /// How long the last answers may take at the most.
-const FINISH_MOST: Duration = Duration::from_secs(300);
+const FINISH_MOST: Duration = Duration::from_mins(5);
 /// How much longer than its entry a batch may take before its process is ended.
 const BATCH_GRACE: Duration = Duration::from_secs(20);
 /// How long the canary may take at the most.

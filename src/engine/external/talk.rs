@@ -17,7 +17,7 @@ const POLL: Duration = Duration::from_millis(10);
 /// How long an engine has to stop what it does.
 const CANCEL_GRACE: Duration = Duration::from_millis(300);
 /// How long a framework may take to be imported: from a cold disk that is tens of seconds.
-const HELLO_MOST: Duration = Duration::from_secs(120);
+const HELLO_MOST: Duration = Duration::from_mins(2);
 
 /// How long an answer may take, and whether that time is the entry's.
 #[derive(Clone, Copy, Debug)]
@@ -53,12 +53,11 @@ impl Talk {
         let child = Supervised::start(&launch.program).map_err(Stop::Failed)?;
         let mut talk = Self { child, launch, over: false, next_id: 1 };
         let mut detached;
-        let context = match context {
-            Some(context) => context,
-            None => {
-                detached = Context::detached(HELLO_MOST);
-                &mut detached
-            }
+        let context = if let Some(context) = context {
+            context
+        } else {
+            detached = Context::detached(HELLO_MOST);
+            &mut detached
         };
         let wants = |answer: &Answer| matches!(answer, Answer::Hello(_));
         let question = Question::Hello { protocol: VERSION };
