@@ -198,13 +198,14 @@ fn a_cancelled_run_ends_at_once_and_so_does_its_process() {
     let id = place.folder.join("id");
     let watch = {
         let id = id.clone();
-        std::thread::spawn(move || {
+        let wait = move || {
             while fs::read_to_string(&id).unwrap_or_default().trim().is_empty() {
                 std::thread::sleep(Duration::from_millis(5));
             }
             cancel.request();
             Instant::now()
-        })
+        };
+        std::thread::Builder::new().name("canceller".to_owned()).spawn(wait).unwrap()
     };
     assert_eq!(place.run_with(&place.prefill(), &mut context), Err(Stop::Cancelled));
     let took = watch.join().unwrap().elapsed();
