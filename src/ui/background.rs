@@ -28,10 +28,15 @@ struct Facts {
     absent: Vec<(EngineId, String)>,
 }
 
+/// Devices that were found, and the engines that have none with the reason.
+type Found = (Vec<FoundDevice>, Vec<(EngineId, String)>);
+
 /// Everything under way.
 #[derive(Default)]
 pub(super) struct Background {
     facts: Option<Receiver<Facts>>,
+    /// What engines outside the program have: their frameworks take seconds to say so.
+    others: Option<Receiver<Found>>,
     history: Option<Receiver<Vec<Listed>>>,
     writable: Option<Receiver<Result<(), SaveError>>>,
     opening: Option<(PathBuf, Receiver<Result<Run, LoadError>>)>,
@@ -52,13 +57,16 @@ pub(super) fn taken<T>(waiting: &mut Option<Receiver<T>>) -> Option<Result<T, ()
 }
 
 impl Background {
-    /// Looks at the machine and asks every engine for its devices.
+    /// Looks at the machine and asks every engine for its devices: those of the program first.
     pub(super) fn look(&mut self, runner: &Runner, engines: &Arc<[Box<dyn Engine>]>) {
-        let engines = Arc::clone(engines);
+        let (own, all) = (Arc::clone(engines), Arc::clone(engines));
         self.facts = Some(runner.background(move || {
-            let (devices, absent) = find(&engines);
+            let (found, absent) = find(&own, true);
+            let reasons: Vec<&str> = absent.iter().map(|(_, reason)| reason.as_str()).collect();
+            let devices = if found.is_empty() { Devices::Missing(reasons.join("; ")) } else { Devices::Found(found) };
             Facts { machine: machine::detect(), conditions: machine::conditions(true), devices, absent }
         }));
+        self.others = Some(runner.aside(move || find(&all, false)));
     }
 
     /// Lists the saved runs.
@@ -114,7 +122,7 @@ impl Background {
     pub(super) fn waits(&self) -> bool {
         let listing = self.history.is_some() || self.writable.is_some() || self.opening.is_some();
         let models = self.models.is_some() || !self.adding.is_empty();
-        listing || models || self.facts.is_some() || self.plan.is_some()
+        listing || models || self.facts.is_some() || self.others.is_some() || self.plan.is_some()
     }
 
     /// Takes over what has arrived. A plan that has is returned, to be started.
@@ -125,6 +133,11 @@ impl Background {
             state.devices = facts.devices;
             state.absent = facts.absent;
             state.stale_models = true;
+        }
+        if self.facts.is_none()
+            && let Some(Ok((found, absent))) = taken(&mut self.others)
+        {
+            state.add_devices(found, absent);
         }
         if let Some(Ok(models)) = taken(&mut self.models) {
             state.models = Some(models);
@@ -137,6 +150,10 @@ impl Background {
             state.warn(&error.to_string());
         }
         self.poll_opening(state);
+        // Nothing is measured while frameworks are still being started to ask them for their devices.
+        if self.others.is_some() {
+            return None;
+        }
         match taken(&mut self.plan)? {
             Ok(Ok(plan)) => return Some(plan),
             Ok(Err(error)) => state.warn(&error.to_string()),
@@ -174,16 +191,14 @@ impl Background {
     }
 }
 
-/// The devices of all engines, best first, or why there are none; and the engines that have none.
-fn find(engines: &[Box<dyn Engine>]) -> (Devices, Vec<(EngineId, String)>) {
+/// The devices of engines, those of the program or the others, best first.
+fn find(engines: &[Box<dyn Engine>], built_in: bool) -> Found {
     let (mut found, mut absent) = (Vec::new(), Vec::new());
-    for engine in engines {
+    for engine in engines.iter().filter(|engine| engine.id().is_built_in() == built_in) {
         match FoundDevice::all(engine.as_ref()) {
             Ok(devices) => found.extend(devices),
             Err(reason) => absent.push((engine.id(), reason)),
         }
     }
-    let reasons: Vec<&str> = absent.iter().map(|(_, reason)| reason.as_str()).collect();
-    let devices = if found.is_empty() { Devices::Missing(reasons.join("; ")) } else { Devices::Found(found) };
-    (devices, absent)
+    (found, absent)
 }

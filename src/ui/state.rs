@@ -204,6 +204,16 @@ impl State {
         }
     }
 
+    /// Takes in what engines outside the program have.
+    pub(super) fn add_devices(&mut self, found: Vec<FoundDevice>, absent: Vec<(EngineId, String)>) {
+        match &mut self.devices {
+            Devices::Found(devices) => devices.extend(found),
+            Devices::Looking | Devices::Missing(_) if !found.is_empty() => self.devices = Devices::Found(found),
+            Devices::Looking | Devices::Missing(_) => {}
+        }
+        self.absent.extend(absent);
+    }
+
     /// Every engine, in display order, and why it is absent.
     pub fn known_engines(&self) -> Vec<(EngineId, Option<&str>)> {
         let mut known: Vec<(EngineId, Option<&str>)> = self.found().iter().map(|found| (found.engine, None)).collect();

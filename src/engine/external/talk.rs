@@ -17,7 +17,7 @@ const POLL: Duration = Duration::from_millis(10);
 /// How long an engine has to stop what it does.
 const CANCEL_GRACE: Duration = Duration::from_millis(300);
 /// How long a framework may take to be imported: from a cold disk that is tens of seconds.
-const HELLO_MOST: Duration = Duration::from_mins(2);
+const HELLO_MOST: Duration = Duration::from_mins(1);
 
 /// How long an answer may take, and whether that time is the entry's.
 #[derive(Clone, Copy, Debug)]
