@@ -8,6 +8,7 @@ pub mod external;
 pub mod find;
 mod id;
 pub mod llama;
+mod parity;
 mod present;
 pub mod supervise;
 mod surroundings;

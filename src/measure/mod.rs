@@ -167,6 +167,21 @@ pub fn token_percentiles(mut gaps: Vec<f64>, total_s: f64) -> Vec<Measurement> {
     told.filter_map(one).collect()
 }
 
+/// The time to the first token, from the samples of a prefill's throughput: each timed pass is one.
+pub fn time_to_first_token(throughput: &Measurement) -> Option<Measurement> {
+    let one = |sample: &Sample| Sample { value: sample.host_s / f64::from(sample.iterations.max(1)), ..*sample };
+    let samples: Vec<Sample> = throughput.samples.iter().map(one).collect();
+    let values: Vec<f64> = samples.iter().map(|sample| sample.value).collect();
+    Some(Measurement {
+        metric: "ttft".to_owned(),
+        unit: Unit::Second,
+        summary: Summary::of(&values)?,
+        clock: Clock::HostWall,
+        samples,
+        ..throughput.clone()
+    })
+}
+
 /// The comparison of a timed result with its reference.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Check {

@@ -7,11 +7,10 @@ use candle_core::{DType, Tensor};
 use super::{aside, compute, decode, fingerprint, memory::Watch, products, stop};
 use crate::{
     measure::{
-        BatchTime, Check, Clock, Context, Fingerprint, Measurement, Phase, Policy, Rate, Report, Sample, Stop, afford,
-        sample,
+        BatchTime, Check, Context, Fingerprint, Measurement, Phase, Policy, Rate, Report, Stop, afford, sample,
+        time_to_first_token,
     },
     model::{Cache, Model, ModelError},
-    stats::Summary,
     units::Unit,
     workload::{Inference, InferencePhase, Origin, Precision},
 };
@@ -62,7 +61,7 @@ fn prefill(model: &Model, workload: &Inference, tokens: usize, context: &mut Con
     report.fingerprint = Some(fingerprint::after(model, &ids, &mut cache, context)?);
     report.settings.insert("chunk".to_owned(), model.chunk().min(tokens).to_string());
     report.check = Some(check);
-    report.measurements.extend(first_token(&throughput));
+    report.measurements.extend(time_to_first_token(&throughput));
     report.measurements.insert(0, throughput);
     report.measurements.extend(peak.and_then(|bytes| bytes_of("peak-memory", bytes)));
     report
@@ -76,21 +75,6 @@ fn request(model: &Model, ids: &Tensor, cache: &mut Cache, context: &Context) ->
     cache.clear();
     let next = model.next(ids, cache, &mut cancel(context)).map_err(stop)?;
     next.to_vec1().map_err(compute)
-}
-
-/// The time to the first token, from the samples of the throughput.
-fn first_token(throughput: &Measurement) -> Option<Measurement> {
-    let one = |sample: &Sample| Sample { value: sample.host_s / f64::from(sample.iterations.max(1)), ..*sample };
-    let samples: Vec<Sample> = throughput.samples.iter().map(one).collect();
-    let values: Vec<f64> = samples.iter().map(|sample| sample.value).collect();
-    Some(Measurement {
-        metric: "ttft".to_owned(),
-        unit: Unit::Second,
-        summary: Summary::of(&values)?,
-        clock: Clock::HostWall,
-        samples,
-        ..throughput.clone()
-    })
 }
 
 /// Compares the logits after the prompt with those found by running its last positions one at a time.

@@ -6,10 +6,11 @@ use super::{
     session::{Ending, ExternalSession, Needs, Underway, time},
 };
 use crate::{
+    engine::parity::Parity,
     machine,
     measure::{
         Check, Context, Fingerprint, Measurement, Phase, Policy, Rate, Report, Sample, Stop, StopReason, afford,
-        sample, token_percentiles,
+        sample, time_to_first_token, token_percentiles,
     },
     model::{
         Tokenizer,
@@ -19,7 +20,6 @@ use crate::{
             text::{TEXT, TextSet},
         },
     },
-    stats::Summary,
     units::{Quantity, Unit},
     workload::{Inference, InferencePhase, ModelLoad, ModelRef, Origin, Training, Workload},
 };
@@ -33,17 +33,6 @@ const PASSES: f64 = 15.0;
 const PARITY_PROMPT: u32 = 32;
 /// How far logits of the same f32 model may lie apart, whoever computes them.
 const PARITY_TOLERANCE: f64 = 1e-3;
-
-/// Whether an engine runs the same model as this program does.
-#[derive(Clone, Debug)]
-pub(super) enum Parity {
-    /// It does; the sentence says by how much its logits differ.
-    Same(String),
-    /// It does not.
-    Other(String),
-    /// That could not be found out, because.
-    Unknown(String),
-}
 
 /// Loads, again and again.
 pub(super) fn load(session: &mut ExternalSession, load: &ModelLoad, context: &mut Context) -> Result<Report, Stop> {
@@ -109,7 +98,7 @@ pub(super) fn inference(
         report.settings.insert("tokens-per-pass".to_owned(), steps.to_string());
         report.notes.push(format!("A pass is {steps} tokens instead of {tokens}, so that ten fit into the time."));
     }
-    tell_parity(&mut report, parity);
+    parity.tell(&mut report);
     describe(&mut report, &asked.model);
     Ok(report)
 }
@@ -127,17 +116,7 @@ fn prefill(
     let throughput = sample(context, &Policy::default(), rate, |context, iterations| {
         session.batch(underway, iterations, None, context).map(|batch| time(&batch))
     })?;
-    let one = |sample: &Sample| Sample { value: sample.host_s / f64::from(sample.iterations.max(1)), ..*sample };
-    let samples: Vec<Sample> = throughput.samples.iter().map(one).collect();
-    let values: Vec<f64> = samples.iter().map(|sample| sample.value).collect();
-    let first = Summary::of(&values).map(|summary| Measurement {
-        metric: "ttft".to_owned(),
-        unit: Unit::Second,
-        clock: crate::measure::Clock::HostWall,
-        summary,
-        samples,
-        ..throughput.clone()
-    });
+    let first = time_to_first_token(&throughput);
     Ok(std::iter::once(throughput).chain(first).collect())
 }
 
@@ -211,7 +190,7 @@ pub(super) fn training(session: &mut ExternalSession, asked: &Training, context:
     if spikes > 0 {
         report.notes.push(format!("Of the losses, {spikes} stood more than 10 % above the least before."));
     }
-    tell_parity(&mut report, parity);
+    parity.tell(&mut report);
     describe(&mut report, &asked.model);
     Ok(report)
 }
@@ -328,11 +307,7 @@ fn parity(session: &mut ExternalSession, context: &mut Context) -> Result<Parity
     if let Some(known) = &session.parity {
         return Ok(known.clone());
     }
-    let found = match find_parity(session, context) {
-        Ok(found) => found,
-        Err(Stop::Cancelled) => return Err(Stop::Cancelled),
-        Err(stop) => Parity::Unknown(format!("the small model could not be run for comparison: {stop}")),
-    };
+    let found = Parity::of(find_parity(session, context))?;
     session.parity = Some(found.clone());
     Ok(found)
 }
@@ -363,21 +338,6 @@ fn find_parity(session: &mut ExternalSession, context: &mut Context) -> Result<P
     );
     let same = agreeing == wanted && distance <= PARITY_TOLERANCE;
     Ok(if same { Parity::Same(numbers) } else { Parity::Other(numbers) })
-}
-
-fn tell_parity(report: &mut Report, parity: Parity) {
-    match parity {
-        Parity::Same(numbers) => {
-            report.settings.insert("parity".to_owned(), format!("on the small model in f32, {numbers}"));
-        }
-        Parity::Other(numbers) => {
-            report.disagrees = Some(format!(
-                "it runs another model than the other engines, so that speeds can't be compared: on the small model in f32, \
-                 {numbers}"
-            ));
-        }
-        Parity::Unknown(why) => report.notes.push(format!("Whether it runs the same model is not known: {why}.")),
-    }
 }
 
 /// What a reader must know of the model.

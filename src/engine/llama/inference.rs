@@ -18,7 +18,9 @@ use super::{
 };
 use crate::{
     machine::{self, DeviceKind},
-    measure::{Clock, Context, Measurement, Phase, Policy, Report, Sample, Stop, StopReason, WarmUp, afford},
+    measure::{
+        Context, Measurement, Phase, Policy, Report, Sample, Stop, StopReason, WarmUp, afford, time_to_first_token,
+    },
     stats::Summary,
     units::{Quantity, Unit, duration},
     workload::{Inference, InferencePhase, ModelRef, Origin},
@@ -370,21 +372,6 @@ impl Taken {
     }
 }
 
-/// The time until a prompt's last logits are there, from the samples of the throughput.
-fn first_token(throughput: &Measurement) -> Option<Measurement> {
-    let samples: Vec<Sample> =
-        throughput.samples.iter().map(|sample| Sample { value: sample.host_s, ..*sample }).collect();
-    let values: Vec<f64> = samples.iter().map(|sample| sample.value).collect();
-    Some(Measurement {
-        metric: "ttft".to_owned(),
-        unit: Unit::Second,
-        summary: Summary::of(&values)?,
-        clock: Clock::HostWall,
-        samples,
-        ..throughput.clone()
-    })
-}
-
 fn describe(
     session: &LlamaSession,
     workload: &Inference,
@@ -406,7 +393,7 @@ fn describe(
     report.settings.insert("repetitions-per-test".to_owned(), asked.repetitions.to_string());
     report.settings.extend(tested.settings);
     if asked.prompt > 0 {
-        report.measurements.extend(first_token(&throughput));
+        report.measurements.extend(time_to_first_token(&throughput));
     }
     report.measurements.insert(0, throughput);
     session.memory(&mut report, usage.resident_bytes, device_bytes);

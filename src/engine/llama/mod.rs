@@ -1,8 +1,8 @@
 //! llama.cpp by its own programs: llama-bench for models, test-backend-ops for matrix products.
 //!
 //! `bench` reads what llama-bench prints, `operator` what the operator test does; `inference` and `load` are the workloads
-//! of a model, `parity` says whether it is the same model as this program's, `process` runs the programs. Roofline decides what is run and how often; llama.cpp times it. Everything it
-//! says is checked before it becomes a figure.
+//! of a model, `parity` says whether it is the same model as this program's, `process` runs the programs. Roofline decides
+//! what is run and how often; llama.cpp times it. Everything it says is checked before it becomes a figure.
 
 mod bench;
 mod inference;
@@ -21,10 +21,12 @@ use std::{
 
 use self::{
     bench::{Asked, Listed},
-    parity::Parity,
     process::{Child, Tool},
 };
-use super::{Abilities, Engine, EngineId, Session, Surroundings, external::Services, present, supervise::Environment};
+use super::{
+    Abilities, Engine, EngineId, Session, Surroundings, external::Services, parity::Parity, present,
+    supervise::Environment,
+};
 use crate::{
     machine::{self, Device, DeviceKind, DeviceLimits},
     measure::{Context, Measurement, Phase, Report, Stop},

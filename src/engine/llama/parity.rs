@@ -8,8 +8,8 @@ use std::path::Path;
 
 use super::LlamaSession;
 use crate::{
-    engine::EngineId,
-    measure::{Context, Fingerprint, Phase, Report, Stop},
+    engine::{EngineId, parity::Parity},
+    measure::{Context, Fingerprint, Phase, Stop},
     workload::Origin,
 };
 
@@ -23,47 +23,12 @@ const FIRST_WORD: u32 = FIRST_BYTE + 256;
 const BEGIN: u32 = 1;
 const END: u32 = 2;
 
-/// What was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Parity {
-    /// It writes the same; the sentence says how much was compared.
-    Same(String),
-    /// It does not.
-    Other(String),
-    /// That could not be found out, because.
-    Unknown(String),
-}
-
-impl Parity {
-    /// Puts it into a report.
-    pub(super) fn tell(&self, report: &mut Report) {
-        match self {
-            Self::Same(numbers) => {
-                report.settings.insert("parity".to_owned(), format!("on the small model in f32, {numbers}"));
-            }
-            Self::Other(numbers) => {
-                report.disagrees = Some(format!(
-                    "it runs another model than the other engines, so that speeds can't be compared: on the small model in \
-                     f32, {numbers}"
-                ));
-            }
-            Self::Unknown(why) => {
-                report.notes.push(format!("Whether it runs the same model is not known: {why}."));
-            }
-        }
-    }
-}
-
 /// Finds it out, once a session.
 pub(super) fn of(session: &mut LlamaSession, context: &mut Context) -> Result<Parity, Stop> {
     if let Some(known) = &session.parity {
         return Ok(known.clone());
     }
-    let found = match find(session, context) {
-        Ok(found) => found,
-        Err(Stop::Cancelled) => return Err(Stop::Cancelled),
-        Err(stop) => Parity::Unknown(format!("the small model could not be run for comparison: {stop}")),
-    };
+    let found = Parity::of(find(session, context))?;
     session.parity = Some(found.clone());
     Ok(found)
 }
