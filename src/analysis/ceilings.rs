@@ -171,7 +171,7 @@ fn share_of_tokens(run: &Run, entry: &Entry, TokenCost { family: wanted, cost }:
     let device = run.devices.iter().find(|device| device.id == entry.device)?;
     let same = |other: &Entry| run.devices.iter().any(|d| d.id == other.device && d.name == device.name && !d.software);
     let measured = || match wanted {
-        Family::Memory => run.best_bandwidth().filter(|best| same(best)),
+        Family::Memory => run.best_bandwidth_of(same),
         Family::Arithmetic(_) if device.kind == DeviceKind::Cpu => None,
         Family::Arithmetic(_) => run.best(|other| family(&other.workload) == Some(wanted) && same(other)),
     };
@@ -255,6 +255,28 @@ mod tests {
         assert!(share.explanation().contains("3350 GB/s by the data sheet ÷ 14.2"), "{}", share.explanation());
         let unknown = share_of_ceiling(&run("a card"), 1).unwrap();
         assert!(unknown.explanation().contains("3000 GB/s as measured in this run"), "{}", unknown.explanation());
+    }
+
+    #[test]
+    fn a_faster_device_beside_it_takes_no_ceiling_away() {
+        let mut run = run("a card");
+        run.devices.push(Device::example("vulkan:1", "a faster card"));
+        let mut other = run.entries[0].clone();
+        other.device = "vulkan:1".into();
+        other.measurements = vec![Measurement::single("rate", Unit::BytePerSecond, 9.0e12, 1.0).unwrap()];
+        run.entries.push(other);
+        let share = share_of_ceiling(&run, 1).unwrap();
+        assert!(share.explanation().contains("3000 GB/s as measured in this run"), "{}", share.explanation());
+    }
+
+    #[test]
+    fn what_is_not_ranked_is_nobodys_ceiling() {
+        use crate::record::{Mark, MarkKind};
+        for kind in [MarkKind::Implausible, MarkKind::Functional, MarkKind::Disagrees] {
+            let mut run = run("a card");
+            run.entries[0].marks.push(Mark { kind, reason: "so".into() });
+            assert_eq!(share_of_ceiling(&run, 1), None, "{kind:?}");
+        }
     }
 
     #[test]

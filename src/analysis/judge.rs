@@ -72,6 +72,12 @@ fn throttled(entry: &Entry) -> Option<Mark> {
 fn implausible(entry: &Entry, device: &Device, machine: &Machine) -> Option<Mark> {
     let headline = entry.headline()?;
     let value = headline.summary.median;
+    let memory = device.limits.max_buffer_bytes;
+    if matches!(entry.workload, Workload::TensorLimit(_)) && memory > 0 && value > memory as f64 {
+        let [value, memory] = [value, memory as f64].map(|bytes| Quantity::new(bytes, Unit::Byte));
+        let reason = format!("a tensor of {value} is larger than the {memory} that this device can hold");
+        return Some(Mark { kind: MarkKind::Implausible, reason });
+    }
     let limit = match headline.unit {
         Unit::FlopPerSecond => FLOPS_EVER,
         Unit::BytePerSecond => BANDWIDTH_EVER,
@@ -232,6 +238,19 @@ mod tests {
         limit.workload = Workload::TensorLimit(TensorLimit::default());
         limit.canary = Some(Canary { before_s: 0.01, after_s: 0.02, first_s: Some(0.01) });
         assert!(marks(limit, "unknown").is_empty());
+    }
+
+    #[test]
+    fn a_tensor_larger_than_the_device_is_implausible() {
+        let limit = |bytes| {
+            let mut limit = entry(&[bytes], StopReason::Single);
+            limit.workload = Workload::TensorLimit(TensorLimit::default());
+            limit.measurements[0].unit = Unit::Byte;
+            marks(limit, "unknown")
+        };
+        // The example's device holds 4 GiB.
+        assert!(limit(3.9e9).is_empty());
+        assert_eq!(limit(1e15), [MarkKind::Implausible]);
     }
 
     #[test]

@@ -72,8 +72,13 @@ impl Run {
 
     /// The best bandwidth of arrays that no cache holds.
     pub fn best_bandwidth(&self) -> Option<&Entry> {
+        self.best_bandwidth_of(|_| true)
+    }
+
+    /// The same among the entries that `wanted` accepts.
+    pub fn best_bandwidth_of(&self, wanted: impl Fn(&Entry) -> bool) -> Option<&Entry> {
         self.best(|entry| match &entry.workload {
-            Workload::Bandwidth(bandwidth) => bandwidth.array_bytes >= MEMORY_ARRAY_BYTES_MIN,
+            Workload::Bandwidth(bandwidth) => bandwidth.array_bytes >= MEMORY_ARRAY_BYTES_MIN && wanted(entry),
             _ => false,
         })
     }
