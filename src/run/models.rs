@@ -412,3 +412,49 @@ impl Chooser<'_> {
 fn or<'a>(asked: &'a [u32], suite: &'a [u32]) -> &'a [u32] {
     if asked.is_empty() { suite } else { asked }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::source;
+
+    /// The precisions of a 7-billion model's inference on a device with so much memory.
+    fn precisions(engine: EngineId, kind: DeviceKind, memory_bytes: u64, has: &[Precision]) -> Vec<Precision> {
+        let mut device = Device { kind, ..Device::example("device", "a device") };
+        device.limits.max_buffer_bytes = memory_bytes;
+        let resolve = |name: &str, precision: Option<&Precision>| {
+            source::resolve(name, precision, None).map_err(|error| error.to_string())
+        };
+        let chooser = Chooser {
+            suite: SuiteName::Standard,
+            host: Host { device: &device, processors: 2 },
+            engine,
+            precisions: has,
+            options: &ModelOptions::default(),
+            resolve: &resolve,
+        };
+        chooser.suited_precisions(7_000_000_000, WorkloadKind::Inference)
+    }
+
+    #[test]
+    fn sixteen_bits_stand_beside_sixteen_and_four_beside_four() {
+        let gpu = |engine| precisions(engine, DeviceKind::DiscreteGpu, 80 << 30, &[]);
+        assert_eq!(gpu(EngineId::Candle), [Precision::F16]);
+        assert_eq!(gpu(EngineId::Pytorch), [Precision::F16]);
+        assert_eq!(gpu(EngineId::LlamaCpp), [Precision::F16, Precision::Q4KM]);
+        assert_eq!(gpu(EngineId::Mlx), [Precision::F16, Precision::Mlx4]);
+        let small = |engine| precisions(engine, DeviceKind::DiscreteGpu, 8 << 30, &[]);
+        assert_eq!(small(EngineId::Candle), [Precision::Q4KM]);
+        assert_eq!(small(EngineId::LlamaCpp), [Precision::Q4KM]);
+        assert_eq!(small(EngineId::Mlx), [Precision::Mlx4]);
+    }
+
+    #[test]
+    fn an_engine_of_the_engines_folder_is_asked_for_what_it_has() {
+        let other = "tinygrad".parse().unwrap();
+        let on = |kind, has: &[Precision]| precisions(other, kind, 80 << 30, has);
+        assert_eq!(on(DeviceKind::Cpu, &[]), [Precision::F32]);
+        assert_eq!(on(DeviceKind::DiscreteGpu, &[Precision::F32, Precision::F16]), [Precision::F16]);
+        assert_eq!(on(DeviceKind::DiscreteGpu, &[Precision::Q8_0]), [Precision::Q8_0]);
+    }
+}

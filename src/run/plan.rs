@@ -81,8 +81,8 @@ impl FoundDevice {
 }
 
 impl Plan {
-    /// Makes the plan: finds devices, takes the suite's workloads, applies the filters. Jobs of one engine follow each
-    /// other, so that each device is opened once.
+    /// Makes the plan: finds devices, takes the suite's workloads, applies the filters. Engines take turns at equal work;
+    /// models that memory doesn't hold beside each other come engine by engine.
     pub fn make(request: &Request, engines: &[Box<dyn Engine>]) -> Result<Self, PlanError> {
         request.models.check().map_err(PlanError::Usage)?;
         known_engines(request, engines)?;
@@ -381,6 +381,47 @@ mod tests {
         let missing = vec!["no adapter; install a driver".to_owned()];
         let error = Plan::over(&request(None, WorkloadKind::Bandwidth), &found()[3..], missing).unwrap_err();
         assert_eq!(error, PlanError::NoDevice("no adapter; install a driver".to_owned()));
+    }
+
+    /// Two engines on one processor with so much memory, and the same passes of a model for both.
+    fn turns(memory_bytes: u64) -> Vec<(EngineId, String, bool)> {
+        let at = |engine: EngineId| {
+            let mut device = Device::example("cpu", "AMD EPYC");
+            device.limits.max_buffer_bytes = memory_bytes;
+            let abilities = Abilities { kinds: engine.kinds().to_vec(), ..Abilities::default() };
+            FoundDevice { engine, abilities, device }
+        };
+        let works = |precision| {
+            let model = source::resolve("mistral-100m", Some(&precision), None).unwrap();
+            let pass =
+                |phase| Workload::Inference(crate::workload::Inference { model: model.clone(), phase, batch: 1 });
+            vec![
+                Workload::Gemm(crate::workload::Gemm::square(512, Dtype::F32)),
+                pass(crate::workload::InferencePhase::Prefill { tokens: 128 }),
+                pass(crate::workload::InferencePhase::Decode { tokens: 16, depth: 0 }),
+            ]
+        };
+        let found = [at(EngineId::Candle), at(EngineId::Pytorch)];
+        let lists: Vec<_> = found.iter().zip([works(Precision::Q4KM), works(Precision::F32)]).collect();
+        let what = |job: &PlannedJob| match &job.workload {
+            Workload::Inference(inference) => format!("{:?}", inference.phase),
+            other => other.kind().to_string(),
+        };
+        interleaved(&lists).iter().map(|job| (job.engine, what(job), job.alone)).collect()
+    }
+
+    #[test]
+    fn models_take_turns_too_where_memory_has_room_for_all() {
+        let order = |memory| turns(memory).into_iter().map(|(engine, _, alone)| (engine, alone)).collect::<Vec<_>>();
+        let (candle, pytorch) = (EngineId::Candle, EngineId::Pytorch);
+        // Weights of 0.4 GB and less, however each engine stores them.
+        let together: Vec<_> = [candle, pytorch].repeat(3).into_iter().map(|engine| (engine, false)).collect();
+        assert_eq!(order(8 << 30), together);
+        let what: Vec<_> = turns(8 << 30).into_iter().map(|(_, what, _)| what).collect();
+        assert!(what[0] == what[1] && what[2] == what[3] && what[4] == what[5], "{what:?}");
+        let apart =
+            [(candle, false), (pytorch, false), (candle, true), (candle, true), (pytorch, true), (pytorch, true)];
+        assert_eq!(order(256 << 20), apart);
     }
 
     #[test]

@@ -200,3 +200,65 @@ impl FromStr for SuiteName {
             .ok_or_else(|| "unknown suite; choose from quick, standard, full".to_owned())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{engine::Abilities, workload::WorkloadKind};
+
+    fn kernels(suite: SuiteName, engine: EngineId, kind: DeviceKind, dtypes: &[Dtype]) -> Vec<Workload> {
+        let abilities = Abilities { kinds: WorkloadKind::ALL.into(), dtypes: dtypes.into(), precisions: Vec::new() };
+        let device = Device { kind, ..Device::example("device", "a device") };
+        suite.kernels(&FoundDevice { engine, abilities, device })
+    }
+
+    fn products(list: &[Workload]) -> Vec<Gemm> {
+        let gemm = |workload: &Workload| if let Workload::Gemm(gemm) = workload { Some(*gemm) } else { None };
+        list.iter().filter_map(gemm).collect()
+    }
+
+    #[test]
+    fn engines_have_the_same_squares_in_the_types_that_they_multiply() {
+        let squares = |engine| {
+            let list = products(&kernels(SuiteName::Standard, engine, DeviceKind::DiscreteGpu, &Dtype::SHADERS));
+            list.into_iter().filter(|gemm| gemm.layout == Layout::Ab).collect::<Vec<_>>()
+        };
+        assert_eq!(squares(EngineId::Wgpu).len(), 10);
+        for engine in [EngineId::Candle, EngineId::Pytorch, EngineId::Mlx] {
+            assert_eq!(squares(engine), squares(EngineId::Wgpu), "{engine}");
+        }
+        let all = products(&kernels(SuiteName::Standard, EngineId::Pytorch, DeviceKind::DiscreteGpu, &Dtype::ALL));
+        assert!(Dtype::ALL.iter().all(|dtype| all.iter().any(|gemm| gemm.dtype == *dtype)), "{all:?}");
+        let quick = products(&kernels(SuiteName::Quick, EngineId::Pytorch, DeviceKind::DiscreteGpu, &Dtype::ALL));
+        assert!(quick.iter().all(|gemm| Dtype::SHADERS.contains(&gemm.dtype)), "{quick:?}");
+    }
+
+    #[test]
+    fn the_operator_test_is_asked_for_the_layer_that_all_others_have_too() {
+        let layers = |engine| products(&kernels(SuiteName::Standard, engine, DeviceKind::Cpu, &[Dtype::F16]));
+        let llama = layers(EngineId::LlamaCpp);
+        assert_eq!(llama, [Gemm { m: 512, n: 4096, k: 14_336, dtype: Dtype::F16, layout: Layout::Abt }]);
+        for engine in [EngineId::Candle, EngineId::Pytorch, EngineId::Mlx] {
+            assert!(layers(engine).contains(&llama[0]), "{engine}");
+        }
+        assert!(!layers(EngineId::Wgpu).contains(&llama[0]), "our shaders multiply A·B alone");
+    }
+
+    #[test]
+    fn processors_are_spared_large_products_and_attend_in_f32() {
+        let on = |kind| kernels(SuiteName::Standard, EngineId::Pytorch, kind, &Dtype::SHADERS);
+        let largest = |kind| products(&on(kind)).iter().filter(|gemm| gemm.m == gemm.n).map(|gemm| gemm.n).max();
+        assert_eq!((largest(DeviceKind::Cpu), largest(DeviceKind::DiscreteGpu)), (Some(4096), Some(8192)));
+        let dtypes = |kind| {
+            let of = |workload: &Workload| match workload {
+                Workload::Attention(attention) => Some(attention.dtype),
+                _ => None,
+            };
+            on(kind).iter().filter_map(of).collect::<Vec<_>>()
+        };
+        assert_eq!(dtypes(DeviceKind::Cpu), [Dtype::F32; 3]);
+        assert_eq!(dtypes(DeviceKind::DiscreteGpu), [Dtype::F16; 3]);
+        let half_only = kernels(SuiteName::Standard, EngineId::Pytorch, DeviceKind::Cpu, &[Dtype::F16]);
+        assert!(!half_only.iter().any(|workload| workload.kind() == WorkloadKind::Attention));
+    }
+}
