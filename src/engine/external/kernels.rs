@@ -27,6 +27,9 @@ pub(super) fn rate(session: &mut ExternalSession, workload: &Workload, context: 
     let measured = sample(context, &Policy::default(), rate, |context, iterations| {
         session.batch(&mut underway, iterations, None, context).map(|batch| time(&batch))
     })?;
+    if let Some(doubt) = underway.doubt() {
+        return Err(session.disbelieve(&doubt));
+    }
     session.learn(workload, workload.flops().unwrap_or_default() / measured.summary.median);
     let ending = session.finish(&underway, workload, context)?;
     let Some(check) = &ending.check else {

@@ -13,7 +13,7 @@ use super::{
     talk::{Patience, Talk},
 };
 use crate::{
-    engine::{EngineId, Session},
+    engine::{EngineId, Session, parity::Parity},
     measure::{BatchTime, Check, Context, Fingerprint, Measurement, Phase, Report, Stop},
     units::Unit,
     workload::{Dtype, Workload},
@@ -27,6 +27,10 @@ const FINISH_MOST: Duration = Duration::from_mins(5);
 const BATCH_GRACE: Duration = Duration::from_secs(20);
 /// How long the canary may take at the most.
 const CANARY_MOST: Duration = Duration::from_secs(20);
+/// More measurements beside the headline than this are not kept.
+const EXTRAS_MOST: usize = 16;
+/// The least share of a batch's wall time that its device can have worked: a batch is one run of work that is waited for.
+const DEVICE_SHARE_LEAST: f64 = 0.5;
 
 /// An open device of an engine outside this program.
 pub(super) struct ExternalSession {
@@ -39,7 +43,7 @@ pub(super) struct ExternalSession {
     /// The process was started with TF32 for f32 operands.
     tf32: bool,
     /// Whether it runs the same model as this program does: found once.
-    pub(super) parity: Option<models::Parity>,
+    pub(super) parity: Option<Parity>,
     /// What is recorded of how it was started.
     recorded: BTreeMap<String, String>,
 }
@@ -61,6 +65,22 @@ pub(super) struct Underway {
     hello: Hello,
     host_s: f64,
     cpu_s: Option<f64>,
+    /// How long the answers took.
+    elapsed_s: f64,
+}
+
+impl Underway {
+    /// What contradicts the times of a kernel's batches all together, if anything does. One answer may be late on a busy
+    /// machine; beside the work of all there is only the poisoning of outputs.
+    pub(super) fn doubt(&self) -> Option<String> {
+        let far_shorter = self.elapsed_s > 4.0 * self.host_s + 2.0;
+        far_shorter.then(|| {
+            format!(
+                "says that its batches took {:.3} s, and its answers took {:.3} s, which can't be",
+                self.host_s, self.elapsed_s
+            )
+        })
+    }
 }
 
 /// What came at the end of an entry.
@@ -131,7 +151,7 @@ impl ExternalSession {
         match heard.into_iter().next_back() {
             Some(Answer::Prepared(prepared)) => {
                 let hello = hello.clone();
-                Ok(Underway { id, asked, prepared: *prepared, hello, host_s: 0.0, cpu_s: Some(0.0) })
+                Ok(Underway { id, asked, prepared: *prepared, hello, host_s: 0.0, cpu_s: Some(0.0), elapsed_s: 0.0 })
             }
             _ => Err(talk.nonsense("did not say that it is ready")),
         }
@@ -160,12 +180,23 @@ impl ExternalSession {
             let what = format!("ran {} iterations instead of {iterations}", batch.iterations);
             return Err(talk.nonsense(&what));
         }
-        if let Some(doubt) = doubt(batch.host_s, elapsed_s) {
+        let streamed = batch.token_s.as_deref().unwrap_or_default();
+        let most = steps.unwrap_or(0) as usize * iterations as usize;
+        if let Some(doubt) = doubt(batch.host_s, elapsed_s).or_else(|| doubt_stream(streamed, most, elapsed_s)) {
             return Err(talk.nonsense(&doubt));
         }
         underway.host_s += batch.host_s;
+        underway.elapsed_s += elapsed_s;
         underway.cpu_s = underway.cpu_s.zip(batch.cpu_s).map(|(sum, more)| sum + more);
         Ok(*batch)
+    }
+
+    /// Ends an engine whose times can't be.
+    pub(super) fn disbelieve(&mut self, doubt: &str) -> Stop {
+        match self.talk.as_mut() {
+            Some((talk, _)) => talk.nonsense(doubt),
+            None => Stop::Failed(doubt.to_owned()),
+        }
     }
 
     /// Remembers how long an iteration of a workload took.
@@ -196,7 +227,9 @@ impl ExternalSession {
                 Answer::Probe(probe) => {
                     ending.fingerprint = Some(Fingerprint { logits: probe.logits, tokens: probe.tokens });
                 }
-                Answer::Measurement(extra) => ending.measurements.extend(measurement(&extra)),
+                Answer::Measurement(extra) if ending.measurements.len() < EXTRAS_MOST => {
+                    ending.measurements.extend(measurement(&extra));
+                }
                 Answer::Memory(memory) => {
                     let single = |metric: &str, bytes: f64| Measurement::single(metric, Unit::Byte, bytes, 0.0);
                     let device = memory.device_peak_bytes.and_then(|bytes| single("peak-memory", bytes));
@@ -206,10 +239,6 @@ impl ExternalSession {
                     ending.notes.extend(memory.device_meaning.map(|what| format!("Peak memory is {what}.")));
                 }
                 Answer::End(farewell) => ending.notes.extend(farewell.notes),
-                Answer::Prepared(_) | Answer::Sample(_) | Answer::Hello(_) | Answer::Canary(_) => {
-                    let (talk, _) = self.talk.as_mut().ok_or_else(|| Stop::Failed("the engine is gone".to_owned()))?;
-                    return Err(talk.nonsense("answered another question at the end"));
-                }
                 _ => {}
             }
         }
@@ -316,9 +345,21 @@ fn doubt(host_s: f64, elapsed_s: f64) -> Option<String> {
     })
 }
 
-/// A batch's time.
-pub(super) const fn time(batch: &Batch) -> BatchTime {
-    BatchTime { host_s: batch.host_s, device_s: batch.device_s }
+/// What contradicts the times from token to token, if anything does: they are of one pass or fewer than the batch had, and
+/// passed before the answer came.
+fn doubt_stream(times: &[f64], most: usize, elapsed_s: f64) -> Option<String> {
+    let sum: f64 = times.iter().sum();
+    let wrong = times.len() > most || sum > 1.02 * elapsed_s + 0.002;
+    wrong.then(|| {
+        let count = times.len();
+        format!("says that {count} tokens came one by one in {sum:.4} s, of {most} in {elapsed_s:.4} s, which can't be")
+    })
+}
+
+/// A batch's time. A device's that is far below the wall time is of something else than the batch, and isn't used.
+pub(super) fn time(batch: &Batch) -> BatchTime {
+    let device_s = batch.device_s.filter(|device_s| *device_s >= DEVICE_SHARE_LEAST * batch.host_s);
+    BatchTime { host_s: batch.host_s, device_s }
 }
 
 fn measurement(extra: &super::protocol::Extra) -> Option<Measurement> {
@@ -338,5 +379,32 @@ mod tests {
         assert_eq!(doubt(0.100, 0.350), None, "poisoning");
         assert!(doubt(0.2, 0.1).is_some(), "more time than passed");
         assert!(doubt(0.001, 2.0).is_some(), "far less time than passed");
+    }
+
+    #[test]
+    fn all_batches_together_leave_less_room_than_one() {
+        let underway = |host_s, elapsed_s| Underway {
+            id: 1,
+            asked: Vec::new(),
+            prepared: Prepared::default(),
+            hello: Hello::default(),
+            host_s,
+            cpu_s: None,
+            elapsed_s,
+        };
+        assert_eq!(underway(1.2, 2.6).doubt(), None, "poisoning takes as long as writing");
+        assert_eq!(doubt(0.1, 1.0), None, "one answer may be late");
+        assert!(underway(1.2, 12.0).doubt().is_some(), "all of them may not");
+    }
+
+    #[test]
+    fn a_device_that_hardly_worked_tells_no_time_and_tokens_pass_within_the_answer() {
+        let batch = |device_s| Batch { host_s: 0.1, device_s, ..Batch::default() };
+        assert_eq!(time(&batch(Some(0.09))).device_s, Some(0.09));
+        assert_eq!(time(&batch(Some(0.02))).device_s, None);
+        assert_eq!(doubt_stream(&[], 0, 0.1), None);
+        assert_eq!(doubt_stream(&[0.01; 8], 16, 0.1), None);
+        assert!(doubt_stream(&[0.01; 17], 16, 0.5).is_some(), "more than were made");
+        assert!(doubt_stream(&[0.1; 8], 16, 0.5).is_some(), "longer than the answer");
     }
 }

@@ -130,6 +130,9 @@ impl Talk {
                 Answer::Failed(refusal) => return Err(Stop::Failed(refusal.reason)),
                 answer => {
                     let last = ends(&answer);
+                    if !last && !comes_before_the_end(question, &answer) {
+                        return Err(self.nonsense("answered another question than was asked"));
+                    }
                     heard.push(answer);
                     if last {
                         return Ok(heard);
@@ -190,6 +193,12 @@ impl Drop for Talk {
             self.finish(false);
         }
     }
+}
+
+/// Whether an answer is one of several: only the last question of an entry has such.
+const fn comes_before_the_end(question: &Question<'_>, answer: &Answer) -> bool {
+    matches!(question, Question::Finish { .. })
+        && matches!(answer, Answer::Measurement(_) | Answer::Probe(_) | Answer::Check(_) | Answer::Memory(_))
 }
 
 /// "loading weights, 3 of 32".
