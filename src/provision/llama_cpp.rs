@@ -204,6 +204,10 @@ fn configure(recipe: &Recipe, yard: &Yard) -> Program {
         program.arguments.push(argument);
     };
     set("CMAKE_MAKE_PROGRAM", &yard.tool("ninja"));
+    // CMake reads OpenMP's libraries off a compiler's command line, and loses them where a path in it holds a quote.
+    if cfg!(target_os = "linux") && yard.build.to_string_lossy().contains(['\'', '"', '\\']) {
+        set("CMAKE_EXE_LINKER_FLAGS", Path::new("-fopenmp"));
+    }
     if let Some(nvcc) = &recipe.nvcc {
         set("CMAKE_CUDA_COMPILER", nvcc);
         program.arguments.extend(["-DGGML_CUDA=ON".into(), "-DCMAKE_CUDA_ARCHITECTURES=native".into()]);
