@@ -57,9 +57,8 @@ fn busy(entry: &Entry, machine: &Machine) -> Option<String> {
     const BUSY: f64 = 1.5;
     let average = entry.load?.average_before?;
     let processors = machine.logical_cpus;
-    (processors > 0 && average > BUSY * f64::from(processors)).then(|| {
-        format!("The machine was not idle: the load average was {average:.1} on {processors} processors.")
-    })
+    (processors > 0 && average > BUSY * f64::from(processors))
+        .then(|| format!("The machine was not idle: the load average was {average:.1} on {processors} processors."))
 }
 
 fn throttled(entry: &Entry) -> Option<Mark> {
