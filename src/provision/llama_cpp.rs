@@ -102,7 +102,7 @@ pub(super) fn plan(ground: Ground, asked: Option<&Path>) -> Result<InstallPlan, 
     plan.steps = vec![
         format!("get CMake and Ninja into an environment of {} that is deleted afterwards", base.title()),
         format!("download the source of {PACKAGE}, checked by SHA-256, and unpack llama.cpp"),
-        format!("build {}: about 14 minutes of one core", PROGRAMS.join(", ")),
+        format!("build {}: 8 to 14 minutes of one core", PROGRAMS.join(", ")),
         "keep the programs and delete the rest".to_owned(),
     ];
     plan.notes = notes(&recipe, nvidia, &here);
