@@ -44,10 +44,21 @@ const BANDWIDTH_EVER: f64 = 1e15;
 pub fn judge(entry: &mut Entry, device: &Device, machine: &Machine) {
     let marks = [throttled(entry), implausible(entry, device, machine), uncertain(entry)];
     entry.marks.extend(marks.into_iter().flatten());
+    entry.notes.extend(busy(entry, machine));
     if let Workload::BandwidthSweep(_) = entry.workload {
         entry.notes.extend(plateau_note(&entry.measurements));
         entry.notes.extend(doubtful_points(&entry.measurements));
     }
+}
+
+/// What waited for the processors beside the entry. What is measured fills them itself, and the average still holds the entries
+/// of the minute before, so that only half as much again tells of other programs.
+fn busy(entry: &Entry, machine: &Machine) -> Option<String> {
+    const BUSY: f64 = 1.5;
+    let average = entry.load?.average_before?;
+    let processors = machine.logical_cpus;
+    (processors > 0 && average > BUSY * f64::from(processors))
+        .then(|| format!("The machine was not idle: the load average was {average:.1} on {processors} processors."))
 }
 
 fn throttled(entry: &Entry) -> Option<Mark> {
@@ -230,6 +241,19 @@ mod tests {
         assert_eq!(with(0.0102, Some(0.0098)), [MarkKind::Throttled], "heated up over several entries");
         assert!(with(0.0105, Some(0.0105)).is_empty(), "the clock that the entry before had raised is back");
         assert_eq!(with(0.0115, Some(0.0120)), [MarkKind::Throttled], "far slower than before, though it began idle");
+    }
+
+    #[test]
+    fn a_busy_machine_is_told() {
+        let machine = Machine { logical_cpus: 2, ..Machine::default() };
+        let notes = |average_before| {
+            let mut entry = entry(&[1e11; 10], StopReason::Converged);
+            entry.load = Some(crate::record::Load { average_before, ..crate::record::Load::default() });
+            judge(&mut entry, &Device::example("vulkan:0", "unknown"), &machine);
+            entry.notes
+        };
+        assert!(notes(Some(9.1)).iter().any(|note| note.contains("9.1 on 2 processors")));
+        assert!(notes(Some(2.2)).is_empty() && notes(None).is_empty());
     }
 
     #[test]

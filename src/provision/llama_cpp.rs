@@ -32,14 +32,8 @@ const ARCHIVE: (&str, u64, &str) =
 const SOURCE: &str = "llama_cpp_python-0.3.36/vendor/llama.cpp";
 /// What is built.
 const PROGRAMS: [&str; 4] = ["llama-bench", "llama-quantize", "test-backend-ops", "llama-simple"];
-/// Unpacks llama.cpp's part of the archive.
-const UNPACK: &str = "\
-import sys, tarfile
-with tarfile.open(sys.argv[1]) as archive:
-    members = [member for member in archive if member.name.startswith(sys.argv[2] + '/')]
-    safe = {'filter': 'data'} if hasattr(tarfile, 'data_filter') else {}
-    archive.extractall(sys.argv[3], members=members, **safe)
-";
+/// The commit that the package took, which a build outside its repository can't tell.
+const COMMIT: &str = "-DLLAMA_BUILD_COMMIT=0c1e570";
 
 /// How it is built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +102,7 @@ pub(super) fn plan(ground: Ground, asked: Option<&Path>) -> Result<InstallPlan, 
     plan.steps = vec![
         format!("get CMake and Ninja into an environment of {} that is deleted afterwards", base.title()),
         format!("download the source of {PACKAGE}, checked by SHA-256, and unpack llama.cpp"),
-        format!("build {}: about 14 minutes of one core", PROGRAMS.join(", ")),
+        format!("build {}: 8 to 14 minutes of one core", PROGRAMS.join(", ")),
         "keep the programs and delete the rest".to_owned(),
     ];
     plan.notes = notes(&recipe, nvidia, &here);
@@ -158,8 +152,9 @@ fn commands(recipe: &Recipe, yard: &Yard, plan: &InstallPlan) -> Vec<String> {
     let mut commands = recipe.tools.commands(&yard.tools, downloads);
     let rest = [fetch(yard, downloads), unpack(yard, &yard.unpacked), configure(recipe, yard), build(yard)];
     commands.extend(rest.iter().map(shown));
-    let programs = PROGRAMS.map(|name| format!("build/bin/{name}")).join(" ");
-    commands.push(format!("cp {programs} {}", plan.folder.join(&plan.slot).join("bin").display()));
+    let mut copy = Program::new(Path::new("cp"), PROGRAMS.map(|name| yard.build.join("bin").join(name)));
+    copy.arguments.push(plan.folder.join(&plan.slot).join("bin").into());
+    commands.push(shown(&copy));
     commands
 }
 
@@ -177,13 +172,13 @@ fn fetch(yard: &Yard, downloads: &Path) -> Program {
 }
 
 fn unpack(yard: &Yard, into: &Path) -> Program {
-    let mut program = Program::new(&yard.tool("python"), ["-I", "-c", UNPACK]);
-    program.arguments.extend([yard.archive.clone().into(), SOURCE.into(), into.into()]);
+    let mut program = Program::new(Path::new("tar"), ["--no-same-owner", "-xzf"]);
+    program.arguments.extend([yard.archive.clone().into(), "-C".into(), into.into(), SOURCE.into()]);
     program
 }
 
 fn configure(recipe: &Recipe, yard: &Yard) -> Program {
-    const SETTINGS: [&str; 10] = [
+    const SETTINGS: [&str; 12] = [
         "-DCMAKE_BUILD_TYPE=Release",
         "-DGGML_NATIVE=ON",
         "-DBUILD_SHARED_LIBS=OFF",
@@ -194,6 +189,9 @@ fn configure(recipe: &Recipe, yard: &Yard) -> Program {
         "-DLLAMA_CURL=OFF",
         "-DLLAMA_OPENSSL=OFF",
         "-Wno-dev",
+        // Not those of a repository that the data folder may lie in.
+        COMMIT,
+        "-DLLAMA_BUILD_NUMBER=0",
     ];
     let mut program = Program::new(&yard.tool("cmake"), ["-G", "Ninja", "-S"]);
     program.arguments.extend([yard.unpacked.join(SOURCE).into(), "-B".into(), yard.build.clone().into()]);
@@ -204,6 +202,10 @@ fn configure(recipe: &Recipe, yard: &Yard) -> Program {
         program.arguments.push(argument);
     };
     set("CMAKE_MAKE_PROGRAM", &yard.tool("ninja"));
+    // CMake reads OpenMP's libraries off a compiler's command line, and loses them where a path in it holds a quote.
+    if cfg!(target_os = "linux") && yard.build.to_string_lossy().contains(['\'', '"', '\\']) {
+        set("CMAKE_EXE_LINKER_FLAGS", Path::new("-fopenmp"));
+    }
     if let Some(nvcc) = &recipe.nvcc {
         set("CMAKE_CUDA_COMPILER", nvcc);
         program.arguments.extend(["-DGGML_CUDA=ON".into(), "-DCMAKE_CUDA_ARCHITECTURES=native".into()]);
@@ -262,6 +264,7 @@ fn get_source(yard: &Yard, site: &Site, measure: &Measure, work: &mut Work<'_>) 
     }
     let partial = site.downloads.join("source.partial");
     fs::remove_dir_all(&partial).ok();
+    fs::create_dir_all(&partial).map_err(InstallError::io("make a folder for the source", &partial))?;
     work.run("unpacking the source", &unpack(yard, &partial), &Measure::None)?;
     fs::rename(&partial, &yard.unpacked).map_err(InstallError::io("put the source in its place", &yard.unpacked))
 }

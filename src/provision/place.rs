@@ -253,6 +253,12 @@ impl Lock {
     /// Deletes the lock's file too, while it is held.
     fn delete(self) {
         fs::remove_file(&self.path).ok();
+    }
+}
+
+impl Drop for Lock {
+    /// Closing the file would do, but for a program that another thread is just starting: it holds the file for a moment too.
+    fn drop(&mut self) {
         self.file.unlock().ok();
     }
 }

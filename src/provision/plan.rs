@@ -285,8 +285,9 @@ fn plan_python(ground: Ground, asked: Option<&Path>) -> Result<InstallPlan, Inst
     plan.steps = recipe.words(&base.title());
     plan.commands = recipe.commands(&root, &downloads);
     plan.notes = notes;
-    (plan.download_bytes, plan.disk_bytes) = (choice.download_bytes, choice.disk_bytes);
-    plan.peak_bytes = recipe.peak(choice.download_bytes, choice.disk_bytes);
+    plan.download_bytes = choice.download_bytes;
+    plan.disk_bytes = choice.disk_bytes + recipe.maker.bare_bytes();
+    plan.peak_bytes = recipe.peak(plan.download_bytes, plan.disk_bytes);
     Ok(plan)
 }
 

@@ -173,6 +173,14 @@ impl Maker {
         }
     }
 
+    /// Bytes of an environment that holds nothing yet: Python's own venv brings pip along.
+    pub(super) const fn bare_bytes(&self) -> u64 {
+        match self {
+            Self::Uv(_) => 0,
+            Self::Pip => 40_000_000,
+        }
+    }
+
     /// Bytes on the disk at most: what is downloaded, by pip one package twice for a moment; uv unpacks as it comes.
     pub(super) const fn peak(&self, download_bytes: u64, disk_bytes: u64) -> u64 {
         match self {

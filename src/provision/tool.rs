@@ -53,6 +53,8 @@ struct Heard {
     total: u64,
     /// Steps were counted.
     stepped: bool,
+    /// The first line that tells of an error: many more may follow from it.
+    wrong: Option<String>,
 }
 
 impl Work<'_> {
@@ -83,6 +85,7 @@ impl Work<'_> {
             done: 0,
             total: 0,
             stepped: false,
+            wrong: None,
         };
         self.tell_of(what, &heard, measure);
         let status = loop {
@@ -108,7 +111,7 @@ impl Work<'_> {
         }
         let obituary = child.obituary();
         let errors = child.errors();
-        Err(explain(what, &obituary, &errors, heard.lines.make_contiguous()))
+        Err(explain(what, &obituary, &errors, heard.lines.make_contiguous(), heard.wrong.as_deref()))
     }
 
     fn tell_of(&mut self, what: &str, heard: &Heard, measure: &Measure) {
@@ -129,7 +132,12 @@ impl Heard {
             // Between the steps of a build come compilers' warnings.
             self.detail = short(line);
         }
-        self.lines.push_back(line.chars().take(2000).collect());
+        const WRONG: [&str; 3] = ["error:", "Error:", "undefined reference"];
+        let line: String = line.chars().take(2000).collect();
+        if self.wrong.is_none() && WRONG.iter().any(|word| line.contains(word)) {
+            self.wrong = Some(line.chars().filter(|c| !c.is_control()).take(300).collect());
+        }
+        self.lines.push_back(line);
         if self.lines.len() > LINES_KEPT {
             self.lines.pop_front();
         }
@@ -179,7 +187,7 @@ fn short(line: &str) -> String {
 }
 
 /// What went wrong, from what was said.
-fn explain(what: &str, obituary: &str, errors: &str, lines: &[String]) -> InstallError {
+fn explain(what: &str, obituary: &str, errors: &str, lines: &[String], wrong: Option<&str>) -> InstallError {
     // Compilers' complaints come on ninja's standard output.
     let all = format!("{}\n{errors}", lines.join("\n"));
     let said = if errors.trim().is_empty() { end_of(&lines.join("\n")) } else { end_of(errors) };
@@ -205,8 +213,9 @@ fn explain(what: &str, obituary: &str, errors: &str, lines: &[String]) -> Instal
     if has(&["No module named venv", "ensurepip is not available", "No module named ensurepip"]) {
         return failed(format!("this Python can't make virtual environments; choose another with --python: {said}"));
     }
+    // The obituary quotes standard error itself.
     let quoted = errors.trim().is_empty() && !said.is_empty();
-    failed(if quoted { format!("{obituary}: {said}") } else { obituary.to_owned() })
+    failed(if quoted { format!("{obituary}: {}", wrong.unwrap_or(&said)) } else { obituary.to_owned() })
 }
 
 /// What pip, uv and the system say where there is no connection.
@@ -254,7 +263,7 @@ mod tests {
 
     #[test]
     fn failures_are_told_apart() {
-        let explained = |errors: &str| explain("installing packages", "pip ended with status 1: x", errors, &[]);
+        let explained = |errors: &str| explain("installing packages", "pip ended with status 1: x", errors, &[], None);
         let offline = "WARNING: Retrying after connection broken by 'NewConnectionError(...)'\nERROR: No matching \
                        distribution found for torch==2.15.0";
         assert!(matches!(explained(offline), InstallError::Offline { said } if said.contains("torch==2.15.0")));
@@ -274,7 +283,9 @@ mod tests {
     #[test]
     fn a_compilers_words_are_found_on_either_output() {
         let lines = ["[3/9] Building x.o".to_owned(), "x.cpp:1: error: no such thing".to_owned()];
-        let told = explain("building", "ninja ended with status 1", "", &lines).to_string();
+        let told = explain("building", "ninja ended with status 1", "", &lines, None).to_string();
         assert!(told.contains("status 1") && told.contains("no such thing"), "{told}");
+        let told = explain("building", "ninja ended with status 1", "", &lines, Some("the first error: x")).to_string();
+        assert!(told.ends_with("status 1: the first error: x"), "{told}");
     }
 }

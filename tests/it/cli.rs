@@ -39,7 +39,7 @@ fn has_adapter(folder: &Path) -> bool {
 }
 
 const SMALL: [&str; 11] =
-    ["run", "--engine", "wgpu", "--workload", "gemm", "--size", "96", "--dtype", "f32", "--budget", "10"];
+    ["run", "--engine", "wgpu", "--workload", "gemm", "--size", "96", "--dtype", "f32", "--budget", "40"];
 
 #[test]
 fn a_small_run_prints_json_that_is_the_saved_file() {

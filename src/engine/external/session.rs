@@ -40,6 +40,8 @@ pub(super) struct ExternalSession {
     pub(super) services: Services,
     pub(super) device: ToldDevice,
     talk: Option<(Talk, Hello)>,
+    /// The entry that the process holds things for.
+    open: Option<u64>,
     /// The process was started with TF32 for f32 operands.
     tf32: bool,
     /// Whether it runs the same model as this program does: found once.
@@ -102,6 +104,7 @@ impl ExternalSession {
             services,
             device,
             talk: None,
+            open: None,
             tf32: false,
             parity: None,
             recorded,
@@ -151,6 +154,7 @@ impl ExternalSession {
         match heard.into_iter().next_back() {
             Some(Answer::Prepared(prepared)) => {
                 let hello = hello.clone();
+                self.open = Some(id);
                 Ok(Underway { id, asked, prepared: *prepared, hello, host_s: 0.0, cpu_s: Some(0.0), elapsed_s: 0.0 })
             }
             _ => Err(talk.nonsense("did not say that it is ready")),
@@ -216,6 +220,7 @@ impl ExternalSession {
         let (talk, _) = self.talk.as_mut().ok_or_else(|| Stop::Failed("the engine is gone".to_owned()))?;
         let over = |answer: &Answer| matches!(answer, Answer::End(_));
         let heard = talk.ask(&Question::Finish { id }, Some(id), Patience::aside(FINISH_MOST), context, over)?;
+        self.open = None;
         let mut ending = Ending::default();
         for answer in heard {
             match answer {
@@ -310,9 +315,17 @@ impl Session for ExternalSession {
             self.tf32 = tf32;
         }
         let outcome = self.perform(workload, context);
-        if matches!(outcome, Err(Stop::Failed(_) | Stop::Cancelled | Stop::Skipped { .. })) {
+        let left = self.open.take();
+        match outcome {
+            // Whoever failed may fail again for what is left of it.
+            Err(Stop::Failed(_) | Stop::Cancelled) => self.talk = None,
             // What is left of an entry that did not end must not lie in memory beside the next.
-            self.talk = None;
+            Err(_) if left.is_some() => {
+                if let Some((talk, _)) = &mut self.talk {
+                    talk.cancel(left);
+                }
+            }
+            _ => {}
         }
         outcome
     }

@@ -124,7 +124,9 @@ impl Talk {
                 return Err(self.nonsense("answered a question that was not asked"));
             }
             match answer {
-                Answer::Phase(doing) => context.phase(Phase::Working(doing_text(&doing)))?,
+                // The window would paint for it, which must not happen while a batch is timed.
+                Answer::Phase(doing) if patience.spared => context.phase(Phase::Working(doing_text(&doing)))?,
+                Answer::Phase(_) => {}
                 Answer::Unsupported(refusal) => return Err(Stop::Unsupported(refusal.reason)),
                 Answer::Skipped(refusal) => return Err(Stop::Skipped { reason: refusal.reason, estimate_s: None }),
                 Answer::Failed(refusal) => return Err(Stop::Failed(refusal.reason)),
@@ -142,8 +144,8 @@ impl Talk {
         }
     }
 
-    /// Asks it to stop, and ends it if it doesn't.
-    fn cancel(&mut self, id: Option<u64>) -> Stop {
+    /// Asks it to let go of an entry, and ends it if it doesn't.
+    pub(super) fn cancel(&mut self, id: Option<u64>) -> Stop {
         let told = id.and_then(|id| serde_json::to_string(&Question::Cancel { id }).ok());
         let start = Instant::now();
         if told.is_some_and(|text| self.child.tell(&text).is_ok()) {
