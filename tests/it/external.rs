@@ -145,6 +145,8 @@ fn rubbish_nan_negative_times_and_silence_end_the_entry_with_the_reason() {
         (sample(r#"\"host_s\":-1.0"#), "can't be"),
         (sample(r#"\"host_s\":5000.0"#), "can't be"),
         (sample(r#"\"host_s\":\"0.1\""#), "doesn't have"),
+        (READY.replace("prepared", "cancelled"), "another question"),
+        (format!(r#"{READY} echo "{{\"type\":\"end\",\"id\":$id}}"; read q"#), "another question"),
         ("exit 7".to_owned(), "status 7"),
         ("read q; echo 'RuntimeError: no kernel image' >&2; exit 1".to_owned(), "no kernel image"),
         ("read q; kill -KILL $$".to_owned(), "signal 9"),
