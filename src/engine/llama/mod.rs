@@ -2,7 +2,7 @@
 //!
 //! `bench` reads what llama-bench prints, `operator` what the operator test does; `inference` and `load` are the workloads
 //! of a model, `parity` says whether it is the same model as this program's, `process` runs the programs. Roofline decides
-//! what is run and how often; llama.cpp times it. Everything it says is checked before it becomes a figure.
+//! what is run and how often; llama.cpp times it. What it prints is held against what was asked for and the time that passed.
 
 mod bench;
 mod inference;
