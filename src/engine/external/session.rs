@@ -1,7 +1,7 @@
 //! A session with an engine's process, which is started when it is first needed and again after it was ended.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -27,6 +27,9 @@ const FINISH_MOST: Duration = Duration::from_mins(5);
 const BATCH_GRACE: Duration = Duration::from_secs(20);
 /// How long the canary may take at the most.
 const CANARY_MOST: Duration = Duration::from_secs(20);
+
+/// The most measurements that are kept beside an entry's headline.
+const MEASUREMENTS_MAX: usize = 64;
 
 /// An open device of an engine outside this program.
 pub(super) struct ExternalSession {
@@ -212,10 +215,12 @@ impl ExternalSession {
                 }
                 Answer::End(farewell) => ending.notes.extend(farewell.notes),
                 Answer::Prepared(_) | Answer::Sample(_) | Answer::Hello(_) | Answer::Canary(_) => {
-                    let (talk, _) = self.talk.as_mut().ok_or_else(|| Stop::Failed("the engine is gone".to_owned()))?;
                     return Err(talk.nonsense("answered another question at the end"));
                 }
                 _ => {}
+            }
+            if ending.measurements.len() > MEASUREMENTS_MAX {
+                return Err(talk.nonsense(&format!("sent more than {MEASUREMENTS_MAX} measurements")));
             }
         }
         Ok(ending)
@@ -233,6 +238,7 @@ impl ExternalSession {
         notes.extend(prepared.notes);
         notes.extend(ending.notes);
         notes.extend(self.waited(processors_used, &settings));
+        once_each(&mut notes);
         Report {
             measurements: ending.measurements,
             check: ending.check,
@@ -329,6 +335,12 @@ fn doubt(host_s: f64, elapsed_s: f64) -> Option<String> {
     })
 }
 
+/// What is said again is not said.
+fn once_each(notes: &mut Vec<String>) {
+    let mut said = BTreeSet::new();
+    notes.retain(|note| said.insert(note.clone()));
+}
+
 /// A batch's time.
 pub(super) const fn time(batch: &Batch) -> BatchTime {
     BatchTime { host_s: batch.host_s, device_s: batch.device_s }
@@ -351,5 +363,12 @@ mod tests {
         assert_eq!(doubt(0.100, 0.350), None, "poisoning");
         assert!(doubt(0.2, 0.1).is_some(), "more time than passed");
         assert!(doubt(0.001, 2.0).is_some(), "far less time than passed");
+    }
+
+    #[test]
+    fn a_note_is_kept_once() {
+        let mut notes = ["b", "a", "b", "b"].map(str::to_owned).to_vec();
+        once_each(&mut notes);
+        assert_eq!(notes, ["b", "a"]);
     }
 }
