@@ -97,7 +97,7 @@ pub struct RunArguments {
     /// The model: a preset such as mistral-7b, a GGUF or safetensors file or a folder with them, or org/name
     #[arg(long, value_name = "PATH|PRESET")]
     pub model: Option<String>,
-    /// How the model's weights are stored: f32, f16, bf16, Q8_0, Q4_0, Q4_K_M
+    /// How the model's weights are stored: f32, f16, bf16, Q8_0, Q4_0, Q4_K_M, and for MLX mlx-4bit
     #[arg(long, value_delimiter = ',', value_parser = str::parse::<Precision>)]
     pub precision: Vec<Precision>,
     /// Tokens of a prompt that is read in one pass; 0 for no prefill

@@ -13,7 +13,7 @@ use super::{
     table,
 };
 use crate::{
-    engine,
+    engine::{self, supervise},
     measure::{Cancel, Paints},
     record::{Entry, Outcome, Run, Store},
     run::{Event, Plan, PlanError, Runner, collect},
@@ -34,7 +34,11 @@ pub(super) fn run(arguments: &RunArguments, data_dir: PathBuf) -> Result<Exit, E
     let store = Store::at(store_folder);
     store.check_writable().map_err(|error| Error::failure(format!("{error}; or keep no copy with --no-save")))?;
     let engines: Arc<[_]> = engine::all(&super::surroundings(data_dir)).into();
-    let plan = Plan::make(&request, &engines).map_err(|error| match error {
+    let plan = Plan::make(&request, &engines);
+    if interrupt.heard.requested() {
+        return Ok(Exit::Interrupted);
+    }
+    let plan = plan.map_err(|error| match error {
         PlanError::NoDevice(_) => Error::failure(error),
         PlanError::UnknownDevice { .. } | PlanError::Nothing(_) | PlanError::Usage(_) => Error::usage(error),
     })?;
@@ -56,6 +60,9 @@ pub(super) fn run(arguments: &RunArguments, data_dir: PathBuf) -> Result<Exit, E
     follower.stream_error.map_or(Ok(exit), Err)
 }
 
+/// How long the program has to end in good order after Ctrl-C, where there is nothing to save.
+const MOMENT: Duration = Duration::from_millis(500);
+
 /// Ctrl-C asks for the end; the run saves what is done. A second one, or one before anything is measured, ends at once.
 struct Interrupt {
     heard: Cancel,
@@ -72,7 +79,11 @@ impl Interrupt {
                 cancel.request();
             }
             _ => {
-                // Nothing is measured yet, or all that is finished is saved.
+                // Nothing is measured yet, or all that is finished is saved. Engines that are asked who they are end at once,
+                // and with them the wait for their answer.
+                heard.request();
+                supervise::end_all();
+                std::thread::sleep(MOMENT);
                 std::process::exit(i32::from(Exit::Interrupted.code()));
             }
         })

@@ -2,13 +2,14 @@
 //! its own words.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     ffi::OsStr,
     io::{BufRead as _, BufReader, ErrorKind, Read, Write as _},
     path::Path,
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{
         Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::JoinHandle,
@@ -19,10 +20,25 @@ use std::{
 pub const LINE_MAX: usize = 1 << 20;
 /// How many lines wait to be read before the child has to wait.
 const LINES_WAITING: usize = 64;
+/// How many lines wait until the child reads them. More is not told to one that doesn't.
+const LINES_TOLD: usize = 4;
 /// How much of standard error is kept: its end.
 const ERRORS_KEPT: usize = 16 << 10;
 /// How long a child that was asked to end may take.
 const FAREWELL: Duration = Duration::from_millis(300);
+
+/// The groups of all children that run, by their leaders.
+static RUNNING: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+/// The program ends, and starts no child any more.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Ends all children with everything that they started, and lets no other start: for the end of the program, which doesn't
+/// wait for the threads that hold them.
+pub fn end_all() {
+    let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    ENDING.store(true, Ordering::SeqCst);
+    running.iter().copied().for_each(kill_group);
+}
 
 /// What comes from a child.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,10 +102,10 @@ impl Program {
 #[derive(Debug)]
 pub struct Supervised {
     child: Child,
-    input: Option<ChildStdin>,
+    input: Option<SyncSender<String>>,
     lines: Receiver<Said>,
     errors: Arc<Mutex<VecDeque<u8>>>,
-    readers: Vec<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
     ended: Option<ExitStatus>,
     name: String,
 }
@@ -98,19 +114,23 @@ impl Supervised {
     /// Starts it. The error says why it can't be started and what to do.
     pub fn start(program: &Program) -> Result<Self, String> {
         let name = program.file.file_name().unwrap_or(program.file.as_os_str()).to_string_lossy().into_owned();
-        let mut child = program.command().spawn().map_err(|error| cannot_start(&program.file, &error))?;
+        let mut child = spawn(program)?;
         let (sender, lines) = sync_channel(LINES_WAITING);
         let errors = Arc::new(Mutex::new(VecDeque::new()));
-        let mut readers = Vec::new();
+        let mut threads = Vec::new();
         if let Some(output) = child.stdout.take() {
-            readers.extend(reader("roofline-engine-out", move || read_lines(BufReader::new(output), &sender)));
+            threads.extend(thread("roofline-engine-out", move || read_lines(BufReader::new(output), &sender)));
         }
         if let Some(output) = child.stderr.take() {
             let kept = Arc::clone(&errors);
-            readers.extend(reader("roofline-engine-err", move || keep_end(output, &kept)));
+            threads.extend(thread("roofline-engine-err", move || keep_end(output, &kept)));
         }
-        let input = child.stdin.take();
-        Ok(Self { child, input, lines, errors, readers, ended: None, name })
+        let input = child.stdin.take().map(|input| {
+            let (teller, told) = sync_channel(LINES_TOLD);
+            threads.extend(thread("roofline-engine-in", move || write_lines(input, &told)));
+            teller
+        });
+        Ok(Self { child, input, lines, errors, threads, ended: None, name })
     }
 
     /// The number of its process.
@@ -118,16 +138,14 @@ impl Supervised {
         self.child.id()
     }
 
-    /// Writes a line to its standard input. An error if it no longer reads.
+    /// Writes a line to its standard input without waiting for it to be read: a child that hangs must not hang its parent.
+    /// An error if it no longer reads.
     pub fn tell(&mut self, line: &str) -> Result<(), String> {
-        let gone = || format!("{} no longer reads what it is told", self.name);
-        let Some(input) = self.input.as_mut() else { return Err(gone()) };
-        let written =
-            input.write_all(line.as_bytes()).and_then(|()| input.write_all(b"\n")).and_then(|()| input.flush());
-        written.map_err(|_broken_pipe| gone())
+        let told = self.input.as_ref().is_some_and(|input| input.try_send(format!("{line}\n")).is_ok());
+        if told { Ok(()) } else { Err(format!("{} no longer reads what it is told", self.name)) }
     }
 
-    /// Closes its standard input, which tells it to end.
+    /// Closes its standard input once it has read what it was told, which tells it to end.
     pub fn close_input(&mut self) {
         self.input = None;
     }
@@ -184,17 +202,20 @@ impl Supervised {
             self.wait(FAREWELL);
         }
         // The group outlives its leader: what the child left behind ends too.
-        kill_group(&mut self.child);
+        kill_group(self.child.id());
+        #[cfg(not(unix))]
+        self.child.kill().ok();
         self.wait(Duration::from_secs(2));
+        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.child.id());
     }
 }
 
 impl Drop for Supervised {
     fn drop(&mut self) {
         self.end(true);
-        // Readers end with the pipes. One that someone outside the group still holds open is left behind.
+        // Threads end with the pipes. One that someone outside the group still holds open is left behind.
         let start = Instant::now();
-        while self.readers.iter().any(|reader| !reader.is_finished()) && start.elapsed() < FAREWELL {
+        while self.threads.iter().any(|thread| !thread.is_finished()) && start.elapsed() < FAREWELL {
             // A reader may wait for room.
             while self.lines.try_recv().is_ok() {}
             std::thread::sleep(Duration::from_millis(2));
@@ -202,21 +223,39 @@ impl Drop for Supervised {
     }
 }
 
-fn reader(name: &str, work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
+/// Starts a program as the leader of a group that is known to [`end_all`].
+fn spawn(program: &Program) -> Result<Child, String> {
+    let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+    if ENDING.load(Ordering::SeqCst) {
+        return Err(format!("could not start the engine, because Roofline ends: {}", program.file.display()));
+    }
+    let child = program.command().spawn().map_err(|error| cannot_start(&program.file, &error))?;
+    running.insert(child.id());
+    Ok(child)
+}
+
+fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
     std::thread::Builder::new().name(name.to_owned()).spawn(work).ok()
 }
 
 #[cfg(unix)]
-fn kill_group(child: &mut Child) {
+fn kill_group(leader: u32) {
     use rustix::process::{Pid, Signal, kill_process_group};
-    if let Some(group) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+    if let Some(group) = i32::try_from(leader).ok().and_then(Pid::from_raw) {
         kill_process_group(group, Signal::KILL).ok();
     }
 }
 
 #[cfg(not(unix))]
-fn kill_group(child: &mut Child) {
-    child.kill().ok();
+fn kill_group(_leader: u32) {}
+
+/// Writes lines until there are none or nobody reads them.
+fn write_lines(mut input: ChildStdin, told: &Receiver<String>) {
+    while let Ok(line) = told.recv() {
+        if input.write_all(line.as_bytes()).and_then(|()| input.flush()).is_err() {
+            return;
+        }
+    }
 }
 
 /// Reads lines until the end, none longer than [`LINE_MAX`]; what is longer is skipped, not kept.
@@ -396,6 +435,17 @@ mod tests {
         let mut child = shell("yes");
         assert_eq!(child.hear(LONG), Said::Line("y".into()));
         let start = Instant::now();
+        drop(child);
+        assert!(start.elapsed() < LONG);
+    }
+
+    #[test]
+    fn a_child_that_does_not_read_keeps_nobody_waiting() {
+        let mut child = shell("sleep 1000");
+        let start = Instant::now();
+        let line = "x".repeat(LINE_MAX);
+        let told = (0..=LINES_TOLD + 1).map(|_| child.tell(&line)).find(Result::is_err);
+        assert!(told.is_some_and(|told| told.unwrap_err().contains("no longer reads")));
         drop(child);
         assert!(start.elapsed() < LONG);
     }

@@ -242,8 +242,8 @@ pub(crate) fn vocabulary(path: &Path, config: &ModelConfig) -> Result<Vocabulary
             None
         }
     };
-    let message =
-        "the model is written with its SentencePiece vocabulary, and there is no tokenizer.model beside the weights";
+    let message = "the model is written with its SentencePiece vocabulary, and there is no tokenizer.model beside the \
+                   weights; put it there";
     let mut vocabulary = found.ok_or_else(|| ModelError::file(path, message))?;
     let (own, wanted) = (vocabulary.pieces.len(), config.vocabulary());
     if own > wanted {

@@ -417,7 +417,7 @@ impl eframe::App for App {
     fn on_exit(&mut self) {
         self.cancel();
         self.fetching.cancel();
-        self.keeping.cancel();
+        self.keeping.end();
         self.paints.set_open(false);
     }
 }

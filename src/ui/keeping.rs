@@ -125,6 +125,15 @@ impl Keeping {
         }
     }
 
+    /// Stops the installation for the end of the program, and gives it a moment to clear away what it began.
+    pub(super) fn end(&self) {
+        const MOMENT: Duration = Duration::from_secs(2);
+        self.cancel();
+        if let Some(going) = &self.going {
+            going.result.recv_timeout(MOMENT).ok();
+        }
+    }
+
     /// Removes what Roofline installed of an engine.
     pub(super) fn remove(&mut self, runner: &Runner, engine: EngineId) -> Option<EngineWork> {
         let here = self.here.clone()?;

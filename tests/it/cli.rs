@@ -133,6 +133,32 @@ fn ctrl_c_saves_what_is_done_and_exits_with_130() {
     assert_eq!(run.entries[2].outcome, Outcome::Cancelled);
 }
 
+/// An engine that doesn't answer, doesn't notice that its input ends, and wrote down its process's number.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_before_anything_is_measured_ends_the_engines_that_were_asked_who_they_are() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let (custom, number) = (folder.path().join("engines/custom"), folder.path().join("number"));
+    std::fs::create_dir_all(&custom).unwrap();
+    let script = format!("#!/bin/sh\necho $$ > '{0}.tmp'; mv '{0}.tmp' '{0}'; sleep 1000\n", number.display());
+    std::fs::write(custom.join("mute"), script).unwrap();
+    std::fs::set_permissions(custom.join("mute"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let arguments = ["run", "--workload", "gemm", "--size", "64", "--engine", "mute"];
+    let mut child = roofline(folder.path(), &arguments).stderr(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+    let engine = (0..1000).find_map(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::fs::read_to_string(&number).ok()
+    });
+    let engine = engine.expect("the engine is started");
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    // One that was ended and not yet cleared away by the system runs no more.
+    let state = Command::new("ps").args(["-o", "stat=", "-p", engine.trim()]).output().unwrap();
+    let state = String::from_utf8_lossy(&state.stdout).trim().to_owned();
+    assert!(state.is_empty() || state.starts_with('Z'), "the engine still runs: {state}");
+}
+
 #[test]
 fn wrong_flags_exit_with_2_and_say_what_to_write() {
     let folder = tempfile::tempdir().unwrap();

@@ -160,6 +160,20 @@ fn rubbish_nan_negative_times_and_silence_end_the_entry_with_the_reason() {
 }
 
 #[test]
+fn measurements_without_end_are_not_kept() {
+    let (timed, more) = (
+        r#"echo "{\"type\":\"sample\",\"id\":$id,\"iterations\":$n,\"host_s\":0.1}""#,
+        r#"echo "{\"type\":\"measurement\",\"id\":$id,\"metric\":\"m\",\"unit\":\"second\",\"samples\":[1]}""#,
+    );
+    let rest = format!(
+        r#"{READY} while :; do case "$q" in *batch*) n=$(printf %s "$q" | sed 's/.*"iterations":\([0-9]*\).*/\1/')
+        sleep 0.1; {timed}; read q;; *) break;; esac; done
+        i=0; while [ $i -lt 100 ]; do {more}; i=$((i + 1)); done; echo "{{\"type\":\"end\",\"id\":$id}}"; read q"#
+    );
+    assert!(ends(&rest).contains("more than 64 measurements"), "{rest}");
+}
+
+#[test]
 fn a_time_far_shorter_than_the_answer_took_is_not_believed() {
     let rest = format!(
         r#"{READY} sleep 2; echo "{{\"type\":\"sample\",\"id\":$id,\"iterations\":1,\"host_s\":0.0001}}"; read q"#

@@ -458,7 +458,7 @@ impl Batch {
         for (metric, value) in &self.values {
             name("value", metric)?;
             if !(value.is_finite() && *value >= 0.0) {
-                return Err(format!("said {value} for {metric}, which can't be"));
+                return Err(format!("said {value:?} for {metric}, which can't be"));
             }
         }
         let times = self.token_s.as_deref().unwrap_or_default();
@@ -473,11 +473,11 @@ impl Batch {
 }
 
 fn seconds(what: &str, value: f64) -> Result<(), String> {
-    if value > 0.0 && value <= SECONDS_MAX { Ok(()) } else { Err(format!("said {value} for {what}, which can't be")) }
+    if value > 0.0 && value <= SECONDS_MAX { Ok(()) } else { Err(format!("said {value:?} for {what}, which can't be")) }
 }
 
 fn size(what: &str, bytes: f64) -> Result<(), String> {
-    if (0.0..1e16).contains(&bytes) { Ok(()) } else { Err(format!("said {bytes} bytes for {what}, which can't be")) }
+    if (0.0..1e16).contains(&bytes) { Ok(()) } else { Err(format!("said {bytes:?} bytes for {what}, which can't be")) }
 }
 
 fn values(what: &str, list: &[f64]) -> Result<(), String> {
@@ -485,7 +485,7 @@ fn values(what: &str, list: &[f64]) -> Result<(), String> {
         return Err(format!("sent too many {what}"));
     }
     match list.iter().find(|value| !(value.is_finite() && **value >= 0.0)) {
-        Some(value) => Err(format!("said {value} among {what}, which can't be")),
+        Some(value) => Err(format!("said {value:?} among {what}, which can't be")),
         None => Ok(()),
     }
 }
@@ -568,6 +568,12 @@ mod tests {
         for line in refused {
             assert!(Answer::read(line).is_err(), "{line}");
         }
+    }
+
+    #[test]
+    fn a_number_that_can_not_be_is_quoted_briefly() {
+        let told = Answer::read(r#"{"type":"memory","id":1,"device_peak_bytes":1e300}"#).unwrap_err();
+        assert_eq!(told, "said 1e300 bytes for memory, which can't be");
     }
 
     #[test]

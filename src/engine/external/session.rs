@@ -1,7 +1,7 @@
 //! A session with an engine's process, which is started when it is first needed and again after it was ended.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -27,10 +27,11 @@ const FINISH_MOST: Duration = Duration::from_mins(5);
 const BATCH_GRACE: Duration = Duration::from_secs(20);
 /// How long the canary may take at the most.
 const CANARY_MOST: Duration = Duration::from_secs(20);
-/// More measurements beside the headline than this are not kept.
-const EXTRAS_MOST: usize = 16;
 /// The least share of a batch's wall time that its device can have worked: a batch is one run of work that is waited for.
 const DEVICE_SHARE_LEAST: f64 = 0.5;
+
+/// The most measurements that are kept beside an entry's headline.
+const MEASUREMENTS_MAX: usize = 64;
 
 /// An open device of an engine outside this program.
 pub(super) struct ExternalSession {
@@ -232,9 +233,7 @@ impl ExternalSession {
                 Answer::Probe(probe) => {
                     ending.fingerprint = Some(Fingerprint { logits: probe.logits, tokens: probe.tokens });
                 }
-                Answer::Measurement(extra) if ending.measurements.len() < EXTRAS_MOST => {
-                    ending.measurements.extend(measurement(&extra));
-                }
+                Answer::Measurement(extra) => ending.measurements.extend(measurement(&extra)),
                 Answer::Memory(memory) => {
                     let single = |metric: &str, bytes: f64| Measurement::single(metric, Unit::Byte, bytes, 0.0);
                     let device = memory.device_peak_bytes.and_then(|bytes| single("peak-memory", bytes));
@@ -245,6 +244,9 @@ impl ExternalSession {
                 }
                 Answer::End(farewell) => ending.notes.extend(farewell.notes),
                 _ => {}
+            }
+            if ending.measurements.len() > MEASUREMENTS_MAX {
+                return Err(talk.nonsense(&format!("sent more than {MEASUREMENTS_MAX} measurements")));
             }
         }
         Ok(ending)
@@ -262,6 +264,7 @@ impl ExternalSession {
         notes.extend(prepared.notes);
         notes.extend(ending.notes);
         notes.extend(self.waited(processors_used, &settings));
+        once_each(&mut notes);
         Report {
             measurements: ending.measurements,
             check: ending.check,
@@ -375,6 +378,12 @@ pub(super) fn time(batch: &Batch) -> BatchTime {
     BatchTime { host_s: batch.host_s, device_s }
 }
 
+/// What is said again is not said.
+fn once_each(notes: &mut Vec<String>) {
+    let mut said = BTreeSet::new();
+    notes.retain(|note| said.insert(note.clone()));
+}
+
 fn measurement(extra: &super::protocol::Extra) -> Option<Measurement> {
     use crate::measure::{Sample, StopReason};
     let one = |value: &f64| Sample { value: *value, iterations: 1, host_s: 0.0, device_s: None, disturbed: false };
@@ -419,5 +428,12 @@ mod tests {
         assert_eq!(doubt_stream(&[0.01; 8], 16, 0.1), None);
         assert!(doubt_stream(&[0.01; 17], 16, 0.5).is_some(), "more than were made");
         assert!(doubt_stream(&[0.1; 8], 16, 0.5).is_some(), "longer than the answer");
+    }
+
+    #[test]
+    fn a_note_is_kept_once() {
+        let mut notes = ["b", "a", "b", "b"].map(str::to_owned).to_vec();
+        once_each(&mut notes);
+        assert_eq!(notes, ["b", "a"]);
     }
 }

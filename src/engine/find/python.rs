@@ -132,11 +132,14 @@ impl Python {
         if engine == EngineId::Mlx && missing.is_empty() && halves.is_empty() && !backend {
             missing.push(if cfg!(target_os = "macos") { "mlx-metal" } else { "mlx-cpu" });
         }
-        if !missing.is_empty() {
-            halves.insert(0, format!("no {}", missing.join(", no ")));
-        }
-        if !halves.is_empty() {
-            return Err(format!("{} has {}", self.title(), halves.join(", and ")));
+        let halves = halves.join(" and ");
+        match (missing.is_empty(), halves.is_empty()) {
+            (true, true) => {}
+            (true, false) => return Err(format!("in {} {halves}", self.title())),
+            (false, none) => {
+                let also = if none { halves } else { format!(", and {halves}") };
+                return Err(format!("{} has no {}{also}", self.title(), missing.join(", no ")));
+            }
         }
         let (major, minor, patch) = self.version;
         let python = ("python".to_owned(), format!("{major}.{minor}.{patch}"));

@@ -39,6 +39,9 @@ const PASSES: f64 = 15.0;
 const TEST_S: f64 = 1.0;
 const REPETITIONS: (u32, u32) = (3, 20);
 
+/// The most tests that warm up: passes of a tiny model take less than a millisecond.
+const WARM_UP_TESTS: u32 = 30;
+
 /// How long nothing may be heard beside what the work is expected to take.
 const SILENCE: Duration = Duration::from_mins(10);
 
@@ -54,6 +57,13 @@ struct Probed {
     beside_s: f64,
     /// Bytes that llama.cpp says it holds on the GPU.
     device_bytes: Option<u64>,
+}
+
+impl Probed {
+    /// Seconds that one pass of a test takes.
+    fn pass_s(&self, asked: Asked) -> f64 {
+        self.prompt_s * f64::from(asked.prompt) + self.step_s * f64::from(asked.generated)
+    }
 }
 
 /// Measures the workload with the model in `file`.
@@ -199,12 +209,14 @@ fn measure(
     context: &mut Context,
 ) -> Result<Measured, Stop> {
     let policy = Policy::default();
-    // Enough for all samples and the longest warm-up.
-    let count = (policy.samples_max / asked.repetitions + 2) + (policy.warm_up_max_s / TEST_S) as u32 + 1;
+    // Enough for all samples and the longest warm-up, as far as short passes allow.
+    let test_s = probed.pass_s(asked) * f64::from(asked.repetitions);
+    let warm_up = ((policy.warm_up_max_s / test_s.max(1e-9)) as u32 + 1).min(WARM_UP_TESTS);
+    let count = policy.samples_max / asked.repetitions + 2 + warm_up;
     let arguments = session.arguments(file, &vec![asked; count as usize], &[])?;
     context.phase(Phase::WarmUp)?;
     let mut child = Child::start(&session.bench, &arguments.list, arguments.folder.as_deref())?;
-    let mut taken = Taken::new(asked.tokens());
+    let mut taken = Taken::new(asked.tokens(), (count * asked.repetitions) as usize);
     let (mut kept, mut usage, mut busy) = (None, Usage::default(), Busy::default());
     let (mut inside_s, mut paints) = (0.0, context.paints_begun());
     let mut beside = Beside::new(asked, probed);
@@ -303,14 +315,16 @@ impl Busy {
 /// The repetitions so far: those of the warm-up, then samples.
 struct Taken {
     tokens: f64,
+    /// How many come in all.
+    expected: usize,
     warm_up_times: Vec<f64>,
     warm_up: Option<WarmUp>,
     samples: Vec<Sample>,
 }
 
 impl Taken {
-    fn new(tokens: f64) -> Self {
-        Self { tokens, warm_up_times: Vec::new(), warm_up: None, samples: Vec::new() }
+    fn new(tokens: f64, expected: usize) -> Self {
+        Self { tokens, expected, warm_up_times: Vec::new(), warm_up: None, samples: Vec::new() }
     }
 
     /// The repetitions of one test.
@@ -331,7 +345,7 @@ impl Taken {
     }
 
     /// The warm-up, if it is over before the repetition that took `next_s`. Where time is short it is over at once: an
-    /// untimed pass went before.
+    /// untimed pass went before; and it leaves as many repetitions as there are samples at the most.
     fn warmed(&self, next_s: f64, context: &Context) -> Option<WarmUp> {
         const AGREE: f64 = 0.02;
         let policy = Policy::default();
@@ -343,7 +357,8 @@ impl Taken {
             last.iter().all(|time| time - low <= AGREE * low)
         });
         let scarce = context.remaining().as_secs_f64() < next_s * f64::from(policy.samples_min + 1);
-        let over = seconds >= policy.warm_up_max_s || (seconds >= policy.warm_up_min_s && steady) || scarce;
+        let few = self.expected.saturating_sub(self.warm_up_times.len()) <= policy.samples_max as usize;
+        let over = seconds >= policy.warm_up_max_s || (seconds >= policy.warm_up_min_s && steady) || scarce || few;
         over.then_some(WarmUp { seconds, batches: self.warm_up_times.len() as u32, steady })
     }
 
@@ -440,26 +455,35 @@ mod tests {
     #[test]
     fn the_warm_up_ends_when_the_rate_is_steady_and_is_left_out_where_time_is_short() {
         let mut context = Context::detached(Duration::from_mins(10));
-        let mut taken = Taken::new(100.0);
+        let mut taken = Taken::new(100.0, 1000);
         taken.test(&[0.4, 0.2, 0.2, 0.2, 0.2, 0.2], false, &mut context);
         let warm_up = taken.warm_up.unwrap();
         assert_eq!((warm_up.batches, warm_up.steady, taken.samples.len()), (4, true, 2));
         assert_eq!(taken.samples[0].value, 500.0);
 
         let mut context = Context::detached(Duration::from_millis(500));
-        let mut taken = Taken::new(100.0);
+        let mut taken = Taken::new(100.0, 1000);
         taken.test(&[0.4, 0.2, 0.2], false, &mut context);
         assert_eq!((taken.warm_up.unwrap().batches, taken.samples.len()), (0, 3));
         assert_eq!(taken.finished(&context), Some(StopReason::TimeBudget));
     }
 
     #[test]
+    fn passes_that_are_short_and_never_steady_give_samples_all_the_same() {
+        let mut context = Context::detached(Duration::from_mins(10));
+        let mut taken = Taken::new(16.0, 180);
+        let noisy: Vec<f64> = (0..180).map(|i| if i % 2 == 0 { 0.001 } else { 0.003 }).collect();
+        noisy.chunks(20).for_each(|test| taken.test(test, false, &mut context));
+        assert_eq!((taken.warm_up.unwrap().batches, taken.samples.len()), (120, 60));
+    }
+
+    #[test]
     fn samples_end_when_they_agree_or_are_enough() {
         let mut context = Context::detached(Duration::from_mins(10));
-        let mut taken = Taken::new(100.0);
+        let mut taken = Taken::new(100.0, 1000);
         taken.test(&[0.2; 13], false, &mut context);
         assert_eq!((taken.samples.len(), taken.finished(&context)), (10, Some(StopReason::Converged)));
-        let mut taken = Taken::new(100.0);
+        let mut taken = Taken::new(100.0, 1000);
         let noisy: Vec<f64> = (0..80).map(|i| if i % 2 == 0 { 0.1 } else { 0.3 }).collect();
         taken.test(&noisy[..20], false, &mut context);
         assert_eq!(taken.finished(&context), None);
