@@ -1,6 +1,6 @@
 //! candle's matrix products and attention: measured, checked, refused and cancelled.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use roofline::{
     engine::{Engine as _, candle::CandleEngine},
@@ -77,17 +77,15 @@ fn what_candle_does_not_measure_says_why() {
 fn a_long_product_is_cancelled_before_it_ends() {
     let cancel = Cancel::default();
     let heard = cancel.clone();
-    let (tell, told) = std::sync::mpsc::sync_channel(1);
-    let on = move |progress: Progress| {
-        if progress == Progress::Phase(Phase::WarmUp) {
-            heard.request();
-            tell.try_send(Instant::now()).ok();
-        }
+    let (tell, told) = std::sync::mpsc::sync_channel(64);
+    let on = move |progress: Progress| match progress {
+        Progress::Phase(Phase::WarmUp) => heard.request(),
+        // A batch was timed to its end.
+        Progress::Value { .. } => drop(tell.try_send(())),
+        Progress::Phase(_) => {}
     };
     let mut context = Context::new(cancel, Duration::from_hours(1000), Paints::default(), Box::new(on));
     let outcome = run(&Workload::Gemm(Gemm::square(4096, Dtype::F32)), &mut context);
     assert_eq!(outcome, Err(Stop::Cancelled));
-    // Far above the half second that is promised, since machines that test are busy; it is there so that a hang is none.
-    let since = told.recv().unwrap().elapsed();
-    assert!(since < Duration::from_mins(1), "{since:?}");
+    assert!(told.try_recv().is_err(), "the whole product was computed first");
 }
