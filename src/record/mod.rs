@@ -1,5 +1,6 @@
 //! What is kept: the saved run, its schema and the store.
 
+mod llama_bench;
 mod named;
 mod schema;
 mod store;
@@ -9,9 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    llama_bench::{open, parse},
     named::{NameError, REFERENCE, named, reference},
     schema::schema_text,
-    store::{Listed, LoadError, RunHeader, RunLock, SaveError, Store},
+    store::{FILE_BYTES_MAX, Listed, LoadError, RunHeader, RunLock, SaveError, Store},
 };
 use crate::{
     engine::EngineId,

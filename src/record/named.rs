@@ -44,7 +44,8 @@ pub enum NameError {
 
 /// The bundled reference.
 pub fn reference() -> Result<Run, LoadError> {
-    let malformed = |error: serde_json::Error| LoadError::Malformed { path: REFERENCE.into(), reason: error.to_string() };
+    let malformed =
+        |error: serde_json::Error| LoadError::Malformed { path: REFERENCE.into(), reason: error.to_string() };
     serde_json::from_str(APPLE_M5).map_err(malformed)
 }
 
@@ -75,7 +76,7 @@ pub fn named(store: &Store, name: &str) -> Result<Run, NameError> {
 fn load(store: &Store, name: &str) -> Result<Run, NameError> {
     let path = Path::new(name);
     if !name.is_empty() && path.symlink_metadata().is_ok() {
-        return Ok(Store::load(path)?);
+        return Ok(super::open(path)?);
     }
     Err(NameError::Unknown { name: name.to_owned(), folder: store.folder().to_owned() })
 }

@@ -59,7 +59,13 @@ impl List<'_> {
     }
 
     /// Adds a number where the runs lie further apart than `same` of two values allows.
-    fn add_number(&mut self, name: &str, value: impl Fn(&Run) -> Option<f64>, same: impl Fn(f64, f64) -> bool, text: impl Fn(f64) -> String) {
+    fn add_number(
+        &mut self,
+        name: &str,
+        value: impl Fn(&Run) -> Option<f64>,
+        same: impl Fn(f64, f64) -> bool,
+        text: impl Fn(f64) -> String,
+    ) {
         let values: Vec<Option<f64>> = self.runs.iter().map(|run| value(run)).collect();
         let known: Vec<f64> = values.iter().flatten().copied().collect();
         let (low, high) = known.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| (l.min(*v), h.max(*v)));

@@ -238,7 +238,9 @@ impl Values {
         }
         let (first, second) = values.split_at(values.len() / 2);
         let drift = match (median(first), median(second)) {
-            (Some(first), Some(second)) if values.len() >= 2 * SAMPLES_MIN => (first / second).max(second / first) - 1.0,
+            (Some(first), Some(second)) if values.len() >= 2 * SAMPLES_MIN => {
+                (first / second).max(second / first) - 1.0
+            }
             _ => 0.0,
         };
         Ok(Self { sorted: crate::stats::sorted_finite(&values), drift })
@@ -271,8 +273,20 @@ fn verdict(change: &Change, p: f64, higher: bool) -> Verdict {
     let sure = p <= CHANCE_MAX;
     let (up, down) = (sure && interval.low > factor, sure && interval.high < 1.0 / factor);
     match (up, down) {
-        (true, _) => if higher { Verdict::Faster } else { Verdict::Slower },
-        (_, true) => if higher { Verdict::Slower } else { Verdict::Faster },
+        (true, _) => {
+            if higher {
+                Verdict::Faster
+            } else {
+                Verdict::Slower
+            }
+        }
+        (_, true) => {
+            if higher {
+                Verdict::Slower
+            } else {
+                Verdict::Faster
+            }
+        }
         _ if (interval.high / interval.low).sqrt() - 1.0 > HALF_WIDTH_MAX => {
             Verdict::NotComparable(Why::Uncertain(interval))
         }

@@ -43,7 +43,11 @@ pub(super) fn rows(kind: Kind, runs: &[&Run], sides: &[Side], baseline: usize, a
                 groups.push((key.clone(), vec![Vec::new(); sides.len()]));
                 groups.len() - 1
             });
-            groups.get_mut(place).and_then(|(_, group)| group.get_mut(side)).into_iter().for_each(|list| list.push(index));
+            groups
+                .get_mut(place)
+                .and_then(|(_, group)| group.get_mut(side))
+                .into_iter()
+                .for_each(|list| list.push(index));
         }
     }
     let view = View { runs, sides, baseline };
@@ -195,7 +199,11 @@ impl<'a> View<'a> {
         let rank = |index: usize| {
             let entry = self.entry(side, index);
             let figure = entry.and_then(Entry::headline).map(|headline| headline.summary.median);
-            (figure.is_some(), entry.is_some_and(Entry::is_ranked), figure.filter(|value| value.is_finite()).unwrap_or(0.0))
+            (
+                figure.is_some(),
+                entry.is_some_and(Entry::is_ranked),
+                figure.filter(|value| value.is_finite()).unwrap_or(0.0),
+            )
         };
         let better = |a: &usize, b: &usize| {
             let (a, b) = (rank(*a), rank(*b));

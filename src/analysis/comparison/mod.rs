@@ -18,13 +18,7 @@ mod words;
 use serde::Serialize;
 
 pub use self::{conditions::Difference, judge::Why};
-use crate::{
-    engine::EngineId,
-    record::Run,
-    stats::Interval,
-    units::Unit,
-    workload::Workload,
-};
+use crate::{engine::EngineId, record::Run, stats::Interval, units::Unit, workload::Workload};
 
 /// The least change that can count, as a share: within it, runs of one machine differ for no reason that matters. The canary
 /// of a device that nothing slows moves by up to 3 % (`judge`), and steady entries repeat within 1 to 2 %.

@@ -48,7 +48,9 @@ impl Why {
             Self::Clocks => "one was timed by the device's clock and the other by the host's".to_owned(),
             Self::NoSamples => "no samples: compared by value alone, so noise can't be told from a change".to_owned(),
             Self::FewSamples(count) => {
-                format!("too few samples: {count} on one side, and {SAMPLES_MIN} are needed; run it again with more time")
+                format!(
+                    "too few samples: {count} on one side, and {SAMPLES_MIN} are needed; run it again with more time"
+                )
             }
             Self::Uncertain(interval) => format!(
                 "too noisy: the ratio lies anywhere from {} to {}; run both again on a quiet machine",
@@ -140,7 +142,8 @@ impl Compared {
                  drifted.",
                 percent(self.options.threshold)
             ),
-            "\"same\" means that no change beyond that was shown, and that the interval is narrower than ± 10 %.".to_owned(),
+            "\"same\" means that no change beyond that was shown, and that the interval is narrower than ± 10 %."
+                .to_owned(),
         ]
     }
 
