@@ -180,6 +180,6 @@ fn engines(list: &mut List<'_>) {
 fn joined(values: &BTreeSet<String>) -> String {
     let shown: Vec<&str> = values.iter().map(String::as_str).take(VALUES_MAX).collect();
     let more = values.len().saturating_sub(VALUES_MAX);
-    let more = if more > 0 { format!(" and {} more", more) } else { String::new() };
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{more}", shown.join(", "))
 }

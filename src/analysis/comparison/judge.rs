@@ -208,11 +208,11 @@ impl Bench {
 fn values(base: &Measurement, own: &Measurement) -> Result<(Values, Values, bool), Why> {
     let differ = base.clock != own.clock && base.samples.len() > 1 && own.samples.len() > 1;
     if differ && let (Some(before), Some(now)) = (by_the_host(base), by_the_host(own)) {
-        return Ok((Values::of(before)?, Values::of(now)?, true));
+        return Ok((Values::of(&before)?, Values::of(&now)?, true));
     }
     let of = |measurement: &Measurement| match measurement.samples.len() {
-        0 | 1 => Values::of(vec![measurement.summary.median]),
-        _ => Values::of(sample_values(measurement)),
+        0 | 1 => Values::of(&[measurement.summary.median]),
+        _ => Values::of(&sample_values(measurement)),
     };
     Ok((of(base)?, of(own)?, !differ))
 }
@@ -232,7 +232,7 @@ fn by_the_host(measurement: &Measurement) -> Option<Vec<f64>> {
 
 impl Values {
     /// Samples in the order taken.
-    fn of(values: Vec<f64>) -> Result<Self, Why> {
+    fn of(values: &[f64]) -> Result<Self, Why> {
         if values.is_empty() || !values.iter().all(|value| value.is_finite() && *value > 0.0) {
             return Err(Why::Invalid);
         }
@@ -243,7 +243,7 @@ impl Values {
             }
             _ => 0.0,
         };
-        Ok(Self { sorted: crate::stats::sorted_finite(&values), drift })
+        Ok(Self { sorted: crate::stats::sorted_finite(values), drift })
     }
 }
 

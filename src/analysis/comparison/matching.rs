@@ -125,8 +125,8 @@ impl<'a> View<'a> {
         for (side, list) in group.iter().enumerate() {
             for index in list {
                 let own = self.entry(side, *index).map(properties).unwrap_or_default();
-                let named = |name: &&str| Some(((*name).to_owned(), value_of(&own, name)?.to_owned()));
-                let apart: Vec<(String, String)> = names.iter().filter_map(named).collect();
+                let property = |name: &&str| Some(((*name).to_owned(), value_of(&own, name)?.to_owned()));
+                let apart: Vec<(String, String)> = names.iter().filter_map(property).collect();
                 let place = *known.entry(apart).or_insert_with_key(|apart| {
                     parts.push((apart.clone(), vec![Vec::new(); group.len()]));
                     parts.len() - 1

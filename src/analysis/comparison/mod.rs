@@ -20,8 +20,10 @@ use serde::Serialize;
 pub use self::{conditions::Difference, judge::Why};
 use crate::{engine::EngineId, record::Run, stats::Interval, units::Unit, workload::Workload};
 
-/// The least change that can count, as a share: within it, runs of one machine differ for no reason that matters. The canary
-/// of a device that nothing slows moves by up to 3 % (`judge`), and steady entries repeat within 1 to 2 %.
+/// The least change that can count, as a share.
+///
+/// Sampling ends when the interval of a median is within ± 1 %, so that two such medians of one machine may be 1.4 % apart by
+/// chance alone, before anything else of a second run differs.
 pub const THRESHOLD: f64 = 0.02;
 
 /// How many runs can stand beside each other.
@@ -80,7 +82,7 @@ pub enum Kind {
 }
 
 /// A column: a run, or an engine of the one run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Side {
     /// The place of its run among those that were given.
     pub run: usize,

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::plain;
 use crate::{
-    analysis::comparison::{Cell, Compared, Kind, Row},
+    analysis::comparison::{Cell, Compared, Kind, Row, Verdict},
     record::{AppInfo, Run},
 };
 
@@ -75,8 +75,8 @@ fn cell_json(compared: &Compared, row: &Row, side: usize, cell: &Cell) -> Value 
         "notes": cell.notes,
         "change_is": compared.ratio_title(side),
         "change": cell.change,
-        "verdict": cell.verdict.as_ref().map(|verdict| verdict.id()),
-        "reason": cell.verdict.as_ref().and_then(|verdict| verdict.reason()),
+        "verdict": cell.verdict.as_ref().map(Verdict::id),
+        "reason": cell.verdict.as_ref().and_then(Verdict::reason),
         "word": cell.verdict.as_ref().map(|verdict| verdict.word(row.unit)),
     })
 }
@@ -148,8 +148,8 @@ fn record(runs: &[Run], compared: &Compared, row: &Row, (side, cell): (usize, &C
         number(interval.map(|interval| interval.high)),
         number(cell.change.and_then(|change| change.p)),
         number(cell.change.map(|change| change.threshold)),
-        verdict.map_or("", |verdict| verdict.id()).to_owned(),
-        safe(&verdict.and_then(|verdict| verdict.reason()).unwrap_or_default()),
+        verdict.map_or("", Verdict::id).to_owned(),
+        safe(&verdict.and_then(Verdict::reason).unwrap_or_default()),
     ]
 }
 

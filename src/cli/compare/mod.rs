@@ -85,7 +85,7 @@ fn parse_threshold(text: &str) -> Result<f64, String> {
 impl CompareArguments {
     /// How it is written.
     pub fn format(&self) -> CompareFormat {
-        let extension = Path::new(&self.output).extension().map(|extension| extension.to_ascii_lowercase());
+        let extension = Path::new(&self.output).extension().map(std::ffi::OsStr::to_ascii_lowercase);
         self.format.unwrap_or(match extension.as_deref().and_then(std::ffi::OsStr::to_str) {
             Some("json") => CompareFormat::Json,
             Some("md" | "markdown") => CompareFormat::Md,
@@ -143,7 +143,7 @@ fn beside(arguments: &CompareArguments, data_dir: &Path) -> Result<(Vec<Run>, Co
         baseline = 0;
     }
     let all: Vec<&Run> = runs.iter().collect();
-    let compared = Compared::of_runs(&all, baseline, options(arguments)).map_err(usage)?;
+    let compared = Compared::of_runs(&all, baseline, options(arguments)).map_err(|error| usage(&error))?;
     Ok((runs, compared))
 }
 
@@ -154,7 +154,7 @@ fn engines(arguments: &CompareArguments, data_dir: &Path) -> Result<(Vec<Run>, C
     };
     let lead = arguments.baseline.as_deref().map(str::parse).transpose().map_err(Error::usage)?;
     let run = Loader { store: Store::at(data_dir), has_read_input: false }.load(name)?;
-    let compared = Compared::of_engines(&run, lead, options(arguments)).map_err(usage)?;
+    let compared = Compared::of_engines(&run, lead, options(arguments)).map_err(|error| usage(&error))?;
     Ok((vec![run], compared))
 }
 
@@ -162,7 +162,7 @@ fn options(arguments: &CompareArguments) -> Options {
     Options { threshold: arguments.threshold, all_metrics: arguments.all_metrics }
 }
 
-fn usage(error: CompareError) -> Error {
+fn usage(error: &CompareError) -> Error {
     Error::usage(plain(&error.to_string()))
 }
 
@@ -176,14 +176,14 @@ impl Loader {
     fn load_all(&mut self, names: &[&str]) -> Result<Vec<Run>, Error> {
         // Before anything is read: a hundred names are a mistake.
         if names.len() > crate::analysis::comparison::SIDES_MAX {
-            return Err(usage(CompareError::Runs(names.len())));
+            return Err(usage(&CompareError::Runs(names.len())));
         }
         names.iter().map(|name| self.load(name)).collect()
     }
 
     fn load(&mut self, name: &str) -> Result<Run, Error> {
         if name == STANDARD {
-            return self.from_input();
+            return self.read_input();
         }
         named(&self.store, name).map_err(|error| match &error {
             NameError::Load(_) => Error::failure(plain(&error.to_string())),
@@ -191,7 +191,7 @@ impl Loader {
         })
     }
 
-    fn from_input(&mut self) -> Result<Run, Error> {
+    fn read_input(&mut self) -> Result<Run, Error> {
         if std::mem::replace(&mut self.has_read_input, true) {
             return Err(Error::usage("\"-\" was given twice, and standard input holds one run"));
         }
