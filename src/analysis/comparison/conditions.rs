@@ -114,6 +114,16 @@ fn conditions(list: &mut List<'_>) {
         |load| format!("{load:.2}"),
     );
     list.add_number(
+        "Highest load beside an entry",
+        |run| {
+            let loads = run.entries.iter().filter_map(|entry| entry.load);
+            let all = loads.flat_map(|load| [load.average_before, load.average_after]).flatten();
+            all.filter(|load| load.is_finite()).reduce(f64::max)
+        },
+        |low, high| high - low <= LOAD_SAME,
+        |load| format!("{load:.2}"),
+    );
+    list.add_number(
         "Free memory",
         |run| Some(run.conditions.available_memory_bytes as f64).filter(|free| *free > 0.0),
         |low, high| high - low <= MEMORY_SAME * high,

@@ -2,6 +2,8 @@
 
 use super::{Change, Figure, Kind, Row, Side, Verdict, bootstrap::Bootstrap, matching::measurement, ranks};
 use crate::{
+    analysis::frameworks::times,
+    machine::Device,
     measure::{Clock, Measurement},
     record::{Entry, MarkKind, Run},
     stats::{Interval, median_interval, quantile},
@@ -38,13 +40,20 @@ pub enum Why {
     NoSamples,
     /// Too few samples on one side.
     FewSamples(usize),
+    /// The rate moved by this share while it was measured, which hides the change that is seen.
+    Unsteady(f64),
     /// The interval of the ratio is so wide that neither a change nor sameness is shown.
     Uncertain(Interval),
 }
 
+/// Between runs the fixed kernel of a device that nothing slows differs by less than this; within a run, boost clocks alone
+/// move it by half as much.
+const CANARY_SAME: f64 = 0.10;
+
 /// The side of a row that is compared.
 struct Party<'a> {
     entry: &'a Entry,
+    device: Option<&'a Device>,
     measurement: &'a Measurement,
 }
 
@@ -63,8 +72,10 @@ pub(super) fn rows(rows: &mut [Row], kind: Kind, runs: &[&Run], sides: &[Side], 
         let metric = row.metric.clone();
         let metric = metric.as_deref().map(|name| (name, row.at_bytes));
         let party = |side: usize, entry: Option<usize>| {
-            let entry = runs.get(sides.get(side)?.run)?.entries.get(entry?)?;
-            Some(Party { entry, measurement: measurement(entry, metric)? })
+            let run = runs.get(sides.get(side)?.run)?;
+            let entry = run.entries.get(entry?)?;
+            let device = run.devices.iter().find(|device| device.id == entry.device);
+            Some(Party { entry, device, measurement: measurement(entry, metric)? })
         };
         let entries: Vec<Option<usize>> = row.cells.iter().map(|cell| cell.entry).collect();
         let base = entries.get(baseline).and_then(|entry| party(baseline, *entry));
@@ -78,7 +89,10 @@ pub(super) fn rows(rows: &mut [Row], kind: Kind, runs: &[&Run], sides: &[Side], 
             }
             let (change, verdict) = match (&base, &own) {
                 (Some(base), Some(own)) => {
-                    cell.notes.extend(other_path(base.entry, own.entry, kind));
+                    if kind == Kind::Runs {
+                        cell.notes.extend(other_path(base.entry, own.entry));
+                        cell.notes.extend(other_speed(base, own));
+                    }
                     bench.hold(base, own)
                 }
                 (None, _) => (None, Verdict::NotComparable(Why::Missing(format!("the baseline: {why_no_base}")))),
@@ -90,7 +104,7 @@ pub(super) fn rows(rows: &mut [Row], kind: Kind, runs: &[&Run], sides: &[Side], 
             (cell.change, cell.verdict) = (change, Some(verdict));
         }
     }
-    correct(rows);
+    correct(rows, threshold);
 }
 
 /// The figure as it is shown: from the samples where there are any, whatever the summary beside them says.
@@ -118,9 +132,39 @@ fn doubts(entry: &Entry) -> Vec<String> {
 }
 
 /// Another code path than the baseline's is part of the answer, and is told.
-fn other_path(base: &Entry, own: &Entry, kind: Kind) -> Option<String> {
+fn other_path(base: &Entry, own: &Entry) -> Option<String> {
     let (before, now) = (base.variant.as_deref()?, own.variant.as_deref()?);
-    (kind == Kind::Runs && before != now).then(|| format!("another code path: {before} before, {now} now"))
+    (before != now).then(|| format!("another code path: {before} before, {now} now"))
+}
+
+/// The same device that runs the same fixed kernel slower or faster than in the baseline's run was itself slower or faster:
+/// shared, hot or throttled, whatever the program does.
+fn other_speed(base: &Party<'_>, own: &Party<'_>) -> Option<String> {
+    let same = base.entry.engine == own.entry.engine && base.device?.label() == own.device?.label();
+    let time_s = |entry: &Entry| Some(canary_times(entry)?.iter().copied().fold(f64::INFINITY, f64::min));
+    let ratio = time_s(own.entry)? / time_s(base.entry)?;
+    let word = if ratio > 1.0 { "slower" } else { "faster" };
+    (same && (ratio > 1.0 + CANARY_SAME || ratio < 1.0 / (1.0 + CANARY_SAME))).then(|| {
+        format!("the device itself was {word}: a fixed kernel took {} its time in the baseline's run", times(ratio))
+    })
+}
+
+/// The times of the fixed kernel around an entry, where they are sane.
+fn canary_times(entry: &Entry) -> Option<Vec<f64>> {
+    let canary = entry.canary?;
+    let times: Vec<f64> = [Some(canary.before_s), Some(canary.after_s), canary.first_s].into_iter().flatten().collect();
+    times.iter().all(|time| time.is_finite() && *time > 0.0).then_some(times)
+}
+
+/// By how much the speed of a device moved around an entry that is marked as throttled, as a share.
+fn throttling(entry: &Entry) -> f64 {
+    if !entry.is_marked(MarkKind::Throttled) {
+        return 0.0;
+    }
+    let times = canary_times(entry).unwrap_or_default();
+    let (low, high) =
+        times.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), time| (low.min(*time), high.max(*time)));
+    (high / low - 1.0).max(0.0)
 }
 
 /// Whether a higher value is better.
@@ -155,7 +199,8 @@ impl Bench {
         };
         // The leading engine is held against the others, a run against the baseline.
         let (below, above) = if self.kind == Kind::Engines { (&now, &before) } else { (&before, &now) };
-        let threshold = self.threshold.max(before.drift).max(now.drift);
+        let moved = [before.drift, now.drift, throttling(base.entry), throttling(own.entry)];
+        let threshold = moved.into_iter().fold(self.threshold, f64::max);
         let middle = |values: &Values| quantile(&values.sorted, 0.5).unwrap_or(f64::NAN);
         let ratio = middle(above) / middle(below);
         if !ratio.is_finite() || ratio <= 0.0 {
@@ -252,7 +297,7 @@ fn median(values: &[f64]) -> Option<f64> {
 }
 
 /// Corrects the chances for the number of rows, and says what each change means.
-fn correct(rows: &mut [Row]) {
+fn correct(rows: &mut [Row], threshold: f64) {
     let tested = |cell: &super::Cell| cell.change.and_then(|change| change.p);
     let p_values: Vec<f64> = rows.iter().flat_map(|row| row.cells.iter().filter_map(tested)).collect();
     let mut corrected = ranks::corrected(&p_values).into_iter();
@@ -262,30 +307,25 @@ fn correct(rows: &mut [Row]) {
             let Some(change) = cell.change.as_mut().filter(|change| change.p.is_some()) else { continue };
             let p = corrected.next().unwrap_or(1.0);
             change.p = Some(p);
-            cell.verdict = Some(verdict(change, p, higher));
+            cell.verdict = Some(verdict(change, p, higher, threshold));
         }
     }
 }
 
-fn verdict(change: &Change, p: f64, higher: bool) -> Verdict {
+/// `asked` is the threshold without what the row's own unsteadiness adds.
+fn verdict(change: &Change, p: f64, higher: bool, asked: f64) -> Verdict {
     let Some(interval) = change.interval else { return Verdict::NotComparable(Why::Invalid) };
-    let factor = 1.0 + change.threshold;
-    let sure = p <= CHANCE_MAX;
-    let (up, down) = (sure && interval.low > factor, sure && interval.high < 1.0 / factor);
-    match (up, down) {
-        (true, _) => {
-            if higher {
+    let beyond = |threshold: f64| (interval.low > 1.0 + threshold, interval.high < 1.0 / (1.0 + threshold));
+    match beyond(change.threshold) {
+        (up, down) if (up || down) && p <= CHANCE_MAX => {
+            if up == higher {
                 Verdict::Faster
             } else {
                 Verdict::Slower
             }
         }
-        (_, true) => {
-            if higher {
-                Verdict::Slower
-            } else {
-                Verdict::Faster
-            }
+        _ if change.threshold > asked && beyond(asked) != (false, false) => {
+            Verdict::NotComparable(Why::Unsteady(change.threshold))
         }
         _ if (interval.high / interval.low).sqrt() - 1.0 > HALF_WIDTH_MAX => {
             Verdict::NotComparable(Why::Uncertain(interval))

@@ -5,7 +5,7 @@ use crate::{
     analysis::frameworks::tests::document,
     machine::{Conditions, Device, DeviceKind, Machine, PowerSource},
     measure::{Clock, Measurement, Sample, StopReason},
-    record::{AppInfo, Entry, FORMAT_VERSION, Mark, MarkKind, Outcome, RunState, SuiteInfo, reference},
+    record::{AppInfo, Canary, Entry, FORMAT_VERSION, Mark, MarkKind, Outcome, RunState, SuiteInfo, reference},
     workload::{Bandwidth, Dtype, Gemm, MemoryOp, TensorLimit, random::pcg},
 };
 
@@ -168,9 +168,35 @@ fn the_threshold_is_what_a_change_must_exceed() {
 fn what_drifted_while_it_was_measured_must_change_by_more_than_that() {
     let mut drifting = STEADY;
     drifting[5..].iter_mut().for_each(|value| *value *= 0.94);
-    let (change, verdict) = only(candle(1, &scaled(1.03)), candle(1, &drifting));
+    let (change, verdict) = only(candle(1, &scaled(1.05)), candle(1, &drifting));
     assert!(change.unwrap().threshold > 0.05, "{change:?}");
-    assert_eq!(verdict, Verdict::Same);
+    assert!(matches!(verdict, Verdict::NotComparable(Why::Unsteady(_))), "{verdict:?}: {change:?}");
+    assert_eq!(only(candle(1, &scaled(2.0)), candle(1, &drifting)).1, Verdict::Slower, "a change beyond the drift");
+    assert_eq!(only(candle(1, &scaled(0.98)), candle(1, &drifting)).1, Verdict::Same);
+}
+
+#[test]
+fn a_throttled_device_hides_changes_and_a_slower_one_explains_them() {
+    let with = |factor: f64, times: [f64; 3], throttled: bool| {
+        let mut entry = candle(1, &scaled(factor));
+        entry.canary = Some(Canary { before_s: times[0], after_s: times[1], first_s: Some(times[2]) });
+        entry.marks =
+            throttled.then(|| Mark { kind: MarkKind::Throttled, reason: "slow".into() }).into_iter().collect();
+        entry
+    };
+    let good = || with(1.0, [0.01; 3], false);
+    let verdict = only(good(), with(0.9, [0.01, 0.012, 0.01], true)).1;
+    assert!(verdict.reason().unwrap().contains("moved by 20.0 %"), "{verdict:?}");
+    assert_eq!(only(good(), with(0.7, [0.01, 0.012, 0.01], true)).1, Verdict::Slower);
+    assert_eq!(
+        only(good(), with(0.9, [0.01, 0.0105, 0.01], false)).1,
+        Verdict::Slower,
+        "a clock that moves is no throttling"
+    );
+    let found = compared(&run("a", vec![good()]), &run("b", vec![with(0.5, [0.02; 3], false)]));
+    let cell = &found.rows[0].cells[1];
+    assert_eq!(cell.verdict, Some(Verdict::Slower));
+    assert_eq!(cell.notes, ["the device itself was slower: a fixed kernel took 2.00× its time in the baseline's run"]);
 }
 
 #[test]

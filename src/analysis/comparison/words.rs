@@ -52,6 +52,11 @@ impl Why {
                     "too few samples: {count} on one side, and {SAMPLES_MIN} are needed; run it again with more time"
                 )
             }
+            Self::Unsteady(share) => format!(
+                "unsteady: the rate, or the device's fixed kernel, moved by {} while it was measured, which hides a change of \
+                 this size; run both again on a quiet machine",
+                percent(*share)
+            ),
             Self::Uncertain(interval) => format!(
                 "too noisy: the ratio lies anywhere from {} to {}; run both again on a quiet machine",
                 times(interval.low),
@@ -138,8 +143,8 @@ impl Compared {
             format!(
                 "A change is the ratio of medians with its 95 % bootstrap interval (percentile, 1999 seeded draws). It counts if the \
                  interval lies wholly beyond {} and a rank test finds it no chance (5 %, Benjamini and Hochberg's correction \
-                 for all rows). A row whose rate drifted by more than that while it was measured must change by more than it \
-                 drifted.",
+                 for all rows). A row whose rate drifted by more than that while it was measured, or whose device was throttled by more, must \
+                 change by more than that.",
                 percent(self.options.threshold)
             ),
             "\"same\" means that no change beyond that was shown, and that the interval is narrower than ± 10 %."

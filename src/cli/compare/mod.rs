@@ -38,7 +38,7 @@ pub struct CompareArguments {
     #[arg(long)]
     pub all_metrics: bool,
     /// The least change that counts, as 2% or 0.02
-    #[arg(long, value_name = "SHARE", default_value = "2%", allow_negative_numbers = true, value_parser = parse_threshold)]
+    #[arg(long, value_name = "SHARE", default_value = "2%", allow_hyphen_values = true, value_parser = parse_threshold)]
     pub threshold: f64,
     /// End with status 3 if a row is slower than the baseline's
     #[arg(long, value_name = "VERDICT")]
