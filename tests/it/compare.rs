@@ -11,7 +11,7 @@ use std::{
 use roofline::{
     engine::EngineId,
     measure::{Measurement, Sample, StopReason},
-    record::{Entry, Outcome, Run, Store},
+    record::{Entry, Outcome, Store},
     units::Unit,
     workload::{Dtype, Gemm, Workload},
 };
@@ -279,7 +279,7 @@ fn names_with_markup_and_newlines_are_shown_and_do_nothing() {
 fn ten_thousand_entries_are_compared_while_one_waits() {
     let folder = tempfile::tempdir().unwrap();
     for (id, factor) in [("a", 1.0), ("b", 0.9)] {
-        let mut run: Run = sample::run(id, 0);
+        let mut run = sample::run(id, 0);
         run.entries = (0..10_000).map(|n| entry(n + 1, EngineId::Wgpu, factor)).collect();
         fs::write(folder.path().join(format!("{id}.json")), serde_json::to_string(&run).unwrap()).unwrap();
     }
@@ -289,13 +289,13 @@ fn ten_thousand_entries_are_compared_while_one_waits() {
     assert!(out.status.success(), "{}", text(&out.stderr));
     assert_eq!(text(&out.stdout).matches(",slower,").count(), 10_000);
     // A build without optimisation on a busy machine takes a few seconds; the square of the rows would take hours.
-    assert!(took < Duration::from_secs(60), "{took:?}");
+    assert!(took < Duration::from_mins(1), "{took:?}");
 }
 
 #[test]
 fn ten_thousand_entries_of_one_work_are_one_row() {
     let folder = tempfile::tempdir().unwrap();
-    let mut run: Run = sample::run("a", 0);
+    let mut run = sample::run("a", 0);
     run.entries = (0..10_000).map(|_| entry(8, EngineId::Wgpu, 1.0)).collect();
     fs::write(folder.path().join("a.json"), serde_json::to_string(&run).unwrap()).unwrap();
     let out = compare(folder.path(), &["a.json", "a.json"]);

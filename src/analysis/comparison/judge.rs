@@ -144,7 +144,8 @@ fn other_speed(base: &Party<'_>, own: &Party<'_>) -> Option<String> {
     let time_s = |entry: &Entry| Some(canary_times(entry)?.iter().copied().fold(f64::INFINITY, f64::min));
     let ratio = time_s(own.entry)? / time_s(base.entry)?;
     let word = if ratio > 1.0 { "slower" } else { "faster" };
-    (same && (ratio > 1.0 + CANARY_SAME || ratio < 1.0 / (1.0 + CANARY_SAME))).then(|| {
+    let is_near = (1.0 / (1.0 + CANARY_SAME)..=1.0 + CANARY_SAME).contains(&ratio);
+    (same && !is_near && ratio.is_finite()).then(|| {
         format!("the device itself was {word}: a fixed kernel took {} its time in the baseline's run", times(ratio))
     })
 }
