@@ -124,7 +124,7 @@ fn engines_of_one_run_and_the_reference_are_compared() {
         lines.next().and(lines.next()).unwrap_or_default().to_owned()
     };
     assert!(shown.contains("PyTorch ÷ MLX"), "{shown}");
-    assert!(row("4096", "f32").contains("−2.8 % no samples"), "{shown}");
+    assert!(row("4096", "f32").contains("0.97× no samples"), "{shown}");
     assert!(row("4096", "f16").contains("3.82× no samples"), "{shown}");
     let json: serde_json::Value =
         serde_json::from_slice(&compare(folder.path(), &["apple-m5", "--engines", "--format", "json"]).stdout).unwrap();

@@ -72,22 +72,12 @@ fn unit(unit: Unit) -> &'static str {
 }
 
 impl Change {
-    /// "+3.2 %", "−12.0 %", "3.82×" beyond a half or double.
-    pub fn text(&self) -> String {
-        let share = self.ratio - 1.0;
-        if !(0.5..=2.0).contains(&self.ratio) {
-            return times(self.ratio);
-        }
-        signed(share)
-    }
-
-    /// "+1.0 to +5.4 %" for its interval, as [`Change::text`] writes the middle.
-    pub fn range(&self) -> Option<String> {
-        let interval = self.interval?;
-        if !(0.5..=2.0).contains(&self.ratio) {
-            return Some(format!("{} to {}", times(interval.low), times(interval.high)));
-        }
-        Some(format!("{} to {}", signed(interval.low - 1.0), signed(interval.high - 1.0)))
+    /// "+3.2 % (+1.0 % to +5.4 %)"; as "3.82× (3.80× to 3.84×)" between engines, and beyond a half or double.
+    pub fn text(&self, kind: Kind) -> String {
+        let as_ratio = kind == Kind::Engines || !(0.5..=2.0).contains(&self.ratio);
+        let one = |ratio: f64| if as_ratio { times(ratio) } else { signed(ratio - 1.0) };
+        let range = self.interval.map(|interval| format!(" ({} to {})", one(interval.low), one(interval.high)));
+        format!("{}{}", one(self.ratio), range.unwrap_or_default())
     }
 }
 

@@ -55,7 +55,7 @@ fn rows(compared: &Compared) -> String {
         let mut line: Vec<String> =
             [Some(row.title()), Some(row.parameters()), engine, place].into_iter().flatten().collect();
         for cell in &row.cells {
-            line.extend(cells(row, cell));
+            line.extend(cells(compared.kind, row, cell));
         }
         line
     };
@@ -64,13 +64,10 @@ fn rows(compared: &Compared) -> String {
 }
 
 /// The figure, and of all but the baseline the change and the verdict.
-fn cells(row: &Row, cell: &Cell) -> Vec<String> {
+fn cells(kind: Kind, row: &Row, cell: &Cell) -> Vec<String> {
     let figure = cell.figure.map_or_else(|| NONE.to_owned(), |figure| figure.text());
     let Some(verdict) = &cell.verdict else { return vec![figure] };
-    let change = cell.change.map_or_else(
-        || NONE.to_owned(),
-        |change| change.range().map_or_else(|| change.text(), |range| format!("{} ({range})", change.text())),
-    );
+    let change = cell.change.map_or_else(|| NONE.to_owned(), |change| change.text(kind));
     vec![figure, change, verdict.word(row.unit).to_owned()]
 }
 

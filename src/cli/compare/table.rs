@@ -59,7 +59,8 @@ fn rows(compared: &Compared) -> Table {
             Some(row.place.clone()).filter(|_| places),
         ];
         let words = words.into_iter().flatten().map(|word| plain(&word));
-        table.add_row(words.chain(row.cells.iter().map(|cell| cell_text(row, cell))).map(TableCell::new));
+        table
+            .add_row(words.chain(row.cells.iter().map(|cell| cell_text(compared.kind, row, cell))).map(TableCell::new));
     }
     table
 }
@@ -71,12 +72,10 @@ fn heading(compared: &Compared, side: usize) -> String {
 }
 
 /// The figure over its change and verdict. The leading engine's ratio and verdict stand under the engine it is held against.
-fn cell_text(row: &Row, cell: &Cell) -> String {
+fn cell_text(kind: Kind, row: &Row, cell: &Cell) -> String {
     let figure = cell.figure.map_or_else(|| NONE.to_owned(), |figure| figure.text());
     let verdict = cell.verdict.as_ref().map(|verdict| verdict.word(row.unit));
-    let change = cell
-        .change
-        .map(|change| change.range().map_or_else(|| change.text(), |range| format!("{} ({range})", change.text())));
+    let change = cell.change.map(|change| change.text(kind));
     let second: Vec<&str> = change.as_deref().into_iter().chain(verdict).collect();
     if second.is_empty() { figure } else { format!("{figure}\n{}", second.join(" ")) }
 }
