@@ -123,6 +123,10 @@ fn uncertain(entry: &Entry) -> Option<Mark> {
 }
 
 fn doubts(measurement: &Measurement) -> Vec<String> {
+    // Of a published figure nothing is known but itself.
+    if measurement.stop == StopReason::Published {
+        return Vec::new();
+    }
     let all = [
         few_samples(measurement),
         wide_interval(&measurement.summary),

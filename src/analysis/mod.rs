@@ -1,6 +1,7 @@
 //! What the figures mean: ceilings, plausibility, plateaus, engines beside each other. Pure functions over the saved document.
 
 mod ceilings;
+pub mod comparison;
 mod figures;
 pub mod frameworks;
 mod judge;

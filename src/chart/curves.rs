@@ -113,6 +113,7 @@ mod tests {
             machine: Machine::default(),
             conditions: Conditions::default(),
             devices: Vec::new(),
+            notes: Vec::new(),
             entries: vec![
                 done(EngineId::Mlx, 1024, Layout::Ab, 3.0),
                 done(EngineId::Pytorch, 2048, Layout::Ab, 5.0),

@@ -1,5 +1,6 @@
 //! The headless face: flags in, tables and JSON out. The only room that knows clap, tables and progress bars.
 
+mod compare;
 mod comparison;
 mod engines;
 mod list;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::{
+    compare::{CompareArguments, CompareFormat, FailOn},
     engines::{EnginesArguments, EnginesCommand},
     models::{ModelsArguments, ModelsCommand},
     output::Exit,
@@ -47,6 +49,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a suite, or a part of one, and print the results
     Run(Box<RunArguments>),
+    /// Hold saved runs against each other, or the engines of one run: faster, slower, same, or not comparable and why
+    Compare(CompareArguments),
     /// List suites, workloads, engines and devices, and why something is unavailable
     List(FormatArguments),
     /// Describe this machine
@@ -233,6 +237,7 @@ impl RunArguments {
 pub fn perform(command: &Command, data_dir: PathBuf) -> Exit {
     let result = match command {
         Command::Run(arguments) => run::run(arguments, data_dir),
+        Command::Compare(arguments) => compare::compare(arguments, &data_dir),
         Command::List(format) => list::list(format.json, data_dir),
         Command::System(format) => system::system(format.json, data_dir),
         Command::Models(arguments) => models::models(arguments),

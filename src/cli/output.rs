@@ -15,6 +15,8 @@ pub enum Exit {
     Failure,
     /// The flags make no sense.
     Usage,
+    /// A row is slower than the baseline's, and that was asked to be a failure.
+    Slower,
     /// Ctrl-C: what was done is saved.
     Interrupted,
 }
@@ -26,6 +28,7 @@ impl Exit {
             Self::Success => 0,
             Self::Failure => 1,
             Self::Usage => 2,
+            Self::Slower => 3,
             Self::Interrupted => 130,
         }
     }

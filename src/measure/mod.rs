@@ -81,6 +81,8 @@ pub enum StopReason {
     TimeBudget,
     /// The figure is found once, by search or count, and not sampled.
     Single,
+    /// The figure was published without its samples, and is kept as it stands.
+    Published,
 }
 
 /// How the device was brought to a steady rate before the first sample.

@@ -1,5 +1,7 @@
 //! What is kept: the saved run, its schema and the store.
 
+mod llama_bench;
+mod named;
 mod schema;
 mod store;
 
@@ -8,13 +10,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    llama_bench::{open, parse},
+    named::{NameError, REFERENCE, named, reference},
     schema::schema_text,
-    store::{Listed, LoadError, RunHeader, RunLock, SaveError, Store},
+    store::{FILE_BYTES_MAX, Listed, LoadError, RunHeader, RunLock, SaveError, Store},
 };
 use crate::{
     engine::EngineId,
     machine::{Conditions, Device, Machine},
-    measure::{Check, Fingerprint, Measurement, Report},
+    measure::{Check, Fingerprint, Measurement, Report, StopReason},
     workload::{Dtype, Workload},
 };
 
@@ -49,12 +53,21 @@ pub struct Run {
     pub devices: Vec<Device>,
     /// One entry a job, in the order they were planned.
     pub entries: Vec<Entry>,
+    /// Sentences that a reader of the whole run should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// Arrays smaller than this may stay in a cache: their bandwidth is no figure of the memory's.
 const MEMORY_ARRAY_BYTES_MIN: u64 = 64 << 20;
 
 impl Run {
+    /// Every figure was taken from a publication: nothing is known of samples, checks or conditions.
+    pub fn is_published(&self) -> bool {
+        let mut figures = self.entries.iter().filter_map(Entry::headline).peekable();
+        figures.peek().is_some() && figures.all(|figure| figure.stop == StopReason::Published)
+    }
+
     /// The entry with the highest plausible headline among those that `wanted` accepts.
     pub fn best(&self, wanted: impl Fn(&Entry) -> bool) -> Option<&Entry> {
         let fit = self.entries.iter().filter(|entry| wanted(entry) && entry.is_ranked());

@@ -16,7 +16,7 @@ use super::{FORMAT_VERSION, Outcome, Run, RunState};
 use crate::units::{Quantity, Unit};
 
 /// A run file larger than this is not read: a full suite takes under 1 MiB.
-const FILE_BYTES_MAX: u64 = 64 << 20;
+pub const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// The folder that holds saved runs.
 #[derive(Clone, Debug)]
@@ -207,17 +207,23 @@ impl Store {
         if bytes == 0 {
             return Err(malformed("it is empty".to_owned()));
         }
+        let text = io::read_to_string(BufReader::new(file)).map_err(io_error)?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads the text of a run file; errors name it `path`.
+    pub fn parse(text: &str, path: &Path) -> Result<Run, LoadError> {
+        let malformed = |reason: String| LoadError::Malformed { path: path.to_owned(), reason };
         // The version is read on its own first: a newer format may differ in anything else.
         #[derive(Deserialize)]
         struct Version {
             format_version: u64,
         }
-        let text = io::read_to_string(BufReader::new(file)).map_err(io_error)?;
-        let version: Version = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
+        let version: Version = serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
         if version.format_version > u64::from(FORMAT_VERSION) {
             return Err(LoadError::Future { path: path.to_owned(), found: version.format_version });
         }
-        serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))
+        serde_json::from_str(text).map_err(|error| malformed(error.to_string()))
     }
 }
 

@@ -435,6 +435,7 @@ fn begin(plan: &Plan, machine: machine::Machine, conditions: machine::Conditions
         conditions,
         devices: plan.devices.clone(),
         entries: entries.collect(),
+        notes: Vec::new(),
     }
 }
 

@@ -12,6 +12,7 @@ mod bad_weights;
 mod bundle;
 mod candle_kernels;
 mod cli;
+mod compare;
 mod download;
 mod engine_scenes;
 mod external;

@@ -41,6 +41,7 @@ pub(crate) fn run(id: &str, second: i64) -> Run {
         },
         devices: vec![device(DeviceKind::IntegratedGpu), device(DeviceKind::Cpu)],
         entries: entries(start),
+        notes: vec!["The cooling was changed between entries.".to_owned()],
     }
 }
 

@@ -145,6 +145,7 @@ pub(crate) fn pending_run() -> Run {
         conditions: Conditions::default(),
         devices: vec![device("metal:0", "Apple M5", false)],
         entries: entries.collect(),
+        notes: Vec::new(),
     }
 }
 

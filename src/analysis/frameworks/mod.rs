@@ -43,7 +43,7 @@ pub enum Place {
 }
 
 impl Place {
-    fn of(device: Option<&Device>, id: &str) -> Self {
+    pub(in crate::analysis) fn of(device: Option<&Device>, id: &str) -> Self {
         match device {
             Some(device) if device.software => Self::Emulated(device.name.clone()),
             Some(device) if device.kind == DeviceKind::Cpu => Self::Processor,
@@ -253,7 +253,7 @@ fn best_of(figures: &[(usize, Figure)], higher: bool) -> Option<usize> {
 }
 
 /// What makes two entries the same work: the workload, whatever a framework's file of the model weighs.
-fn work(workload: &Workload) -> Workload {
+pub(in crate::analysis) fn work(workload: &Workload) -> Workload {
     let mut work = workload.clone();
     let model = match &mut work {
         Workload::ModelLoad(load) => &mut load.model,
@@ -270,7 +270,7 @@ fn work(workload: &Workload) -> Workload {
 }
 
 /// Why an entry has no figure, as it is said in a table.
-fn reason_of(entry: &Entry) -> String {
+pub(in crate::analysis) fn reason_of(entry: &Entry) -> String {
     let word = entry.outcome.word();
     match &entry.outcome {
         Outcome::Done => "it gave no figure".to_owned(),

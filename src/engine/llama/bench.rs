@@ -59,9 +59,9 @@ pub(super) struct Tested {
     /// What the file holds, as "llama 7B Q4_0".
     pub(super) model_type: String,
     /// Parameters of the model, where it tells.
-    parameters: Option<u64>,
+    pub(super) parameters: Option<u64>,
     /// Positions of the prompt, tokens written, positions before.
-    counts: [u32; 3],
+    pub(super) counts: [u32; 3],
     /// How it was run.
     pub(super) settings: BTreeMap<String, String>,
 }
@@ -71,19 +71,24 @@ impl Tested {
     pub(super) fn parse(line: &str) -> Result<Self, String> {
         let object: Map<String, Value> = serde_json::from_str(line)
             .map_err(|error| format!("it printed no JSON object ({error}): {}", cut(line)))?;
-        let counts = [count(&object, "n_prompt")?, count(&object, "n_gen")?, count(&object, "n_depth")?];
+        Self::of(&object)
+    }
+
+    /// Reads what stands in one object.
+    pub(super) fn of(object: &Map<String, Value>) -> Result<Self, String> {
+        let counts = [count(object, "n_prompt")?, count(object, "n_gen")?, count(object, "n_depth")?];
         let [prompt, generated, _] = counts;
-        let seconds = seconds(&object, f64::from(prompt) + f64::from(generated))?;
-        average_agrees(&object, f64::from(prompt) + f64::from(generated), &seconds)?;
+        let seconds = seconds(object, f64::from(prompt) + f64::from(generated))?;
+        average_agrees(object, f64::from(prompt) + f64::from(generated), &seconds)?;
         // Required, since a figure without them could be of anything.
-        let model_type = text(&object, "model_type")?;
-        text(&object, "backends")?;
+        let model_type = text(object, "model_type")?;
+        text(object, "backends")?;
         Ok(Self {
             seconds,
             model_type,
             parameters: object.get("model_n_params").and_then(Value::as_u64),
             counts,
-            settings: settings(&object),
+            settings: settings(object),
         })
     }
 

@@ -10,6 +10,7 @@ mod load;
 mod operator;
 mod parity;
 mod process;
+pub mod results;
 
 use std::{
     ffi::{OsStr, OsString},

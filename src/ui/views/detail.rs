@@ -170,5 +170,6 @@ const fn stop_words(stop: StopReason) -> &'static str {
         StopReason::SampleLimit => "sample limit reached",
         StopReason::TimeBudget => "time was up",
         StopReason::Single => "found once",
+        StopReason::Published => "published, no samples",
     }
 }

@@ -1,0 +1,129 @@
+//! A run by the name that a person gives it: the bundled reference, an id or the beginning of one, or a file.
+
+use std::path::{Path, PathBuf};
+
+use super::{LoadError, Run, Store};
+
+/// The name of the reference that is part of the program.
+pub const REFERENCE: &str = "apple-m5";
+
+/// The figures published for an Apple M5, that Roofline began with.
+const APPLE_M5: &str = include_str!("../../assets/reference/apple-m5.json");
+
+/// Why a name is no run.
+#[derive(Debug, thiserror::Error)]
+pub enum NameError {
+    /// The file or the saved run can't be read.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Several saved runs begin so.
+    #[error("{count} saved runs begin with \"{name}\", among them {first} and {second}; write more of the id")]
+    Ambiguous {
+        /// What was given.
+        name: String,
+        /// How many there are.
+        count: usize,
+        /// The newest of them.
+        first: String,
+        /// The one before it.
+        second: String,
+    },
+    /// There is nothing of this name.
+    #[error(
+        "no run is called \"{name}\"; give {REFERENCE}, the id of a saved run or its beginning, or a run file; saved runs \
+         are kept in {}",
+        folder.display()
+    )]
+    Unknown {
+        /// What was given.
+        name: String,
+        /// Where saved runs are.
+        folder: PathBuf,
+    },
+}
+
+/// The bundled reference.
+pub fn reference() -> Result<Run, LoadError> {
+    let malformed =
+        |error: serde_json::Error| LoadError::Malformed { path: REFERENCE.into(), reason: error.to_string() };
+    serde_json::from_str(APPLE_M5).map_err(malformed)
+}
+
+/// The run of this name: [`REFERENCE`], the id of a saved run or a beginning that only one has, or the path of a file.
+///
+/// What looks like a path is one; ids are never paths. A file of the folder that one is in comes after saved runs.
+pub fn named(store: &Store, name: &str) -> Result<Run, NameError> {
+    if name == REFERENCE {
+        return Ok(reference()?);
+    }
+    let path = Path::new(name);
+    let is_plain = !name.is_empty() && !name.contains(['/', '\\']);
+    if !is_plain || path.extension().is_some_and(|extension| extension == "json") {
+        return load(store, name);
+    }
+    let ids = saved(store, name);
+    match ids.as_slice() {
+        [] => load(store, name),
+        [one] => Ok(Store::load(&store.path_of(one))?),
+        _ if ids.iter().any(|id| id == name) => Ok(Store::load(&store.path_of(name))?),
+        [.., second, first] => {
+            let (first, second) = (first.clone(), second.clone());
+            Err(NameError::Ambiguous { name: name.to_owned(), count: ids.len(), first, second })
+        }
+    }
+}
+
+fn load(store: &Store, name: &str) -> Result<Run, NameError> {
+    let path = Path::new(name);
+    if !name.is_empty() && path.symlink_metadata().is_ok() {
+        return Ok(super::open(path)?);
+    }
+    Err(NameError::Unknown { name: name.to_owned(), folder: store.folder().to_owned() })
+}
+
+/// Ids of saved runs that begin so, oldest first. Names of files tell them: nothing is read.
+fn saved(store: &Store, start: &str) -> Vec<String> {
+    let files = std::fs::read_dir(store.folder()).into_iter().flatten().filter_map(Result::ok);
+    let id = |file: std::fs::DirEntry| Some(file.file_name().to_str()?.strip_suffix(".json")?.to_owned());
+    let mut ids: Vec<String> = files.filter_map(id).filter(|id| id.starts_with(start)).collect();
+    ids.sort();
+    ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(store: &Store, name: &str) -> String {
+        named(store, name).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_run_is_found_by_name_id_beginning_and_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path());
+        let mut run = reference().unwrap();
+        for id in ["20260101T000000Z-aaaa", "20260101T000000Z-ab", "20260101T000000Z-a"] {
+            run.id = id.to_owned();
+            store.save(&run).unwrap();
+        }
+        assert_eq!(named(&store, REFERENCE).unwrap(), reference().unwrap());
+        assert_eq!(named(&store, "20260101T000000Z-aa").unwrap().id, "20260101T000000Z-aaaa");
+        assert_eq!(named(&store, "20260101T000000Z-a").unwrap().id, "20260101T000000Z-a", "a whole id wins");
+        let file = store.path_of("20260101T000000Z-ab");
+        assert_eq!(named(&store, file.to_str().unwrap()).unwrap().id, "20260101T000000Z-ab");
+        assert!(error(&store, "2026").contains("3 saved runs begin with \"2026\""), "{}", error(&store, "2026"));
+        assert!(error(&store, "").contains("no run is called"));
+        assert!(error(&store, "x.json").contains("no run is called"));
+        assert!(error(&store, "../runs").contains("no run is called"));
+        assert!(error(&store, folder.path().to_str().unwrap()).contains("it is a folder"));
+    }
+
+    #[test]
+    fn a_file_of_json_that_is_no_run_is_said_to_be_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.json");
+        std::fs::write(&file, "{}").unwrap();
+        assert!(error(&Store::at(folder.path()), file.to_str().unwrap()).contains("not a whole run file"));
+    }
+}
