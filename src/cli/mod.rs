@@ -3,7 +3,6 @@
 mod comparison;
 mod engines;
 mod list;
-mod markdown;
 mod models;
 mod output;
 mod progress;
