@@ -2,10 +2,12 @@
 
 mod comparison;
 mod engines;
+mod export;
 mod list;
 mod models;
 mod output;
 mod progress;
+mod report;
 mod run;
 mod shown;
 mod system;
@@ -17,8 +19,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::{
     engines::{EnginesArguments, EnginesCommand},
+    export::ExportArguments,
     models::{ModelsArguments, ModelsCommand},
     output::Exit,
+    report::ReportArguments,
 };
 use crate::{
     engine::{EngineId, Surroundings},
@@ -54,6 +58,10 @@ pub enum Command {
     Models(ModelsArguments),
     /// List, install, update, remove and look over engines: PyTorch, MLX, llama.cpp
     Engines(EnginesArguments),
+    /// Write a run as a document: figures, reasons, recommendations
+    Report(ReportArguments),
+    /// Write a run for other programs: JSON, JSON lines, CSV, or the folder of raw results
+    Export(ExportArguments),
     /// Open the window on a saved run
     Open {
         /// The run file
@@ -236,6 +244,8 @@ pub fn perform(command: &Command, data_dir: PathBuf) -> Exit {
         Command::System(format) => system::system(format.json, data_dir),
         Command::Models(arguments) => models::models(arguments),
         Command::Engines(arguments) => engines::engines(arguments, data_dir),
+        Command::Report(arguments) => report::report(arguments, &data_dir),
+        Command::Export(arguments) => export::export(arguments, &data_dir),
         Command::Open { .. } => Err(output::Error::usage("a run file is opened by the window, not without one")),
     };
     output::finish(result)

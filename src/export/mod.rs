@@ -17,9 +17,7 @@ mod why;
 mod words;
 
 pub(crate) use self::{
-    cells::{
-        NONE, TableCell, gemm_dtypes, model_cells, model_headings, precisions, versus_headings, versus_rows,
-    },
+    cells::{NONE, TableCell, model_cells, model_headings, precisions, versus_headings, versus_rows},
     words::{footnotes, name, warnings},
 };
 pub use self::{
