@@ -63,8 +63,11 @@ pub(super) fn complain(message: &str) {
 
 /// Writes text to standard output, or whole to a file. A reader that closed the pipe has what it wanted.
 pub(super) fn write(output: &str, text: &str) -> Result<(), Error> {
-    let result =
-        if output == "-" { io::stdout().write_all(text.as_bytes()) } else { write_file(Path::new(output), text.as_bytes()) };
+    let result = if output == "-" {
+        io::stdout().write_all(text.as_bytes())
+    } else {
+        write_file(Path::new(output), text.as_bytes())
+    };
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe && output == "-" => Ok(()),
         other => other.map_err(|error| cannot_write(output, &error)),

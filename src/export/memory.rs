@@ -35,11 +35,16 @@ pub(super) fn bandwidth(run: &Run, comparison: &Comparison, report: &mut Documen
         let value =
             headline.map_or_else(|| entry.outcome.word().to_lowercase(), |figure| Quantity::from(figure).to_string());
         let share = headline.zip(published).filter(|_| best.is_some_and(|best| best.device == entry.device));
-        let share =
-            share.map_or_else(|| NONE.to_owned(), |(figure, (peak, _))| percent(figure.summary.median / peak));
+        let share = share.map_or_else(|| NONE.to_owned(), |(figure, (peak, _))| percent(figure.summary.median / peak));
         let is_best = best.is_some_and(|best| std::ptr::eq(best, *entry)) && entries.len() > 1;
         let figure = TableCell { text: value, best: is_best };
-        vec![operation(entry).into(), entry.engine.title().into(), entry.workload.parameters().into(), figure, share.into()]
+        vec![
+            operation(entry).into(),
+            entry.engine.title().into(),
+            entry.workload.parameters().into(),
+            figure,
+            share.into(),
+        ]
     };
     let mut rows: Vec<Vec<TableCell>> = entries.iter().map(row).collect();
     if let (Some((peak, source)), Some(best)) = (published, best.and_then(Entry::headline)) {

@@ -65,7 +65,11 @@ pub fn raw(run: &Run) -> Vec<RawFile> {
     for versus in &comparison.versus {
         let name = |column: usize| comparison.columns.get(column).map_or("", |column| column.engine.id());
         let names = [versus.baseline, versus.other].map(|column| snake_name(name(column)));
-        add(format!("{}_detailed.json", names.join("_vs_")), "Two frameworks side by side", ratios(&comparison, versus));
+        add(
+            format!("{}_detailed.json", names.join("_vs_")),
+            "Two frameworks side by side",
+            ratios(&comparison, versus),
+        );
     }
     let kinds = [WorkloadKind::Bandwidth, WorkloadKind::BandwidthSweep, WorkloadKind::TensorLimit];
     let memory: Vec<&Entry> = run.entries.iter().filter(|entry| kinds.contains(&entry.workload.kind())).collect();

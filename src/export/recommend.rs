@@ -64,7 +64,12 @@ pub(super) fn section(run: &Run, comparison: &Comparison, document: &mut Documen
 
 fn faster(first: &Candidate<'_>, second: &Candidate<'_>, last: &Candidate<'_>) -> String {
     let ratio = |other: &Candidate<'_>| {
-        format!("{} as fast as {} ({})", times(first.figure.value / other.figure.value), other.name(), other.figure.text())
+        format!(
+            "{} as fast as {} ({})",
+            times(first.figure.value / other.figure.value),
+            other.name(),
+            other.figure.text()
+        )
     };
     let further = if last.at == second.at { String::new() } else { format!(", {}", ratio(last)) };
     format!("Use {}: {}, {}{further}.", first.name(), first.figure.text(), ratio(second))

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
     bars::{Chart, Value},
-    cells::{
-        NONE, TableCell, gemm_dtypes, model_cells, model_headings, precisions, versus_headings, versus_rows,
-    },
+    cells::{NONE, TableCell, gemm_dtypes, model_cells, model_headings, precisions, versus_headings, versus_rows},
     document::Document,
     memory,
     models::{candidates, winner},
@@ -412,7 +410,8 @@ fn missing(run: &Run, report: &mut Document) {
     let absent = run.entries.iter().filter(|entry| entry.outcome != Outcome::Done);
     let row = |entry: &Entry| {
         let reason = entry.outcome.reason().unwrap_or(NONE).to_owned();
-        let estimate = entry.estimate_s.map_or_else(String::new, |seconds| format!(" ({} s estimated)", number(seconds)));
+        let estimate =
+            entry.estimate_s.map_or_else(String::new, |seconds| format!(" ({} s estimated)", number(seconds)));
         let cells = [
             entry.workload.title(),
             entry.workload.parameters(),

@@ -83,7 +83,8 @@ fn writing(run: &Run, list: &[Candidate<'_>]) -> Vec<String> {
     /// From here on memory counts as what bounds it.
     const NEAR: f64 = 0.5;
     let mut lines = Vec::new();
-    let share = |one: &Candidate<'_>| token_share(run, one.index).filter(|(_, rate, ..)| rate.unit == Unit::BytePerSecond);
+    let share =
+        |one: &Candidate<'_>| token_share(run, one.index).filter(|(_, rate, ..)| rate.unit == Unit::BytePerSecond);
     for one in list {
         let Some((share, ..)) = share(one) else { continue };
         if share.fraction < NEAR {

@@ -44,7 +44,8 @@ pub enum NameError {
 
 /// The bundled reference.
 pub fn reference() -> Result<Run, LoadError> {
-    let malformed = |error: serde_json::Error| LoadError::Malformed { path: REFERENCE.into(), reason: error.to_string() };
+    let malformed =
+        |error: serde_json::Error| LoadError::Malformed { path: REFERENCE.into(), reason: error.to_string() };
     serde_json::from_str(APPLE_M5).map_err(malformed)
 }
 

@@ -14,6 +14,7 @@ mod candle_kernels;
 mod cli;
 mod download;
 mod engine_scenes;
+mod export;
 mod external;
 mod fake;
 mod gguf;
