@@ -33,13 +33,13 @@ pub(super) enum Block {
     Chart(Chart),
 }
 
-/// A table; the first columns are words, the rest are numbers.
+/// A table.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(super) struct Table {
     /// One for each column.
     pub headings: Vec<String>,
-    /// How many of the columns are words.
-    pub words: usize,
+    /// Whether each column holds numbers, which stand right; others hold words.
+    pub numeric: Vec<bool>,
     /// The rows.
     pub rows: Vec<Vec<TableCell>>,
 }
@@ -64,11 +64,17 @@ impl Document {
         }
     }
 
-    /// Nothing if there are no rows.
+    /// Nothing if there are no rows. After so many columns of words come numbers, but where a text is too long for one.
     pub(super) fn table(&mut self, headings: &[&str], words: usize, rows: Vec<Vec<TableCell>>) {
         if !rows.is_empty() {
+            const NUMBER_MAX: usize = 24;
+            let short = |row: &Vec<TableCell>, column: usize| {
+                row.get(column).is_none_or(|cell| cell.text.chars().count() <= NUMBER_MAX)
+            };
+            let is_numeric = |column: usize| column >= words && rows.iter().all(|row| short(row, column));
+            let numeric = (0..headings.len()).map(is_numeric).collect();
             let headings = headings.iter().map(|&heading| heading.to_owned()).collect();
-            self.blocks.push(Block::Table(Table { headings, words, rows }));
+            self.blocks.push(Block::Table(Table { headings, numeric, rows }));
         }
     }
 

@@ -29,8 +29,8 @@ fn block(block: &Block) -> Option<String> {
 fn table(table: &Table) -> String {
     let line = |cells: &[String]| format!("| {} |", cells.join(" | "));
     let headings: Vec<String> = table.headings.iter().map(|heading| escaped(heading)).collect();
-    let rule = |index| if index < table.words { "---" } else { "---:" }.to_owned();
-    let rule: Vec<String> = (0..headings.len()).map(rule).collect();
+    let rule = |numeric: &bool| if *numeric { "---:" } else { "---" }.to_owned();
+    let rule: Vec<String> = table.numeric.iter().map(rule).collect();
     let mut lines = vec![line(&headings), line(&rule)];
     for row in &table.rows {
         let cell = |cell: &super::TableCell| {
@@ -104,7 +104,7 @@ mod tests {
     fn nothing_in_a_cell_breaks_a_table() {
         let headings = vec!["a|b".to_owned(), "c".to_owned()];
         let best = TableCell { text: "1".into(), best: true };
-        let content = Table { headings, words: 1, rows: vec![vec!["x\ny".into(), best]] };
+        let content = Table { headings, numeric: vec![false, true], rows: vec![vec!["x\ny".into(), best]] };
         assert_eq!(table(&content), "| a\\|b | c |\n| --- | ---: |\n| x y | **1** |");
     }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     analysis::frameworks::{Comparison, Figure, ModelColumn, ModelRow, Place},
-    record::{Entry, Run},
+    record::{Entry, MarkKind, Run},
     workload::{ModelRef, ModelShape},
 };
 
@@ -75,8 +75,14 @@ const fn is_less_better(column: ModelColumn) -> bool {
     matches!(column, ModelColumn::Memory | ModelColumn::Peak | ModelColumn::Load)
 }
 
-/// The first and the second of a list in order, if the first is clearly better.
+/// A figure that nothing is concluded from: something slowed the device, or its samples say too little.
+pub(super) fn is_doubtful(entry: &Entry) -> bool {
+    entry.is_marked(MarkKind::Throttled) || entry.is_marked(MarkKind::Uncertain)
+}
+
+/// The first and the second of a list in order, if the first is clearly better and neither is doubtful.
 pub(super) fn winner<'l, 'a>(list: &'l [Candidate<'a>]) -> Option<(&'l Candidate<'a>, &'l Candidate<'a>)> {
     let [first, second, ..] = list else { return None };
-    (!first.figure.ties(&second.figure)).then_some((first, second))
+    let clear = ![first, second].iter().any(|one| is_doubtful(one.entry)) && !first.figure.ties(&second.figure);
+    clear.then_some((first, second))
 }

@@ -142,8 +142,10 @@ fn hardware(run: &Run, report: &mut Document) {
     let count: u32 = machine.cpu_cores.iter().map(|group| group.count).sum();
     add("Chip", machine.chip.clone());
     add("Model", machine.model.clone().unwrap_or_default());
-    if count > 0 {
-        add("Processor cores", format!("{count} ({})", cores.join(", ")));
+    match cores.as_slice() {
+        [] => {}
+        [_] => add("Processor cores", count.to_string()),
+        kinds => add("Processor cores", format!("{count} ({})", kinds.join(", "))),
     }
     add("GPU cores", machine.gpu_cores.map_or_else(String::new, |cores| cores.to_string()));
     add("Memory", binary_size(machine.memory_bytes));

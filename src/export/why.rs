@@ -3,7 +3,7 @@
 use super::{
     cells::TableCell,
     document::Document,
-    models::{Candidate, candidates},
+    models::{Candidate, candidates, is_doubtful},
 };
 use crate::{
     analysis::{
@@ -20,11 +20,9 @@ use crate::{
 pub(super) fn section(run: &Run, comparison: &Comparison, document: &mut Document) {
     let lists = [ModelColumn::Prefill, ModelColumn::Decode, ModelColumn::Training]
         .map(|column| (column, candidates(run, comparison, column)));
-    let rows: Vec<Vec<TableCell>> = lists
-        .iter()
-        .flat_map(|(column, lists)| lists.iter().flatten().filter_map(|one| row(run, *column, one)))
-        .collect();
-    let mut lines = half_over_single(comparison);
+    let rows: Vec<Vec<TableCell>> =
+        lists.iter().flat_map(|(_, lists)| lists.iter().flatten().filter_map(|one| row(run, one))).collect();
+    let mut lines = half_over_single(run, comparison);
     for (column, lists) in &lists {
         for list in lists {
             match column {
@@ -58,7 +56,7 @@ fn token_share(run: &Run, index: usize) -> Option<(Share, Quantity, f64, bool)> 
     }
 }
 
-fn row(run: &Run, column: ModelColumn, one: &Candidate<'_>) -> Option<Vec<TableCell>> {
+fn row(run: &Run, one: &Candidate<'_>) -> Option<Vec<TableCell>> {
     let (share, rate, cost, published) = token_share(run, one.index)?;
     let bound = if rate.unit == Unit::BytePerSecond { "memory" } else { "arithmetic" };
     let cost = match rate.unit {
@@ -68,7 +66,7 @@ fn row(run: &Run, column: ModelColumn, one: &Candidate<'_>) -> Option<Vec<TableC
     let source = if published { "data sheet" } else { "measured here" };
     let cells = [
         one.name(),
-        format!("{}: {}", column.title(), one.entry.workload.title()),
+        one.entry.workload.title(),
         bound.to_owned(),
         one.figure.text(),
         format!("{} t/s", crate::units::number(share.ceiling.value)),
@@ -83,8 +81,9 @@ fn writing(run: &Run, list: &[Candidate<'_>]) -> Vec<String> {
     /// From here on memory counts as what bounds it.
     const NEAR: f64 = 0.5;
     let mut lines = Vec::new();
-    let share =
-        |one: &Candidate<'_>| token_share(run, one.index).filter(|(_, rate, ..)| rate.unit == Unit::BytePerSecond);
+    let share = |one: &Candidate<'_>| {
+        token_share(run, one.index).filter(|(_, rate, ..)| rate.unit == Unit::BytePerSecond && !is_doubtful(one.entry))
+    };
     for one in list {
         let Some((share, ..)) = share(one) else { continue };
         if share.fraction < NEAR {
@@ -121,6 +120,7 @@ fn training(run: &Run, one: &Candidate<'_>) -> Option<String> {
         let product = matches!(&entry.workload, Workload::Gemm(gemm) if gemm.dtype == dtype);
         product && entry.engine == one.entry.engine && entry.device == one.entry.device
     });
+    let own = own.filter(|own| !is_doubtful(own) && !is_doubtful(one.entry));
     let best = own?.headline()?.summary.median;
     let rate = one.figure.value * training.flops() / training.tokens() as f64;
     Some(format!(
@@ -133,14 +133,15 @@ fn training(run: &Run, one: &Candidate<'_>) -> Option<String> {
 }
 
 /// What each engine gains by multiplying in f16 instead of f32, at the largest size that it did in both.
-fn half_over_single(comparison: &Comparison) -> Vec<String> {
+fn half_over_single(run: &Run, comparison: &Comparison) -> Vec<String> {
     let mut lines = Vec::new();
     for (index, column) in comparison.columns.iter().enumerate().filter(|(_, column)| is_device(&column.place)) {
         let rate = |wanted: Dtype| {
             let rates = comparison.rows.iter().filter_map(move |row| match &row.workload {
                 Workload::Gemm(gemm) if gemm.dtype == wanted && gemm.layout == Layout::Ab => {
                     let cell = row.cells.get(index)?.as_ref().filter(|cell| cell.barred.is_none())?;
-                    Some((*gemm, cell.figure?))
+                    let sure = run.entries.get(cell.entry).is_some_and(|entry| !is_doubtful(entry));
+                    Some((*gemm, cell.figure.filter(|_| sure)?))
                 }
                 _ => None,
             });

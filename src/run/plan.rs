@@ -388,10 +388,7 @@ mod tests {
         let request = Request { engines: vec!["cuda".parse().unwrap()], ..Request::default() };
         let engines: Vec<Box<dyn Engine>> = vec![Box::new(crate::engine::candle::CandleEngine)];
         let error = Plan::make(&request, &engines).unwrap_err();
-        assert!(
-            matches!(&error, PlanError::Usage(why) if why.contains("\"cuda\"") && why.contains("candle")),
-            "{error}"
-        );
+        assert!(matches!(&error, PlanError::Usage(why) if why.contains("\"cuda\"") && why.contains("candle")), "{error}");
     }
 
     #[test]

@@ -113,7 +113,7 @@ fn the_report_of_the_reference_has_the_document_s_models() {
     }
     // Memory-bound: 119 ÷ 153.6 GB/s, and 7.7 tokens of 14.22 GB each.
     assert_eq!(row(&text, "| Utilisation")[3], "77.5 %");
-    assert!(row(&text, "| PyTorch with mistralai/Mistral-7B-v0.1 f16 | Decode")[5].starts_with("71."), "{text}");
+    assert!(row(&text, "| PyTorch with mistralai/Mistral-7B-v0.1 f16 | Decode 128")[5].starts_with("71."), "{text}");
 }
 
 /// A run in which everything that a person or another program names is markup.
@@ -154,7 +154,7 @@ fn markup_in_names_stays_text() {
     assert!(!page.contains("<script") && page.contains("&lt;script&gt;"));
     assert!(page.contains("default-src 'none'"), "and nothing would run if it got in");
     let text = markdown(&run);
-    assert!(!text.contains("<script") && !text.contains("](javascript"), "{text}");
+    assert!(!text.contains("<script") && text.contains("\\[a\\](javascript:b)"), "{text}");
     let tables = text.lines().filter(|line| line.starts_with('|')).collect::<Vec<_>>();
     for pair in tables.windows(2).filter(|pair| pair[1].starts_with("| ---")) {
         let columns = |line: &str| line.replace("\\|", "").matches('|').count();
