@@ -31,7 +31,7 @@ struct Bar {
 /// One bar to come: its label, its figure as a number and in words, and whose it is.
 pub(super) struct Value {
     pub label: String,
-    pub value: f64,
+    pub amount: f64,
     pub text: String,
     pub series: usize,
 }
@@ -39,13 +39,13 @@ pub(super) struct Value {
 impl Chart {
     /// Bars from zero; `None` where there is nothing to compare, or too much to see.
     pub(super) fn of(title: &str, values: Vec<Value>) -> Option<Self> {
-        let drawn: Vec<Value> = values.into_iter().filter(|bar| bar.value.is_finite() && bar.value > 0.0).collect();
-        let longest = drawn.iter().map(|bar| bar.value).fold(0.0, f64::max);
+        let drawn: Vec<Value> = values.into_iter().filter(|bar| bar.amount.is_finite() && bar.amount > 0.0).collect();
+        let longest = drawn.iter().map(|bar| bar.amount).fold(0.0, f64::max);
         if !(2..=BARS_MAX).contains(&drawn.len()) {
             return None;
         }
         let bar = |(place, bar): (usize, Value)| {
-            let width = bar.value / longest * LONGEST;
+            let width = bar.amount / longest * LONGEST;
             Bar {
                 label: bar.label,
                 value: bar.text,

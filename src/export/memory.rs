@@ -62,7 +62,7 @@ pub(super) fn bandwidth(run: &Run, comparison: &Comparison, report: &mut Documen
         let series = comparison.columns.iter().position(|c| c.engine == entry.engine && c.device == entry.device);
         Some(Value {
             label: format!("{}{who}", operation(entry)),
-            value: figure.summary.median,
+            amount: figure.summary.median,
             text: Quantity::from(figure).to_string(),
             series: series.unwrap_or(0),
         })

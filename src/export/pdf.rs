@@ -20,7 +20,7 @@ const BROWSERS: [&str; 8] = [
 ];
 
 /// Printing a report takes seconds; ten thousand rows take tens.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Why there is no PDF.
 #[derive(Debug, thiserror::Error)]

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// One file of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawFile {
     /// Its name.
     pub name: String,

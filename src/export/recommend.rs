@@ -120,10 +120,10 @@ fn command(one: &Candidate<'_>, task: Task) -> Option<(&'static str, String)> {
 }
 
 fn llama(name: &str, precision: &str) -> Option<String> {
-    if name.contains('/') && !name.ends_with(".gguf") {
+    let is_file = std::path::Path::new(name).extension().is_some_and(|end| end.eq_ignore_ascii_case("gguf"));
+    if name.contains('/') && !is_file {
         return Some(format!("llama-cli -hf {} -p \"Hello\"", shell_word(name)?));
     }
-    let is_file = name.to_lowercase().ends_with(".gguf");
     let stem = name.strip_suffix("-GGUF").unwrap_or(name);
     let file = if is_file { name.to_owned() } else { format!("{stem}-{precision}.gguf") };
     Some(format!("llama-cli -m {} -p \"Hello\"", shell_word(&file)?))

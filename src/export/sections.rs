@@ -216,7 +216,7 @@ fn gemm_chart(run: &Run, comparison: &Comparison) -> Option<Chart> {
             };
             let Some(best) = run.best(own).and_then(Entry::headline) else { continue };
             let label = format!("{dtype} · {}", column.title);
-            values.push(Value { label, value: best.summary.median, text: Quantity::from(best).to_string(), series });
+            values.push(Value { label, amount: best.summary.median, text: Quantity::from(best).to_string(), series });
         }
     }
     Chart::of("The best matrix product of each framework and element type", values)
@@ -299,7 +299,7 @@ fn models(run: &Run, comparison: &Comparison, report: &mut Document) {
         let all = candidates(run, comparison, column).into_iter().flatten();
         let bar = |one: super::models::Candidate<'_>| Value {
             label: format!("{} · {}", one.title, one.row.precision),
-            value: one.figure.value,
+            amount: one.figure.value,
             text: one.figure.text(),
             series: one.row.column,
         };

@@ -120,25 +120,25 @@ fn the_report_of_the_reference_has_the_document_s_models() {
 fn hostile() -> Run {
     const MARKUP: &str = "<script>alert('x')</script>\n| [a](javascript:b) **c** `d` & \"e\" ../../f";
     let mut run = reference().unwrap();
-    run.id = MARKUP.to_owned();
-    run.app.version = MARKUP.to_owned();
-    run.machine.chip = MARKUP.to_owned();
+    MARKUP.clone_into(&mut run.id);
+    MARKUP.clone_into(&mut run.app.version);
+    MARKUP.clone_into(&mut run.machine.chip);
     run.machine.model = Some(MARKUP.to_owned());
-    run.machine.os.name = MARKUP.to_owned();
-    run.suite.name = MARKUP.to_owned();
+    MARKUP.clone_into(&mut run.machine.os.name);
+    MARKUP.clone_into(&mut run.suite.name);
     run.notes = vec![MARKUP.to_owned()];
     for device in &mut run.devices {
-        device.name = MARKUP.to_owned();
-        device.backend = MARKUP.to_owned();
+        MARKUP.clone_into(&mut device.name);
+        MARKUP.clone_into(&mut device.backend);
     }
     for entry in &mut run.entries {
         entry.notes = vec![MARKUP.to_owned()];
         entry.precision = Some(MARKUP.to_owned());
         entry.settings.insert(MARKUP.to_owned(), MARKUP.to_owned());
         match &mut entry.workload {
-            Workload::ModelLoad(load) => load.model.name = MARKUP.to_owned(),
-            Workload::Inference(inference) => inference.model.name = MARKUP.to_owned(),
-            Workload::Training(training) => training.model.name = MARKUP.to_owned(),
+            Workload::ModelLoad(load) => MARKUP.clone_into(&mut load.model.name),
+            Workload::Inference(inference) => MARKUP.clone_into(&mut inference.model.name),
+            Workload::Training(training) => MARKUP.clone_into(&mut training.model.name),
             _ => {}
         }
     }
