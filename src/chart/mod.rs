@@ -155,7 +155,8 @@ impl Timeline {
         let warmed = |measurement: &Measurement| measurement.warm_up.map_or(0.0, |warm_up| warm_up.seconds);
         // What is derived from the same samples took no time of its own.
         let own = |measurement: &&Measurement| {
-            measurement.unit == series.what.unit() && !matches!(measurement.stop, StopReason::Single | StopReason::Published)
+            measurement.unit == series.what.unit()
+                && !matches!(measurement.stop, StopReason::Single | StopReason::Published)
         };
         let timed = entry.measurements.iter().filter(own).map(|measurement| sampled(measurement) + warmed(measurement));
         let timed: f64 = timed.sum();

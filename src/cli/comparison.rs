@@ -6,18 +6,13 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use crate::{
     analysis::{
-        frameworks::{
-            self, Agreement, BARRED, Column, Comparison, ModelColumn, ModelGroup, ModelRow, Ratio, Slot, Versus,
-        },
+        frameworks::{self, Agreement, BARRED, Column, Comparison, Versus},
         share_of_ceiling,
     },
-    record::{Entry, MarkKind, Outcome, Run},
+    export::{NONE, TableCell, model_cells, model_headings, versus_headings, versus_rows},
+    record::{Entry, MarkKind, Run},
     units::{Scale, percent, relative_error},
-    workload::{Dtype, Workload},
 };
-
-/// What stands for a value that isn't there.
-pub(super) const NONE: &str = "—";
 
 /// Beside the best of a device.
 const BEST: &str = "*";
@@ -117,58 +112,11 @@ fn models(comparison: &Comparison) -> Table {
     }
     for group in &comparison.models {
         for row in &group.rows {
-            let best = |text: &str| format!("{text}{BEST}");
-            table.add_row(model_cells(comparison, group, row, best));
+            let dressed = |cell: TableCell| if cell.best { format!("{}{BEST}", cell.text) } else { cell.text };
+            table.add_row(model_cells(comparison, group, row).into_iter().map(dressed));
         }
     }
     table
-}
-
-/// The headings of the models' summary.
-pub(super) fn model_headings() -> Vec<&'static str> {
-    let columns = ModelColumn::ALL.map(ModelColumn::title);
-    ["Framework", "Model", "Bits a weight"].into_iter().chain(columns).chain(["Status"]).collect()
-}
-
-/// One row of it; `best` dresses the best of a column.
-pub(super) fn model_cells(
-    comparison: &Comparison,
-    group: &ModelGroup,
-    row: &ModelRow,
-    best: impl Fn(&str) -> String,
-) -> Vec<String> {
-    let title = comparison.columns.get(row.column).map_or("", |column| column.title.as_str());
-    let barred = if row.barred.is_some() { format!(" {BARRED}") } else { String::new() };
-    let first = [format!("{title}{barred} on {}", group.place.phrase()), row.model_label(), row.bits_text()];
-    let figures = row.slots.iter().map(|slot| slot_text(slot, &best));
-    first.into_iter().chain(figures).chain([row.status.word().to_owned()]).collect()
-}
-
-fn slot_text(slot: &Slot, best: &impl Fn(&str) -> String) -> String {
-    let Some(figure) = slot.figure else {
-        return match slot.absence.as_deref() {
-            Some(reason) if reason.starts_with("unsupported") => "n/a".to_owned(),
-            _ => NONE.to_owned(),
-        };
-    };
-    let text = figure.text();
-    if slot.best { best(&text) } else { text }
-}
-
-/// The headings of a table of ratios.
-pub(super) fn versus_headings(comparison: &Comparison, versus: &Versus) -> [String; 5] {
-    let title = |index: usize| comparison.columns.get(index).map_or("", |column| column.title.as_str()).to_owned();
-    ["Precision".to_owned(), "Size".to_owned(), title(versus.baseline), title(versus.other), "Ratio".to_owned()]
-}
-
-/// Its rows.
-pub(super) fn versus_rows(versus: &Versus) -> Vec<[String; 5]> {
-    let row = |ratio: &Ratio| {
-        let rates = [ratio.baseline, ratio.other].map(|figure| figure.quantity().to_string());
-        let [ours, theirs] = rates;
-        [ratio.gemm.dtype.to_string(), ratio.gemm.parameters(), ours, theirs, ratio.text()]
-    };
-    versus.ratios.iter().map(row).collect()
 }
 
 fn versus_table(comparison: &Comparison, versus: &Versus) -> Table {
@@ -184,35 +132,6 @@ fn versus_table(comparison: &Comparison, versus: &Versus) -> Table {
         table.add_row(row);
     }
     table
-}
-
-/// The arithmetic that each engine really used, once for each: "PyTorch, GEMM f16: f16 operands, f32 accumulation".
-pub(super) fn precisions(run: &Run, comparison: &Comparison) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for column in &comparison.columns {
-        let own = run.entries.iter().filter(|entry| entry.engine == column.engine && entry.device == column.device);
-        for entry in own.filter(|entry| !entry.workload.kind().is_model() && entry.outcome == Outcome::Done) {
-            let line =
-                entry.precision.as_ref().map(|used| format!("{}, {}: {used}", column.title, family(&entry.workload)));
-            lines.extend(line.filter(|line| !lines.contains(line)));
-        }
-    }
-    lines
-}
-
-fn family(workload: &Workload) -> String {
-    match workload {
-        Workload::Bandwidth(_) | Workload::BandwidthSweep(_) => "bandwidth".to_owned(),
-        other => other.title(),
-    }
-}
-
-/// Element types that a run multiplied matrices of.
-pub(super) fn gemm_dtypes(comparison: &Comparison) -> Vec<Dtype> {
-    let has = |dtype: &Dtype| {
-        comparison.rows.iter().any(|row| matches!(&row.workload, Workload::Gemm(gemm) if gemm.dtype == *dtype))
-    };
-    Dtype::ALL.into_iter().filter(has).collect()
 }
 
 #[cfg(test)]

@@ -3,11 +3,12 @@
 mod compare;
 mod comparison;
 mod engines;
+mod export;
 mod list;
-mod markdown;
 mod models;
 mod output;
 mod progress;
+mod report;
 mod run;
 mod shown;
 mod system;
@@ -20,8 +21,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use self::{
     compare::{CompareArguments, CompareFormat, FailOn},
     engines::{EnginesArguments, EnginesCommand},
+    export::ExportArguments,
     models::{ModelsArguments, ModelsCommand},
     output::Exit,
+    report::ReportArguments,
 };
 use crate::{
     engine::{EngineId, Surroundings},
@@ -59,6 +62,10 @@ pub enum Command {
     Models(ModelsArguments),
     /// List, install, update, remove and look over engines: PyTorch, MLX, llama.cpp
     Engines(EnginesArguments),
+    /// Write a run as a document: figures, reasons, recommendations
+    Report(ReportArguments),
+    /// Write a run for other programs: JSON, JSON lines, CSV, or the folder of raw results
+    Export(ExportArguments),
     /// Open the window on a saved run
     Open {
         /// The run file
@@ -242,6 +249,8 @@ pub fn perform(command: &Command, data_dir: PathBuf) -> Exit {
         Command::System(format) => system::system(format.json, data_dir),
         Command::Models(arguments) => models::models(arguments),
         Command::Engines(arguments) => engines::engines(arguments, data_dir),
+        Command::Report(arguments) => report::report(arguments, &data_dir),
+        Command::Export(arguments) => export::export(arguments, &data_dir),
         Command::Open { .. } => Err(output::Error::usage("a run file is opened by the window, not without one")),
     };
     output::finish(result)

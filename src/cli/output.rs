@@ -2,7 +2,7 @@
 
 use std::{
     fmt, fs,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -66,8 +66,11 @@ pub(super) fn complain(message: &str) {
 
 /// Writes text to standard output, or whole to a file. A reader that closed the pipe has what it wanted.
 pub(super) fn write(output: &str, text: &str) -> Result<(), Error> {
-    let result =
-        if output == "-" { io::stdout().write_all(text.as_bytes()) } else { write_file(Path::new(output), text) };
+    let result = if output == "-" {
+        io::stdout().write_all(text.as_bytes())
+    } else {
+        write_file(Path::new(output), text.as_bytes())
+    };
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe && output == "-" => Ok(()),
         other => other.map_err(|error| cannot_write(output, &error)),
@@ -114,13 +117,46 @@ fn temporary_beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
     builder.tempfile_in(folder_of(path)).map_err(|error| io::Error::from(error.kind()))
 }
 
-fn write_file(path: &Path, text: &str) -> io::Result<()> {
+/// Writes whole to a file that isn't there yet, or may be replaced: by `--force`, or by a word at the terminal.
+pub(super) fn write_new(path: &Path, bytes: &[u8], force: bool) -> Result<(), Error> {
+    let shown = path.display();
+    if path.as_os_str().is_empty() {
+        return Err(Error::usage("--output has no name; give a file"));
+    }
+    if path.is_dir() {
+        return Err(Error::failure(format!("a folder can't be written over; name a file: {shown}")));
+    }
+    if !folder_of(path).is_dir() {
+        return Err(Error::failure(format!(
+            "the folder to write to isn't there, or not any more; make it, or choose another --output: {shown}"
+        )));
+    }
+    let is_there = path.symlink_metadata().is_ok() && !is_special(path);
+    if is_there && !force && !may_replace(path) {
+        return Err(Error::failure(format!(
+            "the file is there already and was left alone; add --force to replace it: {shown}"
+        )));
+    }
+    write_file(path, bytes).map_err(|error| cannot_write(&shown.to_string(), &error))
+}
+
+/// Asks, where there is someone to answer.
+fn may_replace(path: &Path) -> bool {
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        return false;
+    }
+    write!(io::stderr(), "{} is there already. Replace it? [y/N] ", path.display()).ok();
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
+}
+
+fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if is_special(path) {
-        return fs::OpenOptions::new().write(true).open(path)?.write_all(text.as_bytes());
+        return fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
     }
     let path = target_of(path);
     let file = temporary_beside(&path)?;
-    file.as_file().write_all(text.as_bytes())?;
+    file.as_file().write_all(bytes)?;
     file.as_file().sync_all()?;
     if let Ok(old) = fs::metadata(&path) {
         file.as_file().set_permissions(old.permissions())?;

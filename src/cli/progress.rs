@@ -6,6 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{run::REDRAW, table};
 use crate::{
+    export::{name, warnings},
     measure::Progress,
     record::{Entry, Run},
     units::Quantity,
@@ -29,9 +30,9 @@ impl Bar {
         let engine = run.entries.first().map(|entry| entry.engine);
         let several = run.entries.iter().any(|entry| Some(entry.engine) != engine);
         self.several = several;
-        self.titles = run.entries.iter().map(|entry| table::name(entry, several)).collect();
+        self.titles = run.entries.iter().map(|entry| name(entry, several)).collect();
         self.say(&format!("suite {} on {}", run.suite.name, table::devices(run)));
-        for warning in table::warnings(run) {
+        for warning in warnings(run) {
             self.say(&format!("note: {warning}"));
         }
         if io::stderr().is_terminal() {

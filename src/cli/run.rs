@@ -7,15 +7,16 @@ use std::{
 };
 
 use super::{
-    Format, RunArguments, markdown,
+    Format, RunArguments,
     output::{self, Error, Exit},
     progress::Bar,
     table,
 };
 use crate::{
     engine::{self, supervise},
+    export::{self, ReportFormat, json_line},
     measure::{Cancel, Paints},
-    record::{Entry, Outcome, Run, Store},
+    record::{Outcome, Run, Store},
     run::{Event, Plan, PlanError, Runner, collect},
 };
 
@@ -101,30 +102,19 @@ impl Interrupt {
 fn print(arguments: &RunArguments, run: &Run) -> Result<(), Error> {
     let text = match arguments.format() {
         Format::Table => table::results(run),
-        Format::Markdown => markdown::document(run),
-        Format::Json => serde_json::to_string_pretty(run).map_err(Error::failure)? + "\n",
+        Format::Markdown => {
+            export::report(std::slice::from_ref(run), ReportFormat::Markdown).map_err(Error::failure)?
+        }
+        Format::Json => export::json(run).map_err(Error::failure)?,
         // On standard output the lines went out as the entries ended.
         Format::Jsonl if arguments.output == "-" => return Ok(()),
-        Format::Jsonl => run.entries.iter().map(|entry| json_line(&run.id, entry)).collect(),
+        Format::Jsonl => export::jsonl(run).map_err(Error::failure)?,
     };
     let written = output::write(&arguments.output, &text);
     if written.is_err() && arguments.output != "-" {
         output::write("-", &text).ok();
     }
     written
-}
-
-/// One entry with its run's id.
-fn json_line(run_id: &str, entry: &Entry) -> String {
-    #[derive(serde::Serialize)]
-    struct Line<'a> {
-        run: &'a str,
-        #[serde(flatten)]
-        entry: &'a Entry,
-    }
-    let mut line = serde_json::to_string(&Line { run: run_id, entry }).unwrap_or_default();
-    line.push('\n');
-    line
 }
 
 fn exit_of(run: &Run, follower: &Follower, interrupt: &Cancel) -> Exit {
@@ -166,7 +156,8 @@ impl Follower {
             Event::Finished { entry, .. } => {
                 self.bar.entry(entry);
                 if self.stream && self.stream_error.is_none() {
-                    self.stream_error = output::write("-", &json_line(&self.run_id, entry)).err();
+                    let line = json_line(&self.run_id, entry).map_err(Error::failure);
+                    self.stream_error = line.and_then(|line| output::write("-", &line)).err();
                 }
             }
             Event::Saved(path) => {

@@ -6,8 +6,8 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use super::comparison;
 use crate::{
-    analysis::{CeilingKind, Comparison, share_of_ceiling, side_figures},
-    machine::PowerSource,
+    analysis::{Comparison, share_of_ceiling},
+    export::{footnotes, name, precisions},
     record::{Entry, Outcome, Run},
     units::{Quantity, percent, relative_error},
 };
@@ -22,7 +22,7 @@ pub(super) fn results(run: &Run) -> String {
         format!("{}\n", entries_table(run, several))
     };
     let mut text = format!("{}\n{table}", heading(run));
-    let precisions = if several { comparison::precisions(run, &comparison) } else { Vec::new() };
+    let precisions = if several { precisions(run, &comparison) } else { Vec::new() };
     for line in footnotes(run, several).into_iter().chain(precisions) {
         writeln!(text, "{line}").ok();
     }
@@ -81,52 +81,6 @@ fn row(run: &Run, index: usize, entry: &Entry) -> [String; 7] {
 fn state(entry: &Entry) -> String {
     let marks = entry.marks.iter().map(|mark| mark.kind.word().to_owned());
     std::iter::once(entry.outcome.word().to_owned()).chain(marks).collect::<Vec<_>>().join(", ")
-}
-
-/// What an entry is called in a line: "GEMM f32 n = 4096", with its engine where there are several.
-pub(super) fn name(entry: &Entry, several: bool) -> String {
-    let engine = if several { format!("{}, ", entry.engine.title()) } else { String::new() };
-    format!("{engine}{} {}", entry.workload.title(), entry.workload.parameters())
-}
-
-/// Reasons and notes under the table.
-pub(super) fn footnotes(run: &Run, several: bool) -> Vec<String> {
-    let mut lines: Vec<String> = warnings(run).into_iter().map(|warning| format!("note: {warning}")).collect();
-    for (index, entry) in run.entries.iter().enumerate() {
-        let title = name(entry, several);
-        lines.extend(beside(run, index, entry).map(|text| format!("{title}: {text}")));
-        let reason = entry.outcome.reason().map(|reason| format!("{}: {reason}", entry.outcome.word().to_lowercase()));
-        let marks = entry.marks.iter().map(|mark| format!("{}: {}", mark.kind.word(), mark.reason));
-        let all = reason.into_iter().chain(marks).chain(entry.notes.iter().cloned());
-        lines.extend(all.map(|text| format!("{title}: {text}")));
-    }
-    lines
-}
-
-/// What was measured of a model beside the headline, and where its limit comes from, in one line.
-fn beside(run: &Run, index: usize, entry: &Entry) -> Option<String> {
-    let figures = side_figures(entry).into_iter().map(|(name, value)| format!("{} {value}", name.to_lowercase()));
-    let limit = share_of_ceiling(run, index).filter(|share| matches!(share.kind, CeilingKind::Token { .. }));
-    let all: Vec<String> = figures.chain(limit.map(|share| share.explanation())).collect();
-    (!all.is_empty()).then(|| all.join(" · "))
-}
-
-/// What a reader must know of the conditions before the figures.
-pub(super) fn warnings(run: &Run) -> Vec<String> {
-    let mut list = Vec::new();
-    for device in run.devices.iter().filter(|device| device.software) {
-        list.push(format!("{} is emulated on the processor; its figures say nothing of a GPU", device.id));
-    }
-    if run.conditions.power_source == PowerSource::Battery {
-        list.push("the machine runs on battery, which may lower its clocks".to_owned());
-    }
-    if run.conditions.low_power_mode == Some(true) {
-        list.push("low-power mode is on, which lowers the clocks".to_owned());
-    }
-    if !run.app.optimised {
-        list.push("this is a build without optimisation; use a release build for figures that count".to_owned());
-    }
-    list
 }
 
 /// One finished entry in a line: "GEMM f32 n = 4096: 44.41 TFLOPS ± 0.2 %", with its engine where there are several.

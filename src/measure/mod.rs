@@ -15,7 +15,10 @@ pub use self::{
     context::{Cancel, Context, Hush, Paints, Phase, Progress, Spared},
     sampler::{BatchTime, Policy, Rate, afford, sample},
 };
-use crate::{stats::Summary, units::Unit};
+use crate::{
+    stats::Summary,
+    units::{Quantity, Unit},
+};
 
 /// Why a job ended without a full result.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -154,6 +157,13 @@ impl Measurement {
     pub fn single(metric: &str, unit: Unit, value: f64, host_s: f64) -> Option<Self> {
         let sample = Sample { value, iterations: 1, host_s, device_s: None, disturbed: false };
         Self::of_samples(metric, unit, vec![sample], StopReason::Single)
+    }
+}
+
+impl From<&Measurement> for Quantity {
+    /// The median with its unit.
+    fn from(measurement: &Measurement) -> Self {
+        Self::new(measurement.summary.median, measurement.unit)
     }
 }
 

@@ -15,6 +15,7 @@ mod cli;
 mod compare;
 mod download;
 mod engine_scenes;
+mod export;
 mod external;
 mod fake;
 mod gguf;

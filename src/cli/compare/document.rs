@@ -3,7 +3,7 @@
 use super::{legend, plain, remarks, table::difference_cells, varies};
 use crate::{
     analysis::comparison::{Cell, Compared, Kind, Row},
-    cli::comparison::NONE,
+    export::NONE,
     record::Run,
 };
 

@@ -7,7 +7,7 @@ use comfy_table::{Cell as TableCell, CellAlignment, Table, presets};
 use super::{legend, plain, remarks, varies};
 use crate::{
     analysis::comparison::{Cell, Compared, Difference, Kind, Row},
-    cli::comparison::NONE,
+    export::NONE,
     record::Run,
 };
 

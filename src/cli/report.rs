@@ -1,0 +1,71 @@
+//! `roofline report`: runs as a document.
+
+use std::path::Path;
+
+use clap::{Args, ValueEnum};
+
+use super::output::{self, Error, Exit};
+use crate::{
+    export::{self, ReportFormat},
+    record::{self, Run, Store},
+};
+
+/// Which runs, and where the report goes.
+#[derive(Debug, Args)]
+pub struct ReportArguments {
+    /// The runs: apple-m5 (the reference that comes along), the id of a saved run or its beginning, or a run file
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<String>,
+    /// How it is written; html if FILE ends in .html, pdf if in .pdf, else md
+    #[arg(long)]
+    pub format: Option<DocumentFormat>,
+    /// Where it goes; "-" is standard output
+    #[arg(long, value_name = "FILE", default_value = "-")]
+    pub output: String,
+    /// Replace a file that is there already
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// How a report is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DocumentFormat {
+    /// Markdown
+    Md,
+    /// One page with charts that needs no other file
+    Html,
+    /// The page, printed by a browser that is installed
+    Pdf,
+}
+
+impl ReportArguments {
+    fn format(&self) -> DocumentFormat {
+        let end = Path::new(&self.output).extension().map(|end| end.to_string_lossy().to_lowercase());
+        self.format.unwrap_or(match end.as_deref() {
+            Some("html" | "htm") => DocumentFormat::Html,
+            Some("pdf") => DocumentFormat::Pdf,
+            _ => DocumentFormat::Md,
+        })
+    }
+}
+
+/// Finds the runs and writes their report.
+pub(super) fn report(arguments: &ReportArguments, data_dir: &Path) -> Result<Exit, Error> {
+    let format = arguments.format();
+    if format == DocumentFormat::Pdf && arguments.output == "-" {
+        return Err(Error::usage("a PDF is no text for a terminal; name a file with --output"));
+    }
+    let store = Store::at(data_dir);
+    let runs: Result<Vec<Run>, _> = arguments.runs.iter().map(|name| record::named(&store, name)).collect();
+    let runs = runs.map_err(Error::failure)?;
+    let form = if format == DocumentFormat::Md { ReportFormat::Markdown } else { ReportFormat::Html };
+    let text = export::report(&runs, form).map_err(Error::failure)?;
+    if arguments.output == "-" {
+        output::write("-", &text)?;
+        return Ok(Exit::Success);
+    }
+    let bytes =
+        if format == DocumentFormat::Pdf { export::pdf(&text).map_err(Error::failure)? } else { text.into_bytes() };
+    output::write_new(Path::new(&arguments.output), &bytes, arguments.force)?;
+    Ok(Exit::Success)
+}

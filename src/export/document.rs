@@ -1,0 +1,89 @@
+//! A report before it is Markdown or HTML: its blocks, in order. All text is plain; each form escapes it in its own way.
+
+use serde::Serialize;
+
+use super::{bars::Chart, cells::TableCell};
+
+/// A whole report.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct Document {
+    /// The title.
+    pub title: String,
+    /// What stands under it.
+    pub blocks: Vec<Block>,
+}
+
+/// One piece of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(super) enum Block {
+    /// A heading, 2 for a section and 3 for what is in it.
+    Heading { level: u8, text: String },
+    /// A paragraph.
+    Text { text: String },
+    /// What a reader must know before the figures.
+    Note { text: String },
+    /// Sentences.
+    List { lines: Vec<String> },
+    /// A table.
+    Table(Table),
+    /// What can be typed.
+    Code { language: &'static str, text: String },
+    /// Bars; a form that can't draw leaves them out, since a table beside them has the same figures.
+    Chart(Chart),
+}
+
+/// A table.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Table {
+    /// One for each column.
+    pub headings: Vec<String>,
+    /// Whether each column holds numbers, which stand right; others hold words.
+    pub numeric: Vec<bool>,
+    /// The rows.
+    pub rows: Vec<Vec<TableCell>>,
+}
+
+impl Document {
+    pub(super) fn heading(&mut self, level: u8, text: impl Into<String>) {
+        self.blocks.push(Block::Heading { level, text: text.into() });
+    }
+
+    pub(super) fn text(&mut self, text: impl Into<String>) {
+        self.blocks.push(Block::Text { text: text.into() });
+    }
+
+    pub(super) fn note(&mut self, text: impl Into<String>) {
+        self.blocks.push(Block::Note { text: text.into() });
+    }
+
+    /// Nothing if there are no lines.
+    pub(super) fn list(&mut self, lines: Vec<String>) {
+        if !lines.is_empty() {
+            self.blocks.push(Block::List { lines });
+        }
+    }
+
+    /// Nothing if there are no rows. After so many columns of words come numbers, but where a text is too long for one.
+    pub(super) fn table(&mut self, headings: &[&str], words: usize, rows: Vec<Vec<TableCell>>) {
+        if !rows.is_empty() {
+            const NUMBER_MAX: usize = 24;
+            let short = |row: &Vec<TableCell>, column: usize| {
+                row.get(column).is_none_or(|cell| cell.text.chars().count() <= NUMBER_MAX)
+            };
+            let is_numeric = |column: usize| column >= words && rows.iter().all(|row| short(row, column));
+            let numeric = (0..headings.len()).map(is_numeric).collect();
+            let headings = headings.iter().map(|&heading| heading.to_owned()).collect();
+            self.blocks.push(Block::Table(Table { headings, numeric, rows }));
+        }
+    }
+
+    pub(super) fn code(&mut self, language: &'static str, text: String) {
+        self.blocks.push(Block::Code { language, text });
+    }
+
+    /// Nothing if there are no bars.
+    pub(super) fn chart(&mut self, chart: Option<Chart>) {
+        self.blocks.extend(chart.map(Block::Chart));
+    }
+}

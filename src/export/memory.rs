@@ -1,0 +1,138 @@
+//! The report's sections on memory: its bandwidth with the share of what the maker gives, and the largest tensor.
+
+use super::{
+    bars::{Chart, Value},
+    cells::{NONE, TableCell},
+    document::Document,
+};
+use crate::{
+    analysis::{Comparison, peaks},
+    record::{Entry, Run},
+    units::{Quantity, Unit, percent},
+    workload::{ModelRef, Workload},
+};
+
+/// What the maker gives for the bandwidth of the device that the best was measured on, in B/s, and where it says so.
+pub(super) fn published(run: &Run) -> Option<(f64, &'static str)> {
+    let best = run.best_bandwidth()?;
+    let device = run.devices.iter().find(|device| device.id == best.device && !device.software)?;
+    let peaks = peaks(&device.name, &run.machine)?;
+    Some((peaks.bandwidth?, peaks.source))
+}
+
+/// Each operation, then the theoretical figure and the best's share of it.
+pub(super) fn bandwidth(run: &Run, comparison: &Comparison, report: &mut Document) {
+    let entries: Vec<&Entry> =
+        run.entries.iter().filter(|entry| matches!(entry.workload, Workload::Bandwidth(_))).collect();
+    if entries.is_empty() {
+        return;
+    }
+    let best = run.best_bandwidth();
+    let several = comparison.has_several();
+    let published = published(run);
+    let row = |entry: &&Entry| -> Vec<TableCell> {
+        let headline = entry.headline();
+        let value =
+            headline.map_or_else(|| entry.outcome.word().to_lowercase(), |figure| Quantity::from(figure).to_string());
+        let share = headline.zip(published).filter(|_| best.is_some_and(|best| best.device == entry.device));
+        let share = share.map_or_else(|| NONE.to_owned(), |(figure, (peak, _))| percent(figure.summary.median / peak));
+        let is_best = best.is_some_and(|best| std::ptr::eq(best, *entry)) && entries.len() > 1;
+        let figure = TableCell { text: value, best: is_best };
+        vec![
+            operation(entry).into(),
+            entry.engine.title().into(),
+            entry.workload.parameters().into(),
+            figure,
+            share.into(),
+        ]
+    };
+    let mut rows: Vec<Vec<TableCell>> = entries.iter().map(row).collect();
+    if let (Some((peak, source)), Some(best)) = (published, best.and_then(Entry::headline)) {
+        let none = || TableCell::from(NONE);
+        let peak_text = Quantity::new(peak, Unit::BytePerSecond).to_string();
+        rows.push(vec!["Theoretical".into(), none(), source.into(), peak_text.into(), none()]);
+        let used = percent(best.summary.median / peak);
+        rows.push(vec!["Utilisation".into(), none(), "the best ÷ the theoretical".into(), used.into(), none()]);
+    }
+    report.heading(2, "Memory bandwidth");
+    report.table(&["Operation", "Framework", "Parameters", "Bandwidth", "Of theoretical"], 3, rows);
+    let bar = |entry: &&Entry| {
+        let figure = entry.headline()?;
+        let who = if several { format!(" · {}", entry.engine.title()) } else { String::new() };
+        let series = comparison.columns.iter().position(|c| c.engine == entry.engine && c.device == entry.device);
+        Some(Value {
+            label: format!("{}{who}", operation(entry)),
+            amount: figure.summary.median,
+            text: Quantity::from(figure).to_string(),
+            series: series.unwrap_or(0),
+        })
+    };
+    report.chart(Chart::of("Memory bandwidth by operation", entries.iter().filter_map(bar).collect()));
+}
+
+fn operation(entry: &Entry) -> String {
+    let Workload::Bandwidth(bandwidth) = &entry.workload else { return String::new() };
+    match bandwidth.op {
+        crate::workload::MemoryOp::Read => "Sequential read",
+        crate::workload::MemoryOp::Write => "Sequential write",
+        crate::workload::MemoryOp::Copy => "Copy (read and write)",
+        crate::workload::MemoryOp::Triad => "Triad (two reads, one write)",
+    }
+    .to_owned()
+}
+
+/// What was found of the largest tensor, and which of the run's models stay below it.
+pub(super) fn tensor_limit(run: &Run, comparison: &Comparison, report: &mut Document) {
+    let limits: Vec<&Entry> =
+        run.entries.iter().filter(|entry| matches!(entry.workload, Workload::TensorLimit(_))).collect();
+    if limits.is_empty() {
+        return;
+    }
+    let mut rows: Vec<Vec<TableCell>> = Vec::new();
+    for entry in &limits {
+        let title = comparison.columns.iter().find(|c| c.engine == entry.engine && c.device == entry.device);
+        let title = title.map_or_else(|| entry.engine.title().to_owned(), |column| column.title.clone());
+        if entry.headline().is_none() {
+            rows.push(vec![title.into(), entry.outcome.word().to_lowercase().into(), NONE.into()]);
+            continue;
+        }
+        for figure in &entry.measurements {
+            let name = figure.metric.replace('-', " ");
+            rows.push(vec![title.clone().into(), name.into(), Quantity::from(figure).to_string().into()]);
+        }
+    }
+    report.heading(2, "Tensor limit");
+    report.text("The limit holds for one tensor, not for all together: a model larger than it runs if each of its tensors is smaller and memory holds them all.");
+    report.table(&["Framework", "Found", "Bytes"], 2, rows);
+    let largest = |entry: &&&Entry| {
+        let figures = entry.measurements.iter().filter(|_| entry.headline().is_some());
+        figures.filter(|figure| figure.metric == "largest-buffer").map(|figure| figure.summary.median).next()
+    };
+    let Some(limit) = limits.iter().filter_map(|entry| largest(&entry)).reduce(f64::max) else { return };
+    let fits: Vec<Vec<TableCell>> = models(run).into_iter().map(|model| fit(run, model, limit)).collect();
+    report.table(&["Model", "All its weights", "Its largest tensor", "Tensor", "Memory"], 1, fits);
+}
+
+/// The models of a run, each once.
+fn models(run: &Run) -> Vec<&ModelRef> {
+    let mut seen = std::collections::HashSet::new();
+    let all = run.entries.iter().filter_map(|entry| entry.workload.model());
+    all.filter(|model| seen.insert((&model.name, &model.precision))).collect()
+}
+
+fn fit(run: &Run, model: &ModelRef, limit: f64) -> Vec<TableCell> {
+    let shape = &model.shape;
+    let mlp = u64::from(shape.intermediate) * u64::from(shape.hidden);
+    let elements = shape.embedding_elements().max(mlp).max(shape.query_width() * u64::from(shape.hidden));
+    let largest = elements as f64 * model.bits_per_weight() / 8.0;
+    let weights = model.weight_bytes as f64;
+    let against = |value: f64, most: f64| if value <= most { "fits" } else { "does not fit" };
+    let bytes = |value: f64| Quantity::new(value, Unit::Byte).to_string();
+    vec![
+        model.label().into(),
+        bytes(weights).into(),
+        bytes(largest).into(),
+        against(largest, limit).into(),
+        against(weights, run.machine.memory_bytes as f64).into(),
+    ]
+}

@@ -1,0 +1,61 @@
+//! What is said under figures: warnings, reasons, notes. Alike in a terminal and in a document.
+
+use crate::{
+    analysis::{CeilingKind, share_of_ceiling, side_figures},
+    machine::PowerSource,
+    record::{Entry, Run},
+};
+
+/// What an entry is called in a line: "GEMM f32 n = 4096", with its engine where there are several.
+pub(crate) fn name(entry: &Entry, several: bool) -> String {
+    let engine = if several { format!("{}, ", entry.engine.title()) } else { String::new() };
+    format!("{engine}{} {}", entry.workload.title(), entry.workload.parameters())
+}
+
+/// Reasons and notes under the table.
+pub(crate) fn footnotes(run: &Run, several: bool) -> Vec<String> {
+    let mut lines: Vec<String> = warnings(run).into_iter().map(|warning| format!("note: {warning}")).collect();
+    for (index, entry) in run.entries.iter().enumerate() {
+        let title = name(entry, several);
+        lines.extend(beside(run, index, entry).map(|text| format!("{title}: {text}")));
+        let reason = entry.outcome.reason().map(|reason| format!("{}: {reason}", entry.outcome.word().to_lowercase()));
+        let all = reason.into_iter().chain(doubts(entry));
+        lines.extend(all.map(|text| format!("{title}: {text}")));
+    }
+    lines
+}
+
+/// What speaks against an entry's figure, and what a reader should know of it.
+pub(super) fn doubts(entry: &Entry) -> impl Iterator<Item = String> + '_ {
+    let marks = entry.marks.iter().map(|mark| format!("{}: {}", mark.kind.word(), mark.reason));
+    marks.chain(entry.notes.iter().cloned())
+}
+
+/// What was measured of a model beside the headline, and where its limit comes from, in one line.
+fn beside(run: &Run, index: usize, entry: &Entry) -> Option<String> {
+    let figures = side_figures(entry).into_iter().map(|(name, value)| format!("{} {value}", name.to_lowercase()));
+    let limit = share_of_ceiling(run, index).filter(|share| matches!(share.kind, CeilingKind::Token { .. }));
+    let all: Vec<String> = figures.chain(limit.map(|share| share.explanation())).collect();
+    (!all.is_empty()).then(|| all.join(" · "))
+}
+
+/// What a reader must know of the conditions before the figures.
+pub(crate) fn warnings(run: &Run) -> Vec<String> {
+    let mut list = Vec::new();
+    for device in run.devices.iter().filter(|device| device.software) {
+        list.push(format!("{} is emulated on the processor; its figures say nothing of a GPU", device.id));
+    }
+    if run.conditions.power_source == PowerSource::Battery {
+        list.push("the machine runs on battery, which may lower its clocks".to_owned());
+    }
+    if run.conditions.low_power_mode == Some(true) {
+        list.push("low-power mode is on, which lowers the clocks".to_owned());
+    }
+    if !run.app.optimised {
+        list.push("this is a build without optimisation; use a release build for figures that count".to_owned());
+    }
+    if run.is_published() {
+        list.push("published figures, no samples: their spread, checks and conditions are not known".to_owned());
+    }
+    list
+}
