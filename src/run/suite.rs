@@ -103,7 +103,7 @@ impl SuiteName {
         }
         // What our own shaders don't have: the other layout, and attention.
         if self != Self::Quick && *engine != EngineId::Wgpu {
-            list.extend(Dtype::SHADERS.into_iter().filter(|dtype| abilities.dtypes.contains(dtype)).map(layer));
+            list.extend(dtypes().map(layer));
             list.extend(attentions(device, &abilities.dtypes));
         }
         list.extend(self.sweep_ops().iter().map(|op| Workload::BandwidthSweep(sweep(*op, device))));
