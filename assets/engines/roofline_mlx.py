@@ -36,6 +36,11 @@ def gpu_backend():
     return "CUDA" if cuda is not None and cuda.is_available() else None
 
 
+def gpu_name(backend):
+    """What the GPU is called, as by the other engines."""
+    return "metal:0" if backend == "Metal" else "cuda:0"
+
+
 def has_compiler():
     """MLX builds fused kernels for the processor with the system's C++ compiler."""
     return sys.platform == "darwin" or any(shutil.which(name) for name in ("g++", "c++", "clang++"))
@@ -85,11 +90,12 @@ class Mlx(harness.Engine):
     # Which device is used.
 
     def open(self, name):
-        known = (["gpu"] if gpu_backend() else []) + ["cpu"]
+        backend = gpu_backend()
+        known = ([gpu_name(backend)] if backend else []) + ["cpu"]
         if name not in known:
             raise harness.Failed(f"there is no device {name}; there are {', '.join(known)}")
         self.device = name
-        mx.set_default_device(mx.gpu if name == "gpu" else mx.cpu)
+        mx.set_default_device(mx.cpu if name == "cpu" else mx.gpu)
 
     def synchronize(self):
         mx.synchronize()
@@ -219,7 +225,7 @@ def gpu_device(backend):
     info = mx.device_info()
     memory = info.get("max_recommended_working_set_size") or info.get("total_memory") or system.memory_total()
     return dict(
-        id="gpu",
+        id=gpu_name(backend),
         name=str(info.get("device_name") or system.processor_name()),
         kind="integrated-gpu" if backend == "Metal" else "discrete-gpu",
         backend=backend,
@@ -251,7 +257,7 @@ class Kernel(harness.Task):
         self.engine = engine
         self.out = None
         self.work = None
-        self.ahead = AHEAD if engine.device == "gpu" else 0
+        self.ahead = 0 if engine.device == "cpu" else AHEAD
 
     def poison(self):
         # The output is a new array each time; the old one can't be taken for it.
@@ -291,7 +297,7 @@ class Gemm(Kernel):
         engine.require_dtype(dtype, "GEMM")
         if layout not in ("ab", "abt"):
             raise harness.Unsupported(f"the MLX engine has no GEMM of layout {layout}")
-        tf32 = engine.device == "gpu" and dtype == "f32" and os.environ.get("MLX_ENABLE_TF32", "1") != "0"
+        tf32 = engine.device != "cpu" and dtype == "f32" and os.environ.get("MLX_ENABLE_TF32", "1") != "0"
         operands = (
             "f32 operands, rounded to TF32 where the device can" if dtype == "tf32" or tf32 else f"{dtype} operands"
         )

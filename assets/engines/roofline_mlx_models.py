@@ -123,7 +123,7 @@ class Models:
 
     def wire(self):
         """Keeps the weights from being paged out, as mlx-lm does while it generates."""
-        if self.engine.device == "gpu" and mx.metal.is_available():
+        if self.engine.device != "cpu" and mx.metal.is_available():
             mx.set_wired_limit(mx.device_info()["max_recommended_working_set_size"])
             self.wired = True
 

@@ -37,7 +37,7 @@ impl Parity {
                      f32, {numbers}"
                 ));
             }
-            Self::Unknown(why) => report.notes.push(format!("Whether it runs the same model is not known: {why}.")),
+            Self::Unknown(why) => report.unproven = Some(format!("whether it runs the same model is not known: {why}")),
         }
     }
 }
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_model_is_never_ranked_and_what_is_not_known_is_said() {
+    fn what_runs_another_model_or_may_do_so_is_never_ranked() {
         let told = |found: Result<Parity, Stop>| {
             let mut report = Report::default();
             Parity::of(found).unwrap().tell(&mut report);
@@ -56,7 +56,7 @@ mod tests {
         assert!(told(Ok(Parity::Same("12 of 12".into()))).settings["parity"].contains("12 of 12"));
         assert!(told(Ok(Parity::Other("0 of 12".into()))).disagrees.unwrap().contains("0 of 12"));
         let unknown = told(Err(Stop::Unsupported("no f32".into())));
-        assert!(unknown.disagrees.is_none() && unknown.notes[0].contains("no f32"), "{unknown:?}");
+        assert!(unknown.disagrees.is_none() && unknown.unproven.as_ref().unwrap().contains("no f32"), "{unknown:?}");
         assert_eq!(Parity::of(Err(Stop::Cancelled)), Err(Stop::Cancelled));
     }
 }

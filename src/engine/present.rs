@@ -1,7 +1,13 @@
 //! The engines of this program and of the machine it runs on, put together: who is found where, how it is started, and where
 //! its models' files come from.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     Engine, EngineId, Surroundings, WgpuEngine,
@@ -63,7 +69,7 @@ const OFFLINE: [(&str, &str); 6] = [
 ];
 
 /// How long making a quantised folder may take.
-const CONVERT_MOST: std::time::Duration = std::time::Duration::from_hours(1);
+const CONVERT_MOST: Duration = Duration::from_hours(1);
 
 /// Every engine: those of this program, those that are known and looked for, and those of the engines folder. Nothing is looked
 /// for before its devices are asked for.
@@ -177,23 +183,25 @@ fn shelf(surroundings: Surroundings) -> Shelf {
                 // Cancel is felt while another process converts.
                 let detached =
                     Context::new(context.cancel(), CONVERT_MOST, crate::measure::Paints::default(), Box::new(|_| {}));
-                let mut convert = |from: &Path, to: &Path| convert(&surroundings, from, to, &detached);
-                library.have_quantised(model, &mut convert, &mut told(context)).map_err(stop)?
+                let (spared, since) = (context.spared(), Cell::new(Instant::now()));
+                let spare = || spared.add(since.replace(Instant::now()).elapsed());
+                let mut convert = |from: &Path, to: &Path| convert(&surroundings, from, to, &detached, &spare);
+                library.have_quantised(model, &mut convert, &mut told(context, &since)).map_err(stop)?
             }
-            _ => library.have(model, format, &mut told(context)).map_err(stop)?,
+            _ => library.have(model, format, &mut told(context, &Cell::new(Instant::now()))).map_err(stop)?,
         };
         ModelFiles::new(&path, format.id())
     })
 }
 
-/// Progress and Cancel of making files: it goes into no figure.
-fn told(context: &mut Context) -> impl FnMut(LoadProgress) -> Result<(), ModelError> {
-    let (mut since, mut next) = (std::time::Instant::now(), std::time::Instant::now());
+/// Progress and Cancel of making files: it goes into no figure. `since` is until when its time has been left out.
+fn told(context: &mut Context, since: &Cell<Instant>) -> impl FnMut(LoadProgress) -> Result<(), ModelError> {
+    let mut next = Instant::now();
     move |progress| {
-        context.spare(since.elapsed());
-        since = std::time::Instant::now();
-        if since >= next && progress.total_bytes > 0 {
-            next = since + std::time::Duration::from_millis(500);
+        let now = Instant::now();
+        context.spare(now - since.replace(now));
+        if now >= next && progress.total_bytes > 0 {
+            next = now + Duration::from_millis(500);
             let shown = |bytes: u64| Quantity::new(bytes as f64, Unit::Byte).to_string();
             let what = format!("making its files, {} of {}", shown(progress.done_bytes), shown(progress.total_bytes));
             context.phase(Phase::Working(what)).map_err(|_stop| ModelError::Cancelled)?;
@@ -210,8 +218,14 @@ fn stop(error: ModelError) -> Stop {
     }
 }
 
-/// Has mlx-lm quantise a folder.
-fn convert(surroundings: &Surroundings, from: &Path, to: &Path, context: &Context) -> Result<(), String> {
+/// Has mlx-lm quantise a folder; `spare` leaves the time since it was last called out of the entry's.
+fn convert(
+    surroundings: &Surroundings,
+    from: &Path,
+    to: &Path,
+    context: &Context,
+    spare: &dyn Fn(),
+) -> Result<(), String> {
     let located = find::find(EngineId::Mlx, surroundings).map_err(|missing| missing.to_string())?;
     let launch = launch(EngineId::Mlx, &located, surroundings, false)?;
     let mut program = launch.program.clone();
@@ -220,14 +234,15 @@ fn convert(surroundings: &Surroundings, from: &Path, to: &Path, context: &Contex
     let mut child = Supervised::start(&program)?;
     child.close_input();
     loop {
-        match child.hear(std::time::Duration::from_millis(50)) {
+        spare();
+        match child.hear(Duration::from_millis(50)) {
             Said::Closed => break,
             _ if context.check().is_err() => return Err("cancelled".to_owned()),
             _ if context.remaining().is_zero() => return Err("mlx-lm did not finish within an hour".to_owned()),
             _ => {}
         }
     }
-    match child.wait(std::time::Duration::from_secs(10)) {
+    match child.wait(Duration::from_secs(10)) {
         Some(status) if status.success() => Ok(()),
         _ => Err(format!("mlx-lm could not quantise the model: {}", child.obituary())),
     }

@@ -207,6 +207,11 @@ impl Spared {
     pub fn so_far(&self) -> Duration {
         Duration::from_micros(self.0.load(Ordering::Acquire))
     }
+
+    /// What [`Context::spare`] does, for work that is done while something else holds the context.
+    pub fn add(&self, time: Duration) {
+        self.0.fetch_add(time.as_micros() as u64, Ordering::AcqRel);
+    }
 }
 
 /// The job's side of the runner: progress out, Cancel and the deadline in.
@@ -258,7 +263,7 @@ impl Context {
     /// Puts the deadline off by time that went into no figure, such as that of bringing a model onto the device. Told again
     /// and again while it goes on, it also keeps the job from counting as hanging.
     pub fn spare(&self, time: Duration) {
-        self.spared.0.fetch_add(time.as_micros() as u64, Ordering::AcqRel);
+        self.spared.add(time);
     }
 
     /// What [`Context::spare`] adds up to, for the one who waits for the job.

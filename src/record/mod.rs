@@ -255,6 +255,8 @@ impl Entry {
         self.marks.extend(report.functional.map(functional));
         let disagrees = |reason| Mark { kind: MarkKind::Disagrees, reason };
         self.marks.extend(report.disagrees.map(disagrees));
+        let unproven = |reason| Mark { kind: MarkKind::Unproven, reason };
+        self.marks.extend(report.unproven.map(unproven));
         if let Some(used) = report.processors_used {
             self.load.get_or_insert_default().processors_used = Some(used);
         }
@@ -369,6 +371,8 @@ pub enum MarkKind {
     Functional,
     /// The engine runs another model than the others: its tokens are not theirs. Never ranked.
     Disagrees,
+    /// Whether the engine runs the same model as the others could not be found out. Never ranked.
+    Unproven,
 }
 
 impl MarkKind {
@@ -380,11 +384,12 @@ impl MarkKind {
             Self::Uncertain => "uncertain",
             Self::Functional => "functional only",
             Self::Disagrees => "disagrees",
+            Self::Unproven => "unproven",
         }
     }
 
     /// Whether a figure with such a mark is never shown as a best.
     pub const fn bars_from_ranking(self) -> bool {
-        matches!(self, Self::Implausible | Self::Functional | Self::Disagrees)
+        matches!(self, Self::Implausible | Self::Functional | Self::Disagrees | Self::Unproven)
     }
 }

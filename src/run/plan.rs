@@ -146,6 +146,7 @@ impl Plan {
         if chosen.is_empty() {
             return Err(plan.no_device(request, found));
         }
+        plan.missing.extend(elsewhere(request, found, &chosen));
         let mut lists = Vec::new();
         for found in chosen {
             let workloads = request.workloads_for(found, resolve).map_err(PlanError::Usage)?;
@@ -265,6 +266,18 @@ fn choose<'a>(request: &Request, found: &'a [FoundDevice]) -> Vec<&'a FoundDevic
     engines.into_iter().filter(|engine| request.wants_engine(*engine)).filter_map(one).collect()
 }
 
+/// Engines asked for by name that are here, but not on the device asked for.
+fn elsewhere(request: &Request, found: &[FoundDevice], chosen: &[&FoundDevice]) -> Vec<String> {
+    let Some(asked) = request.device.as_ref().filter(|_| request.place().is_none()) else { return Vec::new() };
+    let sentence = |engine: &EngineId| {
+        let theirs: Vec<&str> =
+            found.iter().filter(|found| found.engine == *engine).map(|found| found.device.id.as_str()).collect();
+        let out = !theirs.is_empty() && !chosen.iter().any(|found| found.engine == *engine);
+        out.then(|| format!("{} has no device \"{asked}\"; it has {}", engine.title(), theirs.join(", ")))
+    };
+    request.engines.iter().filter_map(sentence).collect()
+}
+
 /// Every engine asked for by name must be one.
 fn known_engines(request: &Request, engines: &[Box<dyn Engine>]) -> Result<(), PlanError> {
     let known = |asked: &&EngineId| !engines.iter().any(|engine| engine.id() == **asked);
@@ -364,6 +377,20 @@ mod tests {
         engines.dedup();
         assert_eq!(engines, [EngineId::Candle]);
         assert!(plan.jobs.len() > 40);
+    }
+
+    #[test]
+    fn an_engine_asked_for_that_is_not_on_the_device_asked_for_is_told_of() {
+        let request = |engines: &[EngineId]| Request {
+            device: Some("vulkan:0".to_owned()),
+            engines: engines.into(),
+            ..Request::default()
+        };
+        let told = |engines: &[EngineId]| Plan::over(&request(engines), &found(), Vec::new()).unwrap().missing;
+        let missing = told(&[EngineId::Wgpu, EngineId::Candle]);
+        assert_eq!(missing.len(), 1);
+        assert!(missing[0].starts_with("candle has no device \"vulkan:0\"; it has "), "{missing:?}");
+        assert!(told(&[EngineId::Wgpu]).is_empty() && told(&[]).is_empty());
     }
 
     #[test]

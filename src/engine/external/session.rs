@@ -275,6 +275,7 @@ impl ExternalSession {
             fingerprint: ending.fingerprint,
             functional: self.device.functional.clone(),
             disagrees: None,
+            unproven: None,
             processors_used,
         }
     }
