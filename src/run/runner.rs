@@ -435,7 +435,7 @@ fn begin(plan: &Plan, machine: machine::Machine, conditions: machine::Conditions
         conditions,
         devices: plan.devices.clone(),
         entries: entries.collect(),
-        notes: Vec::new(),
+        notes: plan.missing.iter().map(|reason| format!("An engine took no part: {reason}.")).collect(),
     }
 }
 

@@ -55,6 +55,7 @@ pub(super) fn before(devices: &[&Device], machine: Option<&Machine>, conditions:
 pub(super) fn after(session: &Session) -> Vec<Note> {
     let run = &session.run;
     let mut notes = Vec::new();
+    notes.extend(run.notes.iter().map(|text| Note { tone: Tone::Dim, text: text.clone() }));
     if run.devices.iter().any(|device| device.software) {
         notes.push(warn(SOFTWARE));
     }
@@ -70,6 +71,8 @@ pub(super) fn after(session: &Session) -> Vec<Note> {
         (failed, Tone::Bad, "failed; the table says why"),
         (marked(MarkKind::Implausible), Tone::Warn, "implausible and not counted as a best"),
         (marked(MarkKind::Throttled), Tone::Warn, "throttled: the device slowed down meanwhile"),
+        (marked(MarkKind::Disagrees), Tone::Warn, "not compared: the engine runs another model"),
+        (marked(MarkKind::Unproven), Tone::Warn, "not compared: it isn't known whether the engine runs the same model"),
         (marked(MarkKind::Uncertain), Tone::Warn, "uncertain; the details of each say why"),
     ];
     for (count, tone, words) in counts.into_iter().filter(|(count, ..)| *count > 0) {

@@ -276,6 +276,11 @@ fn without_a_driver_there_is_a_sentence_and_no_backtrace() {
     let out = run(&["run", "--engine", "wgpu", "--workload", "gemm"]);
     assert_eq!(out.status.code(), Some(1));
     assert!(stderr(&out).contains("mesa-vulkan-drivers"), "{}", stderr(&out));
+    let both = ["run", "--engine", "wgpu", "--engine", "candle", "--workload", "gemm", "--size", "64", "--budget", "2"];
+    let measured = run(&[&both[..], &["--dtype", "f32", "--format", "json"]].concat());
+    let kept: serde_json::Value = serde_json::from_slice(&measured.stdout).unwrap();
+    assert!(kept["notes"][0].as_str().unwrap().starts_with("An engine took no part: "), "{}", kept["notes"]);
+    assert_eq!(kept["entries"].as_array().unwrap().len(), 1, "candle's");
     let list = run(&["list"]);
     assert_eq!(list.status.code(), Some(0));
     assert!(stdout(&list).contains("unavailable: "), "{}", stdout(&list));
