@@ -52,7 +52,7 @@ fn token_share(run: &Run, index: usize) -> Option<(Share, Quantity, f64, bool)> 
     let share = share_of_ceiling(run, index)?;
     match share.kind {
         CeilingKind::Token { rate, cost, published } => Some((share, rate, cost, published)),
-        CeilingKind::Theoretical | CeilingKind::Measured => None,
+        CeilingKind::Theoretical | CeilingKind::Measured | CeilingKind::Traffic { .. } => None,
     }
 }
 
