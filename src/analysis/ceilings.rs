@@ -272,6 +272,13 @@ impl DeviceCeilings {
         all.find(|(other, _)| *other == dtype).map(|(_, ceiling)| ceiling).unwrap_or_default()
     }
 
+    /// The intensity in FLOP/B from which on arithmetic of a type is the limit, where both ceilings are known.
+    pub fn ridge(&self, dtype: Dtype) -> Option<f64> {
+        let (arithmetic, _) = self.arithmetic_of(dtype).published_first()?;
+        let (memory, _) = self.memory.measured_first()?;
+        Some(arithmetic / memory)
+    }
+
     fn slot(&mut self, family: Family) -> Option<&mut Ceiling> {
         match family {
             Family::Memory => Some(&mut self.memory),

@@ -2,6 +2,7 @@
 
 mod ceilings;
 pub mod comparison;
+pub mod explain;
 mod figures;
 pub mod frameworks;
 mod judge;

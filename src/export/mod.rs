@@ -18,6 +18,7 @@ mod words;
 
 pub(crate) use self::{
     cells::{NONE, TableCell, model_cells, model_headings, precisions, versus_headings, versus_rows},
+    memory::fit_cells,
     words::{footnotes, name, warnings},
 };
 pub use self::{
@@ -26,6 +27,7 @@ pub use self::{
     names::safe_name,
     pdf::{PdfError, pdf},
     raw::{RawFile, raw, raw_folder},
+    recommend::{Recommendation, recommendations},
 };
 use crate::record::Run;
 

@@ -133,9 +133,10 @@ impl Training {
     pub fn trained_parameters(&self) -> u64 {
         let one = |target: &Target| {
             let (outputs, inputs) = target.dims(&self.model.shape);
-            u64::from(self.rank) * (outputs + inputs)
+            u64::from(self.rank).saturating_mul(outputs.saturating_add(inputs))
         };
-        u64::from(self.model.shape.layers) * self.targets.iter().map(one).sum::<u64>()
+        let a_block = self.targets.iter().map(one).fold(0, u64::saturating_add);
+        u64::from(self.model.shape.layers).saturating_mul(a_block)
     }
 
     /// FLOPs of one step: forward, as much again for the gradients of the inputs, and attention once more, whose products
