@@ -81,7 +81,11 @@ pub(super) struct Preview {
 impl Report {
     /// Whether it can be written so now.
     pub(super) fn can_export(&self, format: ExportFormat) -> bool {
-        let fits = |preview: &Preview| preview.runs.len() == 1 || !format.is_of_one();
+        let fits = |preview: &Preview| match preview.runs.len() {
+            0 => false,
+            1 => true,
+            _ => !format.is_of_one(),
+        };
         self.writing.is_none() && !self.making && self.preview.as_ref().is_some_and(fits)
     }
 

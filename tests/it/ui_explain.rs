@@ -77,7 +77,7 @@ fn the_reference_is_explained_with_its_chart_in_words() {
     assert!(harness.query_all_by_label_contains("Writing a token reads 14.2").count() > 0);
     assert!(harness.query_all_by_label_contains("Published without samples").count() > 20);
     harness.get_by_label("For inference, on Apple M5");
-    harness.get_by_label_contains("mlx_lm.generate --model");
+    assert!(harness.query_all_by_label_contains("mlx_lm.generate --model").count() > 0);
     harness.get_by_role_and_label(Role::Button, "Copy the command: For training, on Apple M5");
     assert!(harness.query_all_by_label_contains("fits: 14.48 GB of 25.77 GB").count() > 0);
 }
@@ -119,7 +119,6 @@ fn without_a_run_the_views_say_what_to_do() {
     harness.get_by_role_and_label(Role::Button, "Open apple-m5").click();
     wait(&mut harness, |app| app.state().opened.is_some());
     wait(&mut harness, |_| true);
-    assert!(harness.query_all_by_label_contains("Machine learning on M").count() + 1 > 0);
     harness.get_by_label_contains("Open run: Apple M5");
 }
 
@@ -128,7 +127,8 @@ fn the_latest_saved_run_is_explained_where_none_is_open() {
     let folder = tempfile::tempdir().unwrap();
     Store::at(folder.path()).save(&finished_run()).unwrap();
     let mut harness = ready(USUAL, folder.path());
-    harness.state_mut().state_mut().choices.view = View::Explain;
+    let state = harness.state_mut().state_mut();
+    (state.stale, state.choices.view) = (true, View::Explain);
     wait(&mut harness, |app| app.state().latest.is_some());
     harness.get_by_label("Roofline of Apple M5");
 }
