@@ -2,10 +2,11 @@
 
 use std::{
     path::Path,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
-use eframe::egui::{Key, Modifiers, accesskit::Role};
+use eframe::egui::{self, Key, Modifiers, accesskit::Role};
 use egui_kittest::{Harness, kittest::Queryable as _};
 use roofline::{
     record::{Mark, MarkKind, Outcome, Run, Store, reference},
@@ -13,7 +14,7 @@ use roofline::{
     workload::Workload,
 };
 
-use crate::scenes::{USUAL, finished_run, ready, settle};
+use crate::scenes::{USUAL, app, finished_run, ready, set_ready, settle};
 
 /// The window with a run open, in a view.
 fn shown(run: Run, view: View, size: [f32; 2], folder: &Path) -> Harness<'static, App> {
@@ -211,4 +212,42 @@ fn of_ten_thousand_entries_only_those_in_sight_are_drawn() {
     let labels = harness.query_all_by_role(Role::Label).count();
     assert!((10..1500).contains(&labels), "{labels}");
     settle(&mut harness);
+}
+
+/// Writes a picture of the views in each theme, size and scale, for people to look at.
+#[test]
+#[ignore = "writes pictures; run it with ROOFLINE_PICTURES=folder"]
+fn pictures() {
+    let Ok(pictures) = std::env::var("ROOFLINE_PICTURES") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let opened = std::env::var("ROOFLINE_PICTURED_RUN").map_or_else(
+        |_| reference().unwrap(),
+        |file| Store::load(Path::new(&file)).unwrap(),
+    );
+    for view in [View::Explain, View::Report] {
+        for (theme, size, scale) in [
+            (egui::Theme::Dark, [1200.0, 3000.0], 1.0),
+            (egui::Theme::Light, [1200.0, 1500.0], 1.0),
+            (egui::Theme::Dark, [900.0, 600.0], 1.0),
+            (egui::Theme::Light, [900.0, 780.0], 2.0),
+        ] {
+            let preference = match theme {
+                egui::Theme::Dark => egui::ThemePreference::Dark,
+                egui::Theme::Light => egui::ThemePreference::Light,
+            };
+            let gate = Arc::new(AtomicBool::new(true));
+            let build =
+                |creation: &mut eframe::CreationContext<'_>| app(&creation.egui_ctx, preference, folder.path(), &gate);
+            let builder = Harness::builder().with_size(size).with_pixels_per_point(scale).with_theme(theme);
+            let mut harness = builder.wgpu().build_eframe(build);
+            settle(&mut harness);
+            set_ready(harness.state_mut());
+            let state = harness.state_mut().state_mut();
+            state.opened = Some(Session::saved(opened.clone(), "run.json".into()));
+            state.choices.view = view;
+            wait(&mut harness, |app| !app.state().report.making);
+            let name = format!("{}-{theme:?}-{}x{}-{scale}x", view.title(), size[0], size[1]);
+            harness.render().unwrap().save(format!("{pictures}/{name}.png")).unwrap();
+        }
+    }
 }
