@@ -130,7 +130,11 @@ impl Roofline {
             return None;
         }
         let [low, high] = decades(&xs, [0.1, 1000.0]);
-        let ends = roofs.iter().flat_map(|roof| roof.line(low, high)).map(|[_, y]| y);
+        // A slope without a level has no end of its own: it runs out of the chart.
+        let level = |roof: &&Roof| roof.peak.is_some();
+        let bounded: Vec<&Roof> = roofs.iter().filter(level).collect();
+        let shown = if bounded.is_empty() { roofs.iter().collect() } else { bounded };
+        let ends = shown.into_iter().flat_map(|roof| roof.line(low, high)).map(|[_, y]| y);
         let ys: Vec<f64> = self.points.iter().map(|point| point.rate).chain(ends).collect();
         Some([[low, high], decades(&ys, [1e9, 1e12])])
     }
@@ -227,6 +231,7 @@ mod tests {
         assert!(decode.rate < roofs[1].at(decode.intensity));
         let training = chart.points.iter().find(|point| point.entry == 18).unwrap();
         assert_eq!(training.bound, Some(Bound::Compute));
+        assert_eq!(chart.extent(), Some([[0.1, 1e4], [1e9, 1e14]]), "the published slope runs out of it");
         assert!(
             chart.text().contains("f16 13.84 TFLOPS, 119.0 GB/s, ridge at 116.3 FLOP/B, measured"),
             "{}",

@@ -220,10 +220,8 @@ fn of_ten_thousand_entries_only_those_in_sight_are_drawn() {
 fn pictures() {
     let Ok(pictures) = std::env::var("ROOFLINE_PICTURES") else { return };
     let folder = tempfile::tempdir().unwrap();
-    let opened = std::env::var("ROOFLINE_PICTURED_RUN").map_or_else(
-        |_| reference().unwrap(),
-        |file| Store::load(Path::new(&file)).unwrap(),
-    );
+    let opened = std::env::var("ROOFLINE_PICTURED_RUN")
+        .map_or_else(|_| reference().unwrap(), |file| Store::load(Path::new(&file)).unwrap());
     for view in [View::Explain, View::Report] {
         for (theme, size, scale) in [
             (egui::Theme::Dark, [1200.0, 3000.0], 1.0),

@@ -8,7 +8,7 @@ use crate::{
     engine::EngineId,
     machine::{Device, DeviceKind},
     model::estimate::{self, MemoryEstimate},
-    record::{Entry, Run},
+    record::{Entry, Outcome, Run},
     units::{Quantity, Unit},
     workload::{ModelRef, Workload},
 };
@@ -116,6 +116,10 @@ pub fn fits(run: &Run) -> Vec<Fit> {
     let mut found: BTreeMap<Key, Fit> = BTreeMap::new();
     for entry in &run.entries {
         let Some(model) = entry.workload.model() else { continue };
+        // What a framework can't do at all is no question of memory.
+        if matches!(entry.outcome, Outcome::Unsupported(_)) {
+            continue;
+        }
         let device = devices.get(entry.device.as_str()).copied();
         let Some(needs) = needs(run, entry, device) else { continue };
         let place = Place::of(device, &entry.device);

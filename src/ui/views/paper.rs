@@ -1,6 +1,6 @@
 //! A report on the screen: its blocks, taken apart into pieces so small that only those in sight need to be drawn.
 
-use eframe::egui::{Align, Frame, Label, Layout, Rect, RichText, Role, Sense, Sides, Ui, Vec2, WidgetInfo};
+use eframe::egui::{Align, Frame, Label, Layout, Rect, RichText, Role, Sense, Sides, Ui, UiBuilder, Vec2, WidgetInfo};
 
 use crate::{
     export::{Block, Document, Table, TableCell},
@@ -152,13 +152,17 @@ fn bar_ui(ui: &mut Ui, label: &str, value: &str, share: f32, series: usize) {
     let (rect, response) = ui.allocate_exact_size(Vec2::new(width, 20.0), Sense::hover());
     let name = Rect::from_min_size(rect.min, Vec2::new(LABEL.min(width / 3.0), rect.height()));
     let line = label.split_whitespace().collect::<Vec<_>>().join(" ");
-    ui.put(name, Label::new(theme::label(&line).color(tokens.text)).truncate().halign(Align::Min));
+    let put = |ui: &mut Ui, rect: Rect, text: RichText| {
+        let builder = UiBuilder::new().max_rect(rect).layout(Layout::left_to_right(Align::Center));
+        ui.scope_builder(builder, |ui| ui.add(Label::new(text).truncate()));
+    };
+    put(ui, name, theme::label(&line).color(tokens.text));
     let room = (rect.right() - VALUE - name.right() - space::S).max(8.0);
     let bar =
         Rect::from_min_size(name.right_top() + Vec2::new(space::S, 4.0), Vec2::new((room * share).max(1.0), 12.0));
     ui.painter().rect_filled(bar, 2, tokens.data(series));
     let at = Rect::from_min_size(bar.right_top() + Vec2::new(space::S, -4.0), Vec2::new(VALUE - space::S, 20.0));
-    ui.put(at, Label::new(theme::label(value).color(tokens.dim)).truncate().halign(Align::Min));
+    put(ui, at, theme::label(value).color(tokens.dim));
     let words = format!("{line}: {value}");
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &words));
 }
@@ -167,6 +171,7 @@ fn bar_ui(ui: &mut Ui, label: &str, value: &str, share: f32, series: usize) {
 fn row_ui(ui: &mut Ui, table: &Table, cells: &[TableCell], head: bool) {
     let tokens = Tokens::of(ui);
     let widths = widths(table, ui.available_width());
+    ui.spacing_mut().item_spacing.y = space::XS;
     if !head {
         ui.separator();
     }
@@ -174,29 +179,76 @@ fn row_ui(ui: &mut Ui, table: &Table, cells: &[TableCell], head: bool) {
         ui.spacing_mut().item_spacing = Vec2::ZERO;
         for (column, (cell, width)) in cells.iter().zip(&widths).enumerate() {
             let align = if table.numeric.get(column) == Some(&true) { Align::Max } else { Align::Min };
-            ui.allocate_ui_with_layout(Vec2::new(*width, 0.0), Layout::top_down(align), |ui| {
-                ui.set_width(*width);
-                ui.set_max_width(*width - space::S);
+            let inner = (*width - space::M).max(8.0);
+            ui.allocate_ui_with_layout(Vec2::new(inner, 0.0), Layout::top_down(align), |ui| {
+                ui.set_width(inner);
                 let text = if cell.best { theme::medium(&cell.text) } else { RichText::new(&cell.text) };
                 let text = text.size(12.0).color(if head { tokens.dim } else { tokens.text });
                 ui.add(Label::new(text).wrap().selectable(!head));
             });
+            ui.add_space(*width - inner);
         }
     });
     ui.add_space(2.0);
 }
 
-/// The columns share the width by how much they hold.
+/// Each column has room for its longest word; what is left is shared by how much the columns hold.
 fn widths(table: &Table, width: f32) -> Vec<f32> {
     /// Rows that are looked at: the others are alike.
     const LOOKED: usize = 64;
-    let letters = |text: &str| text.chars().count().clamp(4, 36) as f32;
-    let mut wants: Vec<f32> = table.headings.iter().map(|heading| letters(heading)).collect();
-    for row in table.rows.iter().take(LOOKED) {
-        for (want, cell) in wants.iter_mut().zip(row) {
-            *want = want.max(letters(&cell.text));
+    const LETTER: f32 = 6.6;
+    let letters = |text: &str, most: usize| text.chars().count().clamp(3, most) as f32 * LETTER;
+    let word = |text: &str| text.split([' ', '/', '-']).map(|word| letters(word, 18)).fold(0.0, f32::max);
+    let column = |place: usize| {
+        let cells = table.rows.iter().take(LOOKED).filter_map(|row| Some(row.get(place)?.text.as_str()));
+        let heading = table.headings.get(place).map_or("", String::as_str);
+        let most = |wide: &dyn Fn(&str) -> f32, least: f32| cells.clone().map(wide).fold(least, f32::max);
+        let need = most(&word, word(heading)) + space::M;
+        (need, most(&|text| letters(text, 48), need))
+    };
+    let columns: Vec<(f32, f32)> = (0..table.headings.len()).map(column).collect();
+    let needed: f32 = columns.iter().map(|(need, _)| need).sum::<f32>().max(1.0);
+    let wished: f32 = columns.iter().map(|(need, want)| (want - need).max(0.0)).sum();
+    let left = width - needed;
+    let share = |(need, want): (f32, f32)| match left {
+        left if left <= 0.0 => width * need / needed,
+        left if wished <= 0.0 => need + left / columns.len().max(1) as f32,
+        left => need + left * (want - need).max(0.0) / wished,
+    };
+    columns.iter().map(|column| share(*column)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(headings: &[&str], rows: &[&[&str]]) -> Table {
+        Table {
+            headings: headings.iter().map(|&heading| heading.to_owned()).collect(),
+            numeric: vec![false; headings.len()],
+            rows: rows.iter().map(|row| row.iter().map(|&cell| cell.into()).collect()).collect(),
         }
     }
-    let all: f32 = wants.iter().sum::<f32>().max(1.0);
-    wants.into_iter().map(|want| width * want / all).collect()
+
+    #[test]
+    fn columns_fill_the_width_and_words_the_widest() {
+        let table = table(&["Model", "Bits"], &[&["a rather long name of a model", "4.5"], &["b", "16"]]);
+        for width in [80.0, 600.0, 2000.0] {
+            let widths = widths(&table, width);
+            assert!((widths.iter().sum::<f32>() - width).abs() < 0.5, "{widths:?}");
+            assert!(widths[0] > widths[1], "{widths:?}");
+        }
+        assert!(widths(&self::table(&[], &[]), 100.0).is_empty());
+    }
+
+    #[test]
+    fn a_report_is_taken_apart_into_lines_and_rows() {
+        let run = crate::record::reference().unwrap();
+        let documents = crate::export::documents(&[run.clone(), run]);
+        let items = items(&documents);
+        assert_eq!(items.iter().filter(|item| matches!(item, Item::Title(_))).count(), 2);
+        let rows = items.iter().filter(|item| matches!(item, Item::Row(..))).count();
+        let heads = items.iter().filter(|item| matches!(item, Item::Head(..))).count();
+        assert!(rows > 2 * heads && heads > 20, "{rows} {heads}");
+    }
 }

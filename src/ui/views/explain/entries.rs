@@ -14,7 +14,7 @@ use crate::{
         theme::{self, Tokens, space},
         widgets::{Named, bar},
     },
-    units::{Quantity, percent},
+    units::Quantity,
 };
 
 /// The height of an entry that was never in sight.
@@ -56,7 +56,8 @@ fn entry_ui(ui: &mut Ui, explanation: &Explanation, entry: &Entry, actions: &mut
     );
     ui.add(Label::new(theme::label(&explanation.text).color(tokens.dim)).wrap().selectable(true));
     if !explanation.caution.is_empty() {
-        ui.add(Label::new(theme::label(&explanation.caution).color(tokens.warn)).wrap().selectable(true));
+        let colour = if entry.marks.is_empty() { tokens.faint } else { tokens.warn };
+        ui.add(Label::new(theme::label(&explanation.caution).color(colour)).wrap().selectable(true));
     }
 }
 
@@ -68,8 +69,11 @@ fn figure_ui(ui: &mut Ui, explanation: &Explanation, entry: &Entry, actions: &mu
         actions.extend([Action::Select(Some(explanation.entry)), Action::Show(View::Run)]);
     }
     if let Some(share) = explanation.share {
-        let text = theme::label(format!("{} of limit", percent(share.fraction))).color(tokens.text);
-        ui.label(text).on_hover_text(format!("{}\n{}", share.explanation(), verdict(&share)));
+        ui.label(theme::label(share.text()).color(tokens.text)).on_hover_text(format!(
+            "{}\n{}",
+            share.explanation(),
+            verdict(&share)
+        ));
         bar(ui, 64.0, share.fraction as f32, Tone::Active);
     }
     if let Some(bound) = explanation.bound {

@@ -14,7 +14,7 @@ const ROW: f32 = 28.0;
 const HEIGHT: f32 = 320.0;
 const HEADINGS: [&str; 9] =
     ["Framework", "Model", "Task", "Weights", "Keys, values", "Activations", "Peak", "Memory", "Tensors"];
-const WIDTHS: [f32; 9] = [130.0, 190.0, 92.0, 78.0, 84.0, 84.0, 78.0, 190.0, 190.0];
+const WIDTHS: [f32; 9] = [140.0, 160.0, 92.0, 72.0, 84.0, 78.0, 72.0, 176.0, 176.0];
 
 /// Draws the table; it scrolls sideways where there is too little room.
 pub(super) fn ui(ui: &mut Ui, fits: &[Fit]) {

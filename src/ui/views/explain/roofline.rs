@@ -75,9 +75,13 @@ fn legend_ui(ui: &mut Ui, groups: &[Group<'_>], roofs: &[Roof]) {
         engines.sort_unstable();
         engines.dedup();
         for engine in engines {
-            ui.horizontal(|ui| engine_ui(ui, engine));
+            ui.horizontal(|ui| {
+                ui.spacing_mut().item_spacing.x = space::XS;
+                engine_ui(ui, engine);
+            });
         }
         let mut say = |words: &str| ui.label(theme::label(words).color(tokens.dim));
+        say("FLOP/s over FLOP/B");
         if roofs.iter().any(|roof| !roof.published) {
             say("solid: measured");
         }
@@ -121,8 +125,10 @@ fn plot_ui(
             let Some(peak) = roof.peak else { continue };
             let dtype = roof.dtype.map(|dtype| format!("{dtype} ")).unwrap_or_default();
             let words = theme::label(format!("{dtype}{}", Quantity::new(peak, Unit::FlopPerSecond)));
-            let at = PlotPoint::new(right.log10() - 0.03, peak.log10() + 0.03);
-            plot.text(Text::new("", at, words).color(tokens.dim).anchor(Align2::RIGHT_BOTTOM).allow_hover(false));
+            // Right of the ridge: large products, which lie near the level, are far from it.
+            let begins = roof.ridge().unwrap_or(left).max(left).log10();
+            let at = PlotPoint::new(begins + 0.04, peak.log10() + 0.03);
+            plot.text(Text::new("", at, words).color(tokens.dim).anchor(Align2::LEFT_BOTTOM).allow_hover(false));
         }
         for group in groups {
             let step = group.points.len().div_ceil(POINTS_MAX).max(1);
@@ -163,7 +169,11 @@ const fn dress(tokens: &Tokens, roof: &Roof) -> (Color32, LineStyle) {
 fn base_plot<'a>(ui: &Ui, id: &str) -> Plot<'a> {
     let tokens = Tokens::of(ui);
     let dress = |axis: AxisHints<'a>| axis.tick_label_color(tokens.faint).tick_label_font(theme::tick_font());
-    let x_axis = AxisHints::new_x().formatter(|mark, _| format!("{} F/B", power(mark.value)));
+    let x_axis = AxisHints::new_x().formatter(|mark, range| {
+        // The corner belongs to the other axis, and the end is not in the card.
+        let inside = mark.value > range.start() + 0.1 && mark.value < range.end() - 0.1;
+        if inside { power(mark.value) } else { String::new() }
+    });
     let y_axis = AxisHints::new_y().min_thickness(72.0).formatter(|mark, _| rate(mark.value));
     Plot::new(("roofline", id))
         .height(HEIGHT)
