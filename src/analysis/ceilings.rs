@@ -289,10 +289,10 @@ impl DeviceCeilings {
         }
     }
 
-    /// The arithmetic that a model of a type may use: its own; f16 for bf16. A processor widens types, so that its best
-    /// products of any type count.
+    /// The arithmetic that a model of a type may use: its own; f16 for bf16. A processor widens narrow types, so that its best
+    /// products of any type count for them.
     fn for_model(&self, dtype: Dtype) -> Option<(f64, bool)> {
-        if self.place == Place::Processor {
+        if self.place == Place::Processor && dtype != Dtype::F32 {
             let all = self.arithmetic.iter().filter_map(|ceiling| ceiling.measured);
             return all.map(|best| best.rate).reduce(f64::max).map(|rate| (rate, false));
         }
@@ -564,6 +564,28 @@ mod tests {
         run.devices[1].kind = DeviceKind::Cpu;
         assert_eq!(share_of_ceiling(&run, 2), None);
         assert!(share_of_ceiling(&run, 1).is_some(), "the memory is the same");
+    }
+
+    #[test]
+    fn a_processor_multiplies_wide_models_in_their_own_type() {
+        let mut run = run("a processor");
+        run.devices.iter_mut().for_each(|device| device.kind = DeviceKind::Cpu);
+        for (dtype, rate) in [(Dtype::F32, 1e11), (Dtype::Bf16, 3e11)] {
+            let gemm = Workload::Gemm(crate::workload::Gemm::square(4096, dtype));
+            let mut entry = Entry::pending(gemm, EngineId::Candle, "cuda:0");
+            entry.outcome = Outcome::Done;
+            entry.measurements = vec![Measurement::single("rate", Unit::FlopPerSecond, rate, 1.0).unwrap()];
+            run.entries.push(entry);
+        }
+        let rate = |run: &Run| match share_of_ceiling(run, 2).unwrap().kind {
+            CeilingKind::Token { rate, .. } => rate.value,
+            other => panic!("{other:?}"),
+        };
+        assert!((rate(&run) / 3e11 - 1.0).abs() < 1e-9, "f16 is widened to whatever is fastest");
+        if let Workload::Inference(inference) = &mut run.entries[2].workload {
+            inference.model.precision = Precision::F32;
+        }
+        assert!((rate(&run) / 1e11 - 1.0).abs() < 1e-9);
     }
 
     #[test]

@@ -22,7 +22,11 @@ pub(super) fn section(run: &Run, comparison: &Comparison, document: &mut Documen
         .map(|column| (column, candidates(run, comparison, column)));
     let rows: Vec<Vec<TableCell>> =
         lists.iter().flat_map(|(_, lists)| lists.iter().flatten().filter_map(|one| row(run, one))).collect();
-    let mut lines: Vec<String> = rooflines(run).iter().map(|chart| format!("{}.", chart.text())).collect();
+    let mut lines: Vec<String> = rooflines(run)
+        .iter()
+        .filter(|chart| !chart.roofs().is_empty())
+        .map(|chart| format!("{}.", chart.text()))
+        .collect();
     lines.extend(half_over_single(run, comparison));
     for (column, lists) in &lists {
         for list in lists {

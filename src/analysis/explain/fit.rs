@@ -210,7 +210,8 @@ fn needs(run: &Run, entry: &Entry, device: Option<&Device>) -> Option<MemoryEsti
             let packs = run.machine.architecture == "x86_64" && entry.engine == EngineId::Candle;
             estimate::Place::Processor { packs }
         }
-        _ if apple => estimate::Place::Metal,
+        // candle alone keeps keys and values beside quantised weights in 32 bits there.
+        _ if apple && entry.engine == EngineId::Candle => estimate::Place::Metal,
         _ => estimate::Place::Cuda,
     };
     estimate::memory(&entry.workload, place)
