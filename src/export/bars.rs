@@ -10,7 +10,7 @@ const STEP: usize = 22;
 
 /// A bar chart.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Chart {
+pub(crate) struct Chart {
     title: String,
     height: usize,
     bars: Vec<Bar>,
@@ -22,6 +22,9 @@ struct Bar {
     value: String,
     y: usize,
     width: String,
+    /// Of the longest.
+    #[serde(skip)]
+    share: f32,
     /// Where the value is written.
     at: String,
     /// Bars of a framework look alike.
@@ -37,6 +40,16 @@ pub(super) struct Value {
 }
 
 impl Chart {
+    /// What it is of.
+    pub(crate) fn title(&self) -> &str {
+        &self.title
+    }
+
+    /// Each bar: its label, its value, its share of the longest, and whose it is.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (&str, &str, f32, usize)> {
+        self.bars.iter().map(|bar| (bar.label.as_str(), bar.value.as_str(), bar.share, bar.colour))
+    }
+
     /// Bars from zero; `None` where there is nothing to compare, or too much to see.
     pub(super) fn of(title: &str, values: Vec<Value>) -> Option<Self> {
         let drawn: Vec<Value> = values.into_iter().filter(|bar| bar.amount.is_finite() && bar.amount > 0.0).collect();
@@ -51,6 +64,7 @@ impl Chart {
                 value: bar.text,
                 y: place * STEP,
                 width: format!("{width:.1}"),
+                share: (bar.amount / longest) as f32,
                 at: format!("{:.1}", width + 206.0),
                 colour: bar.series % 6,
             }

@@ -6,7 +6,7 @@ use super::{bars::Chart, cells::TableCell};
 
 /// A whole report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub(super) struct Document {
+pub(crate) struct Document {
     /// The title.
     pub title: String,
     /// What stands under it.
@@ -16,7 +16,7 @@ pub(super) struct Document {
 /// One piece of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub(super) enum Block {
+pub(crate) enum Block {
     /// A heading, 2 for a section and 3 for what is in it.
     Heading { level: u8, text: String },
     /// A paragraph.
@@ -35,7 +35,7 @@ pub(super) enum Block {
 
 /// A table.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Table {
+pub(crate) struct Table {
     /// One for each column.
     pub headings: Vec<String>,
     /// Whether each column holds numbers, which stand right; others hold words.

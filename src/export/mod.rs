@@ -18,6 +18,8 @@ mod words;
 
 pub(crate) use self::{
     cells::{NONE, TableCell, model_cells, model_headings, precisions, versus_headings, versus_rows},
+    document::{Block, Document, Table},
+    memory::fit_cells,
     words::{footnotes, name, warnings},
 };
 pub use self::{
@@ -26,6 +28,7 @@ pub use self::{
     names::safe_name,
     pdf::{PdfError, pdf},
     raw::{RawFile, raw, raw_folder},
+    recommend::{Recommendation, recommendations},
 };
 use crate::record::Run;
 
@@ -36,6 +39,11 @@ pub enum ReportFormat {
     Markdown,
     /// One page that needs no other file, with charts.
     Html,
+}
+
+/// The reports of runs, to be drawn.
+pub(crate) fn documents(runs: &[Run]) -> Vec<Document> {
+    runs.iter().map(sections::document).collect()
 }
 
 /// The report of a run, or of several one after the other.

@@ -19,6 +19,7 @@ use super::{
     machine_text,
     open::Models,
     palette::Palette,
+    reporting::Reporting,
     rows::table_text,
     shell,
     state::{Choices, State},
@@ -50,6 +51,7 @@ pub struct App {
     fetching: Fetching,
     keeping: Keeping,
     choosing: Choosing,
+    reporting: Reporting,
     palette: Option<Palette>,
     forms: Forms,
     actions: Vec<Action>,
@@ -92,6 +94,7 @@ impl App {
             fetching,
             keeping,
             choosing: Choosing::default(),
+            reporting: Reporting::default(),
             palette: None,
             forms: Forms::default(),
             actions: Vec::new(),
@@ -131,7 +134,7 @@ impl App {
 
     /// Whether the background lane still owes something.
     pub fn waits(&self) -> bool {
-        self.background.waits() || self.keeping.waits()
+        self.background.waits() || self.keeping.waits() || self.reporting.waits()
     }
 
     /// Does what the person wants, if it makes sense now.
@@ -190,6 +193,11 @@ impl App {
             Action::Palette => {
                 self.palette = if self.palette.is_some() { None } else { Some(Palette::default()) };
             }
+            Action::OpenReference
+            | Action::ReportRun(_)
+            | Action::Export(_)
+            | Action::ExportTo(..)
+            | Action::DismissExport => self.reporting.perform(&self.runner, &mut self.state, action),
             other => self.keep(&other),
         }
     }
@@ -326,6 +334,7 @@ impl App {
             }
             self.start(plan);
         }
+        self.reporting.poll(&self.runner, &mut self.state);
         if let Some((wanted, paths)) = self.choosing.poll() {
             self.take_chosen(wanted, paths);
         }

@@ -9,14 +9,17 @@ mod background;
 mod bars;
 mod choosing;
 mod engine_state;
+mod exporting;
 mod fetching;
 mod keeping;
+mod lazy;
 mod legend;
 mod machine_text;
 mod notes;
 mod open;
 mod palette;
 mod plot;
+mod reporting;
 mod rows;
 mod session;
 mod shell;
@@ -29,7 +32,9 @@ pub use self::{
     action::{Action, COMMANDS, Command, EnginePath, View},
     app::App,
     engine_state::{EngineStage, EngineWork, ListedEngine},
+    exporting::ExportFormat,
     open::{Models, OpenError, open},
+    reporting::{REPORT_RUNS_MAX, Report, ReportRun},
     session::{Live, Session},
     state::{Choices, Devices, Download, DownloadState, State, ThemeChoice},
 };

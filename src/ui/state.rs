@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     action::{Action, View},
     engine_state::{EngineStage, EngineWork, ListedEngine},
+    reporting::Report,
     rows::capitalised,
     session::Session,
 };
@@ -162,6 +163,12 @@ pub struct State {
     pub history: Option<Vec<Listed>>,
     /// The run made in this window.
     pub current: Option<Session>,
+    /// The newest saved run, read where none is open and a view needs one.
+    pub latest: Option<Session>,
+    /// It is being read.
+    pub reading_latest: bool,
+    /// The report.
+    pub report: Report,
     /// A saved run being looked at.
     pub opened: Option<Session>,
     /// What went wrong beside the runs themselves, oldest first.
@@ -338,11 +345,15 @@ impl State {
             Action::CopyResults => self.shown().is_some(),
             Action::CopyMachine => self.machine.is_some(),
             Action::CloseRun => self.opened.is_some(),
+            Action::Export(format) | Action::ExportTo(format, _) => self.report.can_export(*format),
+            Action::DismissExport => self.report.written.is_some(),
             Action::DismissBanner(place) => *place < self.banners.len(),
             Action::Show(_)
             | Action::Theme(_)
             | Action::CopyText(_)
             | Action::OpenRun(_)
+            | Action::OpenReference
+            | Action::ReportRun(_)
             | Action::OpenFolder(_)
             | Action::Select(_)
             | Action::Palette => true,

@@ -41,4 +41,5 @@ mod tokenizer;
 mod training;
 mod ui;
 mod ui_engines;
+mod ui_explain;
 mod weights;

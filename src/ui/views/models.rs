@@ -24,6 +24,10 @@ const WIDE: f32 = 760.0;
 /// What is written in the fields. The token is kept nowhere else.
 #[derive(Default)]
 pub(in crate::ui) struct Forms {
+    /// What the explanations remember.
+    pub(in crate::ui) explain: super::explain::Page,
+    /// What the report remembers.
+    pub(in crate::ui) report: super::report::Page,
     /// A file or folder to add.
     pub(in crate::ui) path: String,
     /// A model to download.
