@@ -1,8 +1,15 @@
 //! A chart as data, whoever draws it: lines over time, the curve over sizes, and thinning to what a screen can show.
 
 mod curves;
+mod figure;
+pub mod palette;
 
-pub use self::curves::{Curve, Over, curves};
+pub use self::{
+    curves::{Curve, Over, curves},
+    figure::{
+        Axis, Bar, Bars, Body, Dash, Figure, Group, Mark, Marker, Origin, Place, Plot, Spacing, Tint, Trace, Values,
+    },
+};
 use crate::{
     engine::EngineId,
     measure::{Measurement, StopReason},
