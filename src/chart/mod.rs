@@ -1,14 +1,21 @@
 //! A chart as data, whoever draws it: lines over time, the curve over sizes, and thinning to what a screen can show.
 
+mod beside;
+mod catalogue;
 mod curves;
 mod figure;
+mod lines;
+mod origin;
 pub mod palette;
 
 pub use self::{
+    beside::{bandwidth, tokens},
+    catalogue::{Absent, Chart, figures},
     curves::{Curve, Over, curves},
     figure::{
         Axis, Bar, Bars, Body, Dash, Figure, Group, Mark, Marker, Origin, Place, Plot, Spacing, Tint, Trace, Values,
     },
+    lines::{are_several, tint_of},
 };
 use crate::{
     engine::EngineId,
