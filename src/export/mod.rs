@@ -10,6 +10,7 @@ mod memory;
 mod models;
 mod names;
 mod pdf;
+mod picture;
 mod raw;
 mod recommend;
 mod sections;
@@ -25,6 +26,7 @@ pub use self::{
     html::HtmlError,
     names::safe_name,
     pdf::{PdfError, pdf},
+    picture::{Look, Pixels, PictureError, PictureFormat, PictureTheme, STAMP, Stamp, picture, pixels},
     raw::{RawFile, raw, raw_folder},
 };
 use crate::record::Run;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use eframe::egui::{Context, Key, KeyboardShortcut, Modifiers, ThemePreference};
 use serde::{Deserialize, Serialize};
 
-use crate::{engine::EngineId, run::SuiteName};
+use crate::{chart::Chart, engine::EngineId, run::SuiteName};
 
 /// What the person wants. Views return these; only [`super::App::perform`] acts on them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +69,16 @@ pub enum Action {
     Theme(ThemePreference),
     /// Copy the results as tab-separated values.
     CopyResults,
+    /// Copy the results as a Markdown table.
+    CopyMarkdown,
+    /// Choose how a chart is exported; the one last under the pointer if absent, else the first.
+    ExportChart(Option<Chart>),
+    /// Choose where the chart of the open sheet goes.
+    SaveChart,
+    /// Write the chart of the open sheet to this file.
+    SaveChartTo(PathBuf),
+    /// Copy a chart as a picture; the one last under the pointer if absent, else the first.
+    CopyChart(Option<Chart>),
     /// Copy the machine's facts as text.
     CopyMachine,
     /// Copy this text.
@@ -156,7 +166,7 @@ const fn with(key: Key) -> KeyboardShortcut {
 }
 
 /// The actions that need no further choice, in the palette's order.
-pub static COMMANDS: [Command; 22] = [
+pub static COMMANDS: [Command; 25] = [
     command(Action::RunSuite, "Run suite", "Measure the chosen suite on the chosen device", Some(with(Key::R))),
     command(
         Action::Cancel,
@@ -183,6 +193,19 @@ pub static COMMANDS: [Command; 22] = [
         "Copy results",
         "Copy the table as tab-separated values, for a spreadsheet",
         Some(with(Key::C)),
+    ),
+    command(Action::CopyMarkdown, "Copy results as Markdown", "Copy the table for a document or an issue", None),
+    command(
+        Action::ExportChart(None),
+        "Export chart…",
+        "Save a chart as SVG or PNG: the one last under the pointer",
+        Some(with(Key::E)),
+    ),
+    command(
+        Action::CopyChart(None),
+        "Copy chart as picture",
+        "Copy the chart that was last under the pointer",
+        None,
     ),
     command(Action::CopyMachine, "Copy machine", "Copy the facts of this machine as text", None),
     command(Action::CloseRun, "Back to this machine", "Close the saved run", Some(with(Key::B))),

@@ -14,12 +14,13 @@ use super::{
     background::Background,
     choosing::{Choosing, Wanted},
     engine_state::{EngineStage, EngineWork},
+    exporting::Exporting,
     fetching::Fetching,
     keeping::Keeping,
     machine_text,
     open::Models,
     palette::Palette,
-    rows::table_text,
+    rows::{table_markdown, table_text},
     shell,
     state::{Choices, State},
     theme,
@@ -50,6 +51,7 @@ pub struct App {
     fetching: Fetching,
     keeping: Keeping,
     choosing: Choosing,
+    exporting: Exporting,
     palette: Option<Palette>,
     forms: Forms,
     actions: Vec<Action>,
@@ -92,6 +94,7 @@ impl App {
             fetching,
             keeping,
             choosing: Choosing::default(),
+            exporting: Exporting::default(),
             palette: None,
             forms: Forms::default(),
             actions: Vec::new(),
@@ -131,7 +134,7 @@ impl App {
 
     /// Whether the background lane still owes something.
     pub fn waits(&self) -> bool {
-        self.background.waits() || self.keeping.waits()
+        self.background.waits() || self.keeping.waits() || self.exporting.waits()
     }
 
     /// Does what the person wants, if it makes sense now.
@@ -171,6 +174,21 @@ impl App {
                 context.set_theme(theme);
             }
             Action::CopyResults => context.copy_text(self.state.shown().map(table_text).unwrap_or_default()),
+            Action::CopyMarkdown => {
+                context.copy_text(self.state.shown().map(table_markdown).unwrap_or_default());
+            }
+            Action::ExportChart(chart) => {
+                if let Some(session) = self.state.shown() {
+                    self.exporting.open(&self.runner, context, session, chart);
+                }
+            }
+            Action::CopyChart(chart) => {
+                if let Some(session) = self.state.shown() {
+                    self.exporting.copy(&self.runner, context, session, chart);
+                }
+            }
+            Action::SaveChart => self.exporting.ask(&self.runner),
+            Action::SaveChartTo(path) => self.exporting.write(&self.runner, path),
             Action::CopyMachine => context.copy_text(machine_text::text(&self.state)),
             Action::CopyText(text) => context.copy_text(text),
             Action::LookAgain => self.renew_engines(),
@@ -380,6 +398,9 @@ fn dropped(context: &Context) -> Vec<PathBuf> {
 impl eframe::App for App {
     fn logic(&mut self, context: &Context, _frame: &mut eframe::Frame) {
         self.take_news();
+        if let Some(path) = self.exporting.poll(context, &mut self.state) {
+            self.perform(context, Action::SaveChartTo(path));
+        }
         self.close_when_saved(context);
     }
 
@@ -395,6 +416,7 @@ impl eframe::App for App {
         {
             self.palette = None;
         }
+        self.exporting.ui(ui, &mut actions);
         // What was done shows in the next frame at once.
         if !actions.is_empty() {
             context.request_repaint();

@@ -9,6 +9,7 @@ mod background;
 mod bars;
 mod choosing;
 mod engine_state;
+mod exporting;
 mod fetching;
 mod keeping;
 mod legend;

@@ -335,7 +335,11 @@ impl State {
             | Action::AddModel
             | Action::AddPath(_)
             | Action::ForgetPath(_) => !busy,
-            Action::CopyResults => self.shown().is_some(),
+            Action::CopyResults | Action::CopyMarkdown => self.shown().is_some(),
+            // Nothing is drawn beside what is measured.
+            Action::ExportChart(_) | Action::CopyChart(_) | Action::SaveChart | Action::SaveChartTo(_) => {
+                !busy && self.shown().is_some()
+            }
             Action::CopyMachine => self.machine.is_some(),
             Action::CloseRun => self.opened.is_some(),
             Action::DismissBanner(place) => *place < self.banners.len(),

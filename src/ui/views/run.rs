@@ -43,7 +43,7 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
         if let Some(session) = state.shown() {
             frameworks::ui(ui, session, actions);
         }
-        charts::ui(ui, state.shown());
+        charts::ui(ui, state.shown(), actions);
         table::ui(ui, state, actions);
         ui.add_space(space::S);
     });
