@@ -1,7 +1,11 @@
 //! Where the figures of a chart come from, in a few words.
 
 use super::Origin;
-use crate::{machine::DeviceKind, record::Run, units::binary_size};
+use crate::{
+    machine::DeviceKind,
+    record::{AppInfo, Run},
+    units::binary_size,
+};
 
 /// Longer names are cut: they come from files.
 const NAME_MAX: usize = 64;
@@ -52,7 +56,10 @@ fn short(name: &str) -> String {
 impl Origin {
     /// "Apple M5, 24 GiB · 2026-11-25 · Roofline 0.1.0 · run 20261125T…".
     pub fn caption(&self) -> String {
-        let by = self.version.as_ref().map_or_else(|| "published figures".to_owned(), |by| format!("Roofline {by}"));
+        let by = match &self.version {
+            Some(version) => format!("Roofline {version}"),
+            None => format!("published figures, drawn by Roofline {}", AppInfo::current().version),
+        };
         format!("{} · {} · {by} · run {}", self.machine, self.date, short(&self.run))
     }
 }
@@ -65,7 +72,8 @@ mod tests {
     fn a_caption_says_what_machine_when_and_by_what() {
         let run = crate::record::reference().unwrap();
         let [origin] = &origins(&[run])[..] else { panic!("one origin a run") };
-        assert_eq!(origin.caption(), "Apple M5, 24 GiB · 2026-01-22 · published figures · run apple-m5");
+        let by = format!("published figures, drawn by Roofline {}", AppInfo::current().version);
+        assert_eq!(origin.caption(), format!("Apple M5, 24 GiB · 2026-01-22 · {by} · run apple-m5"));
     }
 
     #[test]

@@ -140,7 +140,9 @@ fn find(runs: &[Run], names: &[String], name: &str) -> Result<Vec<Wanted>, Error
     for (run, named) in runs.iter().zip(names) {
         let figures = if name == "all" { chart::figures(run) } else { some(run, name)? };
         if figures.is_empty() {
-            return Err(Error::failure(format!("nothing in this run can be drawn: no entry of it has a figure: {named}")));
+            return Err(Error::failure(format!(
+                "nothing in this run can be drawn: no entry of it has a figure: {named}"
+            )));
         }
         wanted.extend(figures.into_iter().map(|figure| Wanted { figure, named: vec![named.clone()] }));
     }
@@ -155,7 +157,12 @@ fn some(run: &Run, names: &str) -> Result<Vec<Figure>, Error> {
     let one = |name: &str| {
         let found = Chart::ALL.into_iter().find(|chart| chart.id() == name);
         let found = found.ok_or_else(|| {
-            Error::usage(format!("no chart is called \"{}\"; run {}: {}, or write all", shown(name), shown(&run.id), has()))
+            Error::usage(format!(
+                "no chart is called \"{}\"; run {}: {}, or write all",
+                shown(name),
+                shown(&run.id),
+                has()
+            ))
         })?;
         found.figure(run).map_err(|absent| Error::failure(format!("{absent}; {}", has())))
     };

@@ -24,9 +24,10 @@ pub(crate) use self::{
 pub use self::{
     flat::{csv, json, json_line, jsonl},
     html::HtmlError,
+    markdown::markdown_table,
     names::safe_name,
     pdf::{PdfError, pdf},
-    picture::{Look, Pixels, PictureError, PictureFormat, PictureTheme, STAMP, Stamp, picture, pixels},
+    picture::{Look, PictureError, PictureFormat, PictureTheme, Pixels, STAMP, Stamp, picture, pixels},
     raw::{RawFile, raw, raw_folder},
 };
 use crate::record::Run;

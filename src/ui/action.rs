@@ -201,12 +201,7 @@ pub static COMMANDS: [Command; 25] = [
         "Save a chart as SVG or PNG: the one last under the pointer",
         Some(with(Key::E)),
     ),
-    command(
-        Action::CopyChart(None),
-        "Copy chart as picture",
-        "Copy the chart that was last under the pointer",
-        None,
-    ),
+    command(Action::CopyChart(None), "Copy chart as picture", "Copy the chart that was last under the pointer", None),
     command(Action::CopyMachine, "Copy machine", "Copy the facts of this machine as text", None),
     command(Action::CloseRun, "Back to this machine", "Close the saved run", Some(with(Key::B))),
     command(Action::ChooseFiles, "Add files…", "Add model files: GGUF or safetensors", None),

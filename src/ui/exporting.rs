@@ -3,8 +3,7 @@
 use std::{io::Write as _, path::Path, path::PathBuf, sync::mpsc::Receiver};
 
 use eframe::egui::{
-    ColorImage, ComboBox, Context, DragValue, Id, Label, Modal, RichText, Role, Sense, Theme, Ui, UiBuilder,
-    WidgetInfo,
+    ColorImage, ComboBox, Context, DragValue, Id, Label, Modal, RichText, Role, Sense, Theme, Ui, UiBuilder, WidgetInfo,
 };
 
 use super::{
@@ -225,7 +224,10 @@ fn choices_ui(ui: &mut Ui, figures: &[Figure], chosen: &mut usize) {
 fn row_ui(ui: &mut Ui, name: &str, add: impl FnOnce(&mut Ui)) {
     let dim = Tokens::of(ui).dim;
     ui.horizontal(|ui| {
-        ui.add_sized([64.0, theme::CONTROL], Label::new(RichText::new(name).color(dim)).halign(eframe::egui::Align::Min));
+        ui.add_sized(
+            [64.0, theme::CONTROL],
+            Label::new(RichText::new(name).color(dim)).halign(eframe::egui::Align::Min),
+        );
         add(ui);
     });
 }
@@ -233,7 +235,8 @@ fn row_ui(ui: &mut Ui, name: &str, add: impl FnOnce(&mut Ui)) {
 fn size_ui(ui: &mut Ui, sheet: &mut Sheet) {
     row_ui(ui, "Size", |ui| {
         let mut free = sheet.look.height.is_none();
-        ui.selectable_value(&mut free, true, "As needed").on_hover_text("960 points wide, and as high as the chart needs");
+        ui.selectable_value(&mut free, true, "As needed")
+            .on_hover_text("960 points wide, and as high as the chart needs");
         ui.selectable_value(&mut free, false, "Chosen").on_hover_text("Width and height in points");
         if free {
             (sheet.look.width, sheet.look.height) = (Look::WIDTH, None);
@@ -243,7 +246,8 @@ fn size_ui(ui: &mut Ui, sheet: &mut Sheet) {
             let value = DragValue::new(side).range(Look::SIDE_MIN..=Look::SIDE_MAX);
             let response = ui.add(value).on_hover_text(format!("{name} in points"));
             let now = f64::from(*side);
-            response.widget_info(|| WidgetInfo { value: Some(now), ..WidgetInfo::labeled(Role::SpinButton, true, name) });
+            response
+                .widget_info(|| WidgetInfo { value: Some(now), ..WidgetInfo::labeled(Role::SpinButton, true, name) });
         }
         sheet.look.height = Some(sheet.height);
     });

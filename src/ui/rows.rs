@@ -3,6 +3,7 @@
 use super::session::Session;
 use crate::{
     analysis,
+    export::markdown_table,
     measure::Phase,
     record::{Entry, Outcome, Run},
     run::PlannedJob,

@@ -79,7 +79,8 @@ impl Columns {
 fn name_width(ruler: &Ruler<'_>, bar: &Bar, with_detail: bool) -> f64 {
     let marker = if bar.marker.is_some() { 16.0 } else { 0.0 };
     let detail = if with_detail && !bar.detail.is_empty() { 8.0 + words(ruler, &bar.detail) } else { 0.0 };
-    marker + words(ruler, &bar.label) + detail
+    // A little more than the sum, which rounding may exceed.
+    marker + words(ruler, &bar.label) + detail + 1.0
 }
 
 fn value_width(ruler: &Ruler<'_>, bar: &Bar) -> f64 {

@@ -10,14 +10,14 @@ mod sheet;
 mod stamp;
 mod words;
 
-pub use self::{
-    png::Pixels,
-    stamp::{STAMP, Stamp},
-};
 use self::{
     canvas::{Ink, ON_DARK, ON_LIGHT},
     sheet::{Frame, Sheet},
     words::{escaped, plain},
+};
+pub use self::{
+    png::Pixels,
+    stamp::{STAMP, Stamp},
 };
 use crate::chart::Figure;
 

@@ -41,7 +41,8 @@ pub(super) fn place_name(
         [x - GAP - width, y - GAP - height],
         [x - GAP - width, y + GAP],
     ];
-    let inside = |[cx, cy]: [f64; 2]| cx >= left && cx + width <= left + across && cy >= top && cy + height <= top + down;
+    let inside =
+        |[cx, cy]: [f64; 2]| cx >= left && cx + width <= left + across && cy >= top && cy + height <= top + down;
     let corner = corners.into_iter().find(|[cx, cy]| inside([*cx, *cy]) && taken.is_free([*cx, *cy, width, height]))?;
     taken.0.push([corner[0], corner[1], width, height]);
     Some(corner)
@@ -53,7 +54,8 @@ mod tests {
 
     #[test]
     fn names_stand_apart_and_inside() {
-        let points: Vec<[f64; 2]> = (0..40).map(|at| [50.0 + f64::from(at % 7) * 3.0, 50.0 + f64::from(at) * 2.0]).collect();
+        let points: Vec<[f64; 2]> =
+            (0..40).map(|at| [50.0 + f64::from(at % 7) * 3.0, 50.0 + f64::from(at) * 2.0]).collect();
         let mut taken = Taken::of(points.iter().copied());
         let size = [60.0, 14.0];
         let bounds = [0.0, 0.0, 400.0, 200.0];

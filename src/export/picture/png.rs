@@ -32,7 +32,8 @@ pub(super) fn pixels(svg: &str, [width, height]: [f64; 2], scale: u32) -> Result
     let options = Options { fontdb: Arc::new(fonts), font_family: "Inter".to_owned(), ..Options::default() };
     let tree = Tree::from_str(svg, &options).map_err(|error| PictureError::Drawing(error.to_string()))?;
     let [across, down] = [width, height].map(|side| (side * f64::from(scale)).round().max(1.0) as u32);
-    let mut map = Pixmap::new(across, down).ok_or_else(|| PictureError::Drawing("there is no memory for it".to_owned()))?;
+    let mut map =
+        Pixmap::new(across, down).ok_or_else(|| PictureError::Drawing("there is no memory for it".to_owned()))?;
     resvg::render(&tree, Transform::from_scale(scale as f32, scale as f32), &mut map.as_mut());
     Ok(Pixels { width: across, height: down, rgba: map.take_demultiplied() })
 }

@@ -39,7 +39,7 @@ impl Scale {
         };
         let (low, high) = match axis.spacing {
             Spacing::Linear => {
-                let top = if high > 0.0 { high * (1.0 + headroom) } else { 0.0 };
+                let top = if high > 0.0 { rounded_up(high * (1.0 + headroom), factor) } else { 0.0 };
                 let low = low.min(0.0) * (1.0 + headroom);
                 if top > low { (low, top) } else { (low, low + 1.0) }
             }
@@ -92,6 +92,14 @@ impl Scale {
     }
 }
 
+/// The next tick at or above, so that the grid reaches over the highest value.
+fn rounded_up(high: f64, factor: f64) -> f64 {
+    let steps = ticks(0.0, high / factor, 5);
+    let step = steps.get(1).copied().unwrap_or(high / factor);
+    let top = (high / factor / step).ceil() * step * factor;
+    if top.is_finite() && top > 0.0 { top } else { high }
+}
+
 /// Whole powers between two logarithms; every second or fourth where there are many.
 fn powers(low: f64, high: f64, base: f64) -> Vec<f64> {
     let (low, high) = (low.ceil().max(-300.0) as i32, high.floor().min(300.0) as i32);
@@ -139,7 +147,7 @@ mod tests {
         let scale = Scale::of(&axis, [3e12, 13.8e12, f64::NAN].into_iter(), 0.05);
         assert_eq!(heading(&axis, &scale), "Rate, TFLOPS");
         let words: Vec<String> = scale.ticks(4).into_iter().map(|(_, words)| words).collect();
-        assert_eq!(words, ["0", "5", "10"]);
+        assert_eq!(words, ["0", "5", "10", "15"]);
         assert_eq!(scale.share(0.0), Some(0.0));
     }
 

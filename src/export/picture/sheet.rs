@@ -62,9 +62,8 @@ fn fitting(figure: &Figure, ruler: &Ruler<'_>, frame: Frame, width: f64, height:
     const STEP: f64 = 1.08;
     const STEPS: i32 = 80;
     let fits = |shrink: &f64| {
-        let enough = height.is_none_or(|height| {
-            Layout::of(figure, ruler, frame, width * shrink).least() <= height * shrink
-        });
+        let enough =
+            height.is_none_or(|height| Layout::of(figure, ruler, frame, width * shrink).least() <= height * shrink);
         width * shrink >= plot::WIDTH + 2.0 * EDGE && enough
     };
     (0..STEPS).map(|step| STEP.powi(step)).find(fits).unwrap_or_else(|| STEP.powi(STEPS))
@@ -139,8 +138,9 @@ fn notes(figure: &Figure, whole: bool) -> String {
 /// "Measured on …", a line a run; with several runs the letters that name them.
 fn caption(figure: &Figure, ruler: &Ruler<'_>, room: f64) -> Vec<String> {
     let line = |text: String| ruler.wrap(&text, CAPTION, room, 2);
-    let mut lines: Vec<String> =
-        figure.origins.iter().take(ORIGINS_MAX).flat_map(|origin| line(origin.caption())).collect();
+    let what = |text: String| if figure.origins.len() == 1 { format!("{} · {text}", figure.title) } else { text };
+    let shown = figure.origins.iter().take(ORIGINS_MAX);
+    let mut lines: Vec<String> = shown.flat_map(|origin| line(what(origin.caption()))).collect();
     let more = figure.origins.len().saturating_sub(ORIGINS_MAX);
     lines.extend((more > 0).then(|| format!("and {more} more runs")));
     lines

@@ -36,7 +36,8 @@ impl Stamp {
     /// `named` are the runs as a person named them.
     pub(super) fn of(figure: &Figure, named: &[String], format: PictureFormat, look: &Look) -> Self {
         let origins = &figure.origins;
-        let list = |of: &dyn Fn(&crate::chart::Origin) -> String| origins.iter().map(|origin| plain(&of(origin))).collect();
+        let list =
+            |of: &dyn Fn(&crate::chart::Origin) -> String| origins.iter().map(|origin| plain(&of(origin))).collect();
         Self {
             title: plain(&figure.title),
             chart: figure.name.to_owned(),

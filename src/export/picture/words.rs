@@ -109,7 +109,8 @@ impl Ruler<'_> {
 
 /// Text of one line: no control characters, none that turn the direction of others, none that XML forbids, and not too long.
 pub(super) fn plain(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}');
+    let turns =
+        |c: char| matches!(c, '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}');
     let shown = |c: char| if c.is_control() || turns(c) || matches!(c, '\u{FFFE}' | '\u{FFFF}') { ' ' } else { c };
     let mut kept: String = text.chars().take(LETTERS_MAX).map(shown).collect();
     if text.chars().nth(LETTERS_MAX).is_some() {
