@@ -2,17 +2,22 @@
 
 mod ceilings;
 pub mod comparison;
+pub mod explain;
 mod figures;
 pub mod frameworks;
 mod judge;
 mod peaks;
 mod plateaus;
+mod roofline;
 
 pub use self::{
-    ceilings::{CeilingKind, Share, share_of_ceiling},
+    ceilings::{
+        Best, Bound, Ceiling, CeilingKind, Ceilings, DeviceCeilings, Limit, Share, intensity, share_of_ceiling,
+    },
     figures::side_figures,
     frameworks::{Comparison, compare},
     judge::judge,
     peaks::{Peaks, peaks},
     plateaus::{Plateau, plateaus},
+    roofline::{Point, Roof, Roofline, rooflines},
 };

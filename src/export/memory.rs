@@ -6,10 +6,14 @@ use super::{
     document::Document,
 };
 use crate::{
-    analysis::{Comparison, peaks},
+    analysis::{
+        Comparison,
+        explain::{Fit, fits},
+        peaks,
+    },
     record::{Entry, Run},
     units::{Quantity, Unit, percent},
-    workload::{ModelRef, Workload},
+    workload::Workload,
 };
 
 /// What the maker gives for the bandwidth of the device that the best was measured on, in B/s, and where it says so.
@@ -104,35 +108,39 @@ pub(super) fn tensor_limit(run: &Run, comparison: &Comparison, report: &mut Docu
     report.heading(2, "Tensor limit");
     report.text("The limit holds for one tensor, not for all together: a model larger than it runs if each of its tensors is smaller and memory holds them all.");
     report.table(&["Framework", "Found", "Bytes"], 2, rows);
-    let largest = |entry: &&&Entry| {
-        let figures = entry.measurements.iter().filter(|_| entry.headline().is_some());
-        figures.filter(|figure| figure.metric == "largest-buffer").map(|figure| figure.summary.median).next()
-    };
-    let Some(limit) = limits.iter().filter_map(|entry| largest(&entry)).reduce(f64::max) else { return };
-    let fits: Vec<Vec<TableCell>> = models(run).into_iter().map(|model| fit(run, model, limit)).collect();
-    report.table(&["Model", "All its weights", "Its largest tensor", "Tensor", "Memory"], 1, fits);
 }
 
-/// The models of a run, each once.
-fn models(run: &Run) -> Vec<&ModelRef> {
-    let mut seen = std::collections::HashSet::new();
-    let all = run.entries.iter().filter_map(|entry| entry.workload.model());
-    all.filter(|model| seen.insert((&model.name, &model.precision))).collect()
+/// Whether the run's models fit this machine: weights, keys and values, and activations against the memory; the largest
+/// tensor against the limit of one.
+pub(super) fn fit(run: &Run, report: &mut Document) {
+    let all = fits(run);
+    if all.is_empty() {
+        return;
+    }
+    report.heading(2, "Do the models fit?");
+    report.text(
+        "What a model needs is worked out from its shape at the most demanding task of this run; what was held at its \
+         peak is what the framework told. A model fits if memory holds all of it and each of its tensors is smaller than \
+         the tensor limit.",
+    );
+    let headings =
+        ["Framework", "Model", "Task", "Weights", "Keys and values", "Activations", "Peak", "Memory", "Tensors"];
+    report.table(&headings, 3, all.iter().map(|fit| fit_cells(fit).map(TableCell::from).into()).collect());
 }
 
-fn fit(run: &Run, model: &ModelRef, limit: f64) -> Vec<TableCell> {
-    let shape = &model.shape;
-    let mlp = u64::from(shape.intermediate) * u64::from(shape.hidden);
-    let elements = shape.embedding_elements().max(mlp).max(shape.query_width() * u64::from(shape.hidden));
-    let largest = elements as f64 * model.bits_per_weight() / 8.0;
-    let weights = model.weight_bytes as f64;
-    let against = |value: f64, most: f64| if value <= most { "fits" } else { "does not fit" };
+/// One row: who and what, what it needs by part, and whether it fits.
+pub(crate) fn fit_cells(fit: &Fit) -> [String; 9] {
     let bytes = |value: f64| Quantity::new(value, Unit::Byte).to_string();
-    vec![
-        model.label().into(),
-        bytes(weights).into(),
-        bytes(largest).into(),
-        against(largest, limit).into(),
-        against(weights, run.machine.memory_bytes as f64).into(),
+    let kept = fit.needs.activations.saturating_add(fit.needs.training);
+    [
+        format!("{} on {}", fit.engine.title(), fit.place.phrase()),
+        fit.model.clone(),
+        fit.task.clone(),
+        bytes(fit.needs.weights as f64),
+        if fit.needs.cache > 0 { bytes(fit.needs.cache as f64) } else { NONE.to_owned() },
+        bytes(kept as f64),
+        fit.peak.map_or_else(|| NONE.to_owned(), bytes),
+        fit.memory_text(),
+        fit.tensor_text(),
     ]
 }

@@ -19,6 +19,7 @@ mod words;
 
 pub(crate) use self::{
     cells::{NONE, TableCell, model_cells, model_headings, precisions, versus_headings, versus_rows},
+    memory::fit_cells,
     words::{footnotes, name, warnings},
 };
 pub use self::{
@@ -29,6 +30,7 @@ pub use self::{
     pdf::{PdfError, pdf},
     picture::{Look, PictureError, PictureFormat, PictureTheme, Pixels, STAMP, Stamp, picture, pixels},
     raw::{RawFile, raw, raw_folder},
+    recommend::{Recommendation, recommendations},
 };
 use crate::record::Run;
 

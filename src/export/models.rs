@@ -49,7 +49,7 @@ pub(super) fn candidates<'a>(run: &'a Run, comparison: &'a Comparison, column: M
             let slot = row.slot(column);
             let index = slot.entry.or_else(|| row.slots.iter().find_map(|slot| slot.entry));
             let found = index.and_then(|index| Some((index, run.entries.get(index)?)));
-            let Some((figure, (index, entry))) = slot.figure.zip(found) else { continue };
+            let Some((figure, (index, entry))) = slot.figure.filter(is_sound).zip(found) else { continue };
             let Some(model) = entry.workload.model() else { continue };
             let at = (group_place, row_place);
             let (title, place) = (comparison.title(row.column), &group.place);
@@ -71,13 +71,19 @@ pub(super) fn candidates<'a>(run: &'a Run, comparison: &'a Comparison, column: M
     lists
 }
 
+/// A number that can be compared.
+fn is_sound(figure: &Figure) -> bool {
+    let all = [figure.value, figure.low, figure.high];
+    all.into_iter().all(f64::is_finite) && figure.value > 0.0
+}
+
 const fn is_less_better(column: ModelColumn) -> bool {
     matches!(column, ModelColumn::Memory | ModelColumn::Peak | ModelColumn::Load)
 }
 
-/// A figure that nothing is concluded from: something slowed the device, or its samples say too little.
+/// A figure that nothing is concluded from: something slowed the device, its samples say too little, or it can't be true.
 pub(super) fn is_doubtful(entry: &Entry) -> bool {
-    entry.is_marked(MarkKind::Throttled) || entry.is_marked(MarkKind::Uncertain)
+    entry.is_marked(MarkKind::Throttled) || entry.is_marked(MarkKind::Uncertain) || !entry.is_ranked()
 }
 
 /// The first and the second of a list in order, if the first is clearly better and neither is doubtful.

@@ -6,7 +6,7 @@ use super::{
     names::shell_word,
 };
 use crate::{
-    analysis::frameworks::{Comparison, ModelColumn, times},
+    analysis::frameworks::{Comparison, ModelColumn, Place, times},
     engine::EngineId,
     record::Run,
     workload::{Origin, WorkloadKind},
@@ -29,9 +29,20 @@ pub(super) fn insight(run: &Run, comparison: &Comparison) -> Option<String> {
     (!parts.is_empty()).then(|| format!("Fastest here: {}.", parts.join("; ")))
 }
 
-/// The section, if there is anything to recommend.
-pub(super) fn section(run: &Run, comparison: &Comparison, document: &mut Document) {
-    let mut begun = false;
+/// What to use for one purpose on one device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recommendation {
+    /// "For inference, on Apple M5".
+    pub title: String,
+    /// What, and the figures that say so.
+    pub text: String,
+    /// What to type, with its language: "bash" or "python".
+    pub command: Option<(&'static str, String)>,
+}
+
+/// All that this run's figures say; nothing where they are doubted, tie, or have nothing to be held against.
+pub fn recommendations(run: &Run, comparison: &Comparison) -> Vec<Recommendation> {
+    let mut found = Vec::new();
     for (column, title, task) in [
         (ModelColumn::Decode, "For inference", Task::Inference),
         (ModelColumn::Training, "For training", Task::Training),
@@ -46,18 +57,30 @@ pub(super) fn section(run: &Run, comparison: &Comparison, document: &mut Documen
                 _ => list,
             };
             let Some((first, second)) = winner(&list) else { continue };
-            if !begun {
-                document.heading(2, "Recommendations");
-                begun = true;
+            // What is emulated is no device that anyone chooses.
+            if matches!(first.place, Place::Emulated(_)) {
+                continue;
             }
-            document.heading(3, format!("{title}, on {}", first.place.phrase()));
-            document.text(match column {
-                ModelColumn::Memory => smaller(first, list.last().unwrap_or(second)),
-                _ => faster(first, second, list.last().unwrap_or(second)),
-            });
-            if let Some((language, text)) = command(first, task) {
-                document.code(language, text);
-            }
+            let last = list.last().unwrap_or(second);
+            let text = if column == ModelColumn::Memory { smaller(first, last) } else { faster(first, second, last) };
+            let title = format!("{title}, on {}", first.place.phrase());
+            found.push(Recommendation { title, text, command: command(first, task) });
+        }
+    }
+    found
+}
+
+/// The section, if there is anything to recommend.
+pub(super) fn section(run: &Run, comparison: &Comparison, document: &mut Document) {
+    let all = recommendations(run, comparison);
+    if !all.is_empty() {
+        document.heading(2, "Recommendations");
+    }
+    for one in all {
+        document.heading(3, one.title);
+        document.text(one.text);
+        if let Some((language, text)) = one.command {
+            document.code(language, text);
         }
     }
 }
@@ -143,4 +166,119 @@ fn pytorch(one: &Candidate<'_>) -> Option<String> {
         "import torch\nfrom transformers import AutoModelForCausalLM\n\n\
          model = AutoModelForCausalLM.from_pretrained({name}, dtype=torch.{dtype}).to(\"{device}\")"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        record::{Entry, Mark, MarkKind, Outcome, reference},
+        workload::Workload,
+    };
+
+    fn of(run: &Run) -> Vec<Recommendation> {
+        recommendations(run, &Comparison::of(run))
+    }
+
+    fn changed(mut change: impl FnMut(usize, &mut Entry)) -> Run {
+        let mut run = reference().unwrap();
+        run.entries.iter_mut().enumerate().for_each(|(index, entry)| change(index, entry));
+        run
+    }
+
+    fn titles(run: &Run) -> Vec<String> {
+        of(run).into_iter().map(|one| one.title).collect()
+    }
+
+    const ALL: [&str; 3] =
+        ["For inference, on Apple M5", "For training, on Apple M5", "Where memory is tight, on Apple M5"];
+
+    #[test]
+    fn an_m5_is_recommended_what_its_document_recommends() {
+        let all = of(&reference().unwrap());
+        assert_eq!(all.iter().map(|one| one.title.as_str()).collect::<Vec<_>>(), ALL);
+        assert!(all[0].text.starts_with("Use MLX") && all[0].text.contains("3.44× as fast"), "{}", all[0].text);
+        assert!(all[0].command.as_ref().unwrap().1.starts_with("mlx_lm.generate --model "));
+        assert!(all[1].text.starts_with("Use PyTorch"), "{}", all[1].text);
+        assert!(all[2].text.starts_with("Use MLX") && all[2].text.contains("4.500 GB"), "{}", all[2].text);
+    }
+
+    #[test]
+    fn one_engine_alone_is_no_choice() {
+        let mut run = reference().unwrap();
+        run.entries.retain(|entry| entry.engine == EngineId::Mlx);
+        assert!(of(&run).is_empty());
+    }
+
+    #[test]
+    fn what_failed_says_nothing() {
+        let run = changed(|_, entry| entry.outcome = Outcome::Failed("out of memory".into()));
+        assert!(of(&run).is_empty());
+    }
+
+    #[test]
+    fn figures_that_are_none_win_nothing() {
+        for value in [f64::NAN, f64::INFINITY, -1.0, 0.0] {
+            let run = changed(|_, entry| {
+                for figure in &mut entry.measurements {
+                    let summary = &mut figure.summary;
+                    (summary.median, summary.min, summary.max) = (value, value, value);
+                }
+            });
+            assert!(of(&run).is_empty(), "{value}");
+        }
+        // The best one alone is none: the others are still compared.
+        let run = changed(|index, entry| {
+            if index == 20 {
+                entry.measurements[0].summary.median = f64::NAN;
+            }
+        });
+        assert!(of(&run)[0].text.starts_with("Use llama.cpp"), "{}", of(&run)[0].text);
+    }
+
+    #[test]
+    fn a_doubted_best_recommends_nothing() {
+        for kind in [MarkKind::Throttled, MarkKind::Uncertain, MarkKind::Implausible] {
+            let run = changed(|index, entry| {
+                if index == 20 {
+                    entry.marks.push(Mark { kind, reason: "so".into() });
+                }
+            });
+            let all = of(&run);
+            let text = all.iter().find(|one| one.title == ALL[0]).map(|one| one.text.clone()).unwrap_or_default();
+            assert!(!text.starts_with("Use MLX"), "{kind:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn a_tie_recommends_neither() {
+        let run = changed(|index, entry| {
+            if index == 23 {
+                let summary = &mut entry.measurements[0].summary;
+                (summary.median, summary.min, summary.max) = (26.4, 26.4, 26.4);
+            }
+        });
+        assert!(!titles(&run).contains(&ALL[0].to_owned()), "{:?}", titles(&run));
+    }
+
+    #[test]
+    fn what_is_emulated_is_recommended_to_nobody() {
+        let mut run = reference().unwrap();
+        run.devices.iter_mut().for_each(|device| device.software = true);
+        assert!(of(&run).is_empty());
+    }
+
+    #[test]
+    fn a_name_runs_no_command_of_its_own() {
+        let run = changed(|_, entry| match &mut entry.workload {
+            Workload::Inference(inference) => "a'; rm -rf ~ #".clone_into(&mut inference.model.name),
+            Workload::Training(training) => "x\n\"); import os".clone_into(&mut training.model.name),
+            _ => {}
+        });
+        for one in of(&run) {
+            let Some((language, text)) = one.command else { continue };
+            assert!(language != "bash" || text.contains(r"'a'\''; rm -rf ~ #'"), "{text}");
+            assert!(language != "python" || text.contains(r#""x\n\"); import os""#), "{text}");
+        }
+    }
 }

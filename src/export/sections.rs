@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     analysis::{
+        Ceilings,
         frameworks::{Agreement, BARRED, Column, Comparison, ModelColumn, Row},
         share_of_ceiling, side_figures,
     },
@@ -50,6 +51,7 @@ pub(super) fn document(run: &Run) -> Document {
     models(run, &comparison, &mut report);
     why::section(run, &comparison, &mut report);
     memory::tensor_limit(run, &comparison, &mut report);
+    memory::fit(run, &mut report);
     recommend::section(run, &comparison, &mut report);
     agreement(&comparison, &mut report);
     how(run, &comparison, &mut report);
@@ -271,6 +273,7 @@ fn section(comparison: &Comparison, title: &str, kind: WorkloadKind, report: &mu
 
 /// For each engine and model a table of what was done with it.
 fn models(run: &Run, comparison: &Comparison, report: &mut Document) {
+    let ceilings = Ceilings::of(run);
     let mut tables: BTreeMap<(usize, String), Vec<Vec<TableCell>>> = BTreeMap::new();
     let place: HashMap<(_, &str), usize> =
         comparison.columns.iter().enumerate().map(|(index, c)| ((c.engine, c.device.as_str()), index)).collect();
@@ -279,7 +282,7 @@ fn models(run: &Run, comparison: &Comparison, report: &mut Document) {
         else {
             continue;
         };
-        tables.entry((*column, model.label())).or_default().push(task(run, index, entry));
+        tables.entry((*column, model.label())).or_default().push(task(&ceilings, index, entry));
     }
     if tables.is_empty() {
         return;
@@ -307,7 +310,7 @@ fn models(run: &Run, comparison: &Comparison, report: &mut Document) {
     }
 }
 
-fn task(run: &Run, index: usize, entry: &Entry) -> Vec<TableCell> {
+fn task(ceilings: &Ceilings<'_>, index: usize, entry: &Entry) -> Vec<TableCell> {
     let title = match &entry.workload {
         Workload::Inference(inference) => {
             let parameters = inference.parameters();
@@ -326,7 +329,7 @@ fn task(run: &Run, index: usize, entry: &Entry) -> Vec<TableCell> {
         .map(|(name, value)| format!("{} {value}", name.to_lowercase()))
         .collect();
     let beside = if beside.is_empty() { NONE.to_owned() } else { beside.join("; ") };
-    let share = share_of_ceiling(run, index).map_or_else(|| NONE.to_owned(), |share| percent(share.fraction));
+    let share = ceilings.share(index).map_or_else(|| NONE.to_owned(), |share| percent(share.fraction));
     [title.trim().to_owned(), value, width, beside, share].map(TableCell::from).into()
 }
 

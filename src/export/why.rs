@@ -9,7 +9,7 @@ use crate::{
     analysis::{
         CeilingKind, Share,
         frameworks::{Comparison, ModelColumn, Place, times},
-        share_of_ceiling,
+        rooflines, share_of_ceiling,
     },
     record::{Entry, Run},
     units::{Quantity, Unit, percent},
@@ -22,7 +22,8 @@ pub(super) fn section(run: &Run, comparison: &Comparison, document: &mut Documen
         .map(|column| (column, candidates(run, comparison, column)));
     let rows: Vec<Vec<TableCell>> =
         lists.iter().flat_map(|(_, lists)| lists.iter().flatten().filter_map(|one| row(run, one))).collect();
-    let mut lines = half_over_single(run, comparison);
+    let mut lines: Vec<String> = rooflines(run).iter().map(|chart| format!("{}.", chart.text())).collect();
+    lines.extend(half_over_single(run, comparison));
     for (column, lists) in &lists {
         for list in lists {
             match column {
@@ -40,7 +41,8 @@ pub(super) fn section(run: &Run, comparison: &Comparison, document: &mut Documen
         document.text(
             "Writing one token after the other reads all weights for each of them: memory bounds it. Reading a prompt and \
              training multiply the weights by many tokens at once: arithmetic bounds them. The limit is the device's \
-             bandwidth ÷ bytes a token, or its arithmetic ÷ operations a token.",
+             bandwidth ÷ bytes a token, or its arithmetic ÷ operations a token: the bandwidth as measured, the arithmetic by \
+             the data sheet where it is published.",
         );
     }
     let headings = ["Framework", "Task", "Bound by", "Reached", "Limit", "Share", "The limit is"];
@@ -49,16 +51,16 @@ pub(super) fn section(run: &Run, comparison: &Comparison, document: &mut Documen
 }
 
 fn token_share(run: &Run, index: usize) -> Option<(Share, Quantity, f64, bool)> {
-    let share = share_of_ceiling(run, index)?;
+    let share = share_of_ceiling(run, index).filter(|_| run.entries.get(index).is_some_and(|e| !e.is_implausible()))?;
     match share.kind {
         CeilingKind::Token { rate, cost, published } => Some((share, rate, cost, published)),
-        CeilingKind::Theoretical | CeilingKind::Measured => None,
+        CeilingKind::Theoretical | CeilingKind::Measured | CeilingKind::Traffic { .. } => None,
     }
 }
 
 fn row(run: &Run, one: &Candidate<'_>) -> Option<Vec<TableCell>> {
     let (share, rate, cost, published) = token_share(run, one.index)?;
-    let bound = if rate.unit == Unit::BytePerSecond { "memory" } else { "arithmetic" };
+    let bound = share.bound.word();
     let cost = match rate.unit {
         Unit::BytePerSecond => Quantity::new(cost, Unit::Byte).to_string(),
         _ => format!("{} GFLOP", crate::units::number(cost / 1e9)),

@@ -1,7 +1,7 @@
 //! What is said under figures: warnings, reasons, notes. Alike in a terminal and in a document.
 
 use crate::{
-    analysis::{CeilingKind, share_of_ceiling, side_figures},
+    analysis::{CeilingKind, Ceilings, side_figures},
     machine::PowerSource,
     record::{Entry, Run},
 };
@@ -15,9 +15,10 @@ pub(crate) fn name(entry: &Entry, several: bool) -> String {
 /// Reasons and notes under the table.
 pub(crate) fn footnotes(run: &Run, several: bool) -> Vec<String> {
     let mut lines: Vec<String> = warnings(run).into_iter().map(|warning| format!("note: {warning}")).collect();
+    let ceilings = Ceilings::of(run);
     for (index, entry) in run.entries.iter().enumerate() {
         let title = name(entry, several);
-        lines.extend(beside(run, index, entry).map(|text| format!("{title}: {text}")));
+        lines.extend(beside(&ceilings, index, entry).map(|text| format!("{title}: {text}")));
         let reason = entry.outcome.reason().map(|reason| format!("{}: {reason}", entry.outcome.word().to_lowercase()));
         let all = reason.into_iter().chain(doubts(entry));
         lines.extend(all.map(|text| format!("{title}: {text}")));
@@ -32,9 +33,9 @@ pub(super) fn doubts(entry: &Entry) -> impl Iterator<Item = String> + '_ {
 }
 
 /// What was measured of a model beside the headline, and where its limit comes from, in one line.
-fn beside(run: &Run, index: usize, entry: &Entry) -> Option<String> {
+fn beside(ceilings: &Ceilings<'_>, index: usize, entry: &Entry) -> Option<String> {
     let figures = side_figures(entry).into_iter().map(|(name, value)| format!("{} {value}", name.to_lowercase()));
-    let limit = share_of_ceiling(run, index).filter(|share| matches!(share.kind, CeilingKind::Token { .. }));
+    let limit = ceilings.share(index).filter(|share| matches!(share.kind, CeilingKind::Token { .. }));
     let all: Vec<String> = figures.chain(limit.map(|share| share.explanation())).collect();
     (!all.is_empty()).then(|| all.join(" · "))
 }

@@ -58,9 +58,6 @@ pub struct Run {
     pub notes: Vec<String>,
 }
 
-/// Arrays smaller than this may stay in a cache: their bandwidth is no figure of the memory's.
-const MEMORY_ARRAY_BYTES_MIN: u64 = 64 << 20;
-
 impl Run {
     /// Every figure was taken from a publication: nothing is known of samples, checks or conditions.
     pub fn is_published(&self) -> bool {
@@ -85,13 +82,8 @@ impl Run {
 
     /// The best bandwidth of arrays that no cache holds.
     pub fn best_bandwidth(&self) -> Option<&Entry> {
-        self.best_bandwidth_of(|_| true)
-    }
-
-    /// The same among the entries that `wanted` accepts.
-    pub fn best_bandwidth_of(&self, wanted: impl Fn(&Entry) -> bool) -> Option<&Entry> {
         self.best(|entry| match &entry.workload {
-            Workload::Bandwidth(bandwidth) => bandwidth.array_bytes >= MEMORY_ARRAY_BYTES_MIN && wanted(entry),
+            Workload::Bandwidth(bandwidth) => bandwidth.is_beyond_caches(),
             _ => false,
         })
     }

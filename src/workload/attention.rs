@@ -43,17 +43,20 @@ impl Attention {
 
     /// Q, K, V read once and O written once.
     pub fn bytes(&self) -> f64 {
-        (2 * self.query_elements() + 2 * self.key_elements()) as f64 * self.dtype.size() as f64
+        2.0 * (self.query_elements() as f64 + self.key_elements() as f64) * self.dtype.size() as f64
     }
 
     /// Elements of Q, and of O.
     pub const fn query_elements(&self) -> u64 {
-        self.batch as u64 * self.heads as u64 * self.sequence as u64 * self.head_dim as u64
+        (self.batch as u64 * self.heads as u64)
+            .saturating_mul(self.sequence as u64)
+            .saturating_mul(self.head_dim as u64)
     }
 
     /// Elements of K, and of V.
     pub const fn key_elements(&self) -> u64 {
-        self.batch as u64 * self.kv_heads as u64 * self.sequence as u64 * self.head_dim as u64
+        let heads = self.batch as u64 * self.kv_heads as u64;
+        heads.saturating_mul(self.sequence as u64).saturating_mul(self.head_dim as u64)
     }
 
     /// "1 × 32 × 4096 × 128, 8 key heads, causal".

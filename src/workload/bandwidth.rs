@@ -96,6 +96,12 @@ impl Bandwidth {
         }
     }
 
+    /// Arrays so large that their bandwidth is the memory's, not a cache's.
+    pub const fn is_beyond_caches(&self) -> bool {
+        const ARRAY_BYTES_MIN: u64 = 64 << 20;
+        self.array_bytes >= ARRAY_BYTES_MIN
+    }
+
     /// "1 GiB an array".
     pub fn parameters(&self) -> String {
         format!("{} an array", binary_size(self.array_bytes))

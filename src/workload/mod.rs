@@ -239,7 +239,8 @@ impl Workload {
             Self::Bandwidth(bandwidth) => Some(bandwidth.moved_bytes()),
             Self::Inference(inference) => Some(inference.bytes()),
             Self::ModelLoad(load) => Some(load.model.weight_bytes as f64),
-            Self::BandwidthSweep(_) | Self::TensorLimit(_) | Self::Training(_) => None,
+            Self::Training(training) => Some(training.bytes()),
+            Self::BandwidthSweep(_) | Self::TensorLimit(_) => None,
         }
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The sizes of a model that decide how much is computed, moved and held.
+/// The sizes of a model that decide how much is computed, moved and held. A file may claim any: sums stop at the largest number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct ModelShape {
     /// Tokens in the vocabulary.
@@ -58,8 +58,8 @@ impl ModelShape {
 
     /// Elements of the matrices in one block: q, k, v, o, gate, up, down.
     pub const fn block_matrix_elements(&self) -> u64 {
-        let attention = 2 * self.query_width() + 2 * self.kv_width();
-        (attention + 3 * self.intermediate as u64) * self.hidden as u64
+        let attention = self.query_width().saturating_add(self.kv_width()).saturating_mul(2);
+        attention.saturating_add(3 * self.intermediate as u64).saturating_mul(self.hidden as u64)
     }
 
     /// Elements of the embedding table, and of the output head.
@@ -69,14 +69,15 @@ impl ModelShape {
 
     /// Every parameter.
     pub const fn parameters(&self) -> u64 {
-        let norms = (2 * self.layers as u64 + 1) * self.hidden as u64;
+        let norms = (2 * self.layers as u64 + 1).saturating_mul(self.hidden as u64);
         let tables = if self.tied_head { 1 } else { 2 };
-        self.layers as u64 * self.block_matrix_elements() + tables * self.embedding_elements() + norms
+        let blocks = (self.layers as u64).saturating_mul(self.block_matrix_elements());
+        blocks.saturating_add(self.embedding_elements().saturating_mul(tables)).saturating_add(norms)
     }
 
     /// Elements multiplied for one token: the blocks' matrices and the output head. The embedding is only looked up.
     pub const fn active_elements(&self) -> u64 {
-        self.layers as u64 * self.block_matrix_elements() + self.embedding_elements()
+        (self.layers as u64).saturating_mul(self.block_matrix_elements()).saturating_add(self.embedding_elements())
     }
 
     /// FLOPs of the forward pass for `tokens` positions after `depth` others, with logits for `logits` of them.
@@ -98,7 +99,7 @@ impl ModelShape {
 
     /// Bytes of keys and values for one position, at `element_bytes` an element.
     pub const fn kv_bytes_per_token(&self, element_bytes: u64) -> u64 {
-        2 * self.layers as u64 * self.kv_width() * element_bytes
+        (2 * self.layers as u64).saturating_mul(self.kv_width()).saturating_mul(element_bytes)
     }
 }
 

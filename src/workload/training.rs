@@ -133,9 +133,10 @@ impl Training {
     pub fn trained_parameters(&self) -> u64 {
         let one = |target: &Target| {
             let (outputs, inputs) = target.dims(&self.model.shape);
-            u64::from(self.rank) * (outputs + inputs)
+            u64::from(self.rank).saturating_mul(outputs.saturating_add(inputs))
         };
-        u64::from(self.model.shape.layers) * self.targets.iter().map(one).sum::<u64>()
+        let a_block = self.targets.iter().map(one).fold(0, u64::saturating_add);
+        u64::from(self.model.shape.layers).saturating_mul(a_block)
     }
 
     /// FLOPs of one step: forward, as much again for the gradients of the inputs, and attention once more, whose products
@@ -145,6 +146,13 @@ impl Training {
         let (shape, sequence) = (&self.model.shape, u64::from(self.sequence));
         let each = 2.0 * shape.forward_flops(sequence, 0, sequence) + shape.attention_flops(sequence, 0);
         each * f64::from(self.batch) + 6.0 * self.trained_parameters() as f64 * self.tokens() as f64
+    }
+
+    /// Bytes that one step must move at the least: the frozen weights once forward and once backward as they are stored, and
+    /// the adapters with AdamW's two moments in f32, each read and written. Activations may stay in a cache, or be kept.
+    pub fn bytes(&self) -> f64 {
+        const ADAPTER: f64 = 3.0 * 2.0 * 4.0;
+        2.0 * self.model.token_bytes as f64 + ADAPTER * self.trained_parameters() as f64
     }
 }
 

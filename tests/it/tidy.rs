@@ -85,7 +85,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("engine", &["machine", "measure", "model", "workload", "units", "stats"]),
     ("provision", &["engine", "machine", "measure", "units"]),
     ("record", &["engine", "machine", "measure", "workload", "units", "stats"]),
-    ("analysis", &["record", "machine", "measure", "workload", "engine", "units", "stats"]),
+    ("analysis", &["record", "machine", "measure", "model", "workload", "engine", "units", "stats"]),
     ("chart", &["analysis", "record", "engine", "machine", "measure", "workload", "units", "stats"]),
     ("export", &["analysis", "chart", "record", "engine", "machine", "measure", "workload", "units", "stats"]),
     ("run", &["engine", "machine", "measure", "model", "record", "workload", "analysis", "units", "stats"]),
