@@ -1,6 +1,6 @@
 //! Engines beside each other as bars, for the window, pictures and reports alike.
 
-use super::{Bar, Bars, Body, Group, Marker, Tint};
+use super::{Bars, Body, Group, Marker, Tint, ValueBar};
 use crate::{
     analysis::{
         Comparison,
@@ -28,7 +28,11 @@ pub fn bandwidth(comparison: &Comparison) -> Vec<Group> {
         let bar = |(column, cell): (usize, &Cell)| {
             let column = comparison.columns.get(column)?;
             let figure = cell.figure?;
-            Some(Bar { best: cell.best, barred: cell.barred.clone(), ..bar_of(column, column.place.label(), &figure)? })
+            Some(ValueBar {
+                best: cell.best,
+                barred: cell.barred.clone(),
+                ..bar_of(column, column.place.label(), &figure)?
+            })
         };
         let op = match &row.workload {
             Workload::Bandwidth(bandwidth) => bandwidth.op.to_string(),
@@ -54,7 +58,11 @@ fn model_group(comparison: &Comparison, group: &ModelGroup, task: ModelColumn) -
     let bar = |row: &ModelRow| {
         let slot = row.slot(task);
         let column = comparison.columns.get(row.column)?;
-        Some(Bar { best: slot.best, barred: row.barred.clone(), ..bar_of(column, row.model_label(), &slot.figure?)? })
+        Some(ValueBar {
+            best: slot.best,
+            barred: row.barred.clone(),
+            ..bar_of(column, row.model_label(), &slot.figure?)?
+        })
     };
     let several = comparison.columns.iter().any(|column| column.place != group.place);
     let place = if several { format!(" · {}", group.place.label()) } else { String::new() };
@@ -62,10 +70,10 @@ fn model_group(comparison: &Comparison, group: &ModelGroup, task: ModelColumn) -
     Some(Group { title, bars: group.rows.iter().filter_map(bar).collect() })
 }
 
-fn bar_of(column: &Column, detail: String, figure: &Figure) -> Option<Bar> {
+fn bar_of(column: &Column, detail: String, figure: &Figure) -> Option<ValueBar> {
     let range = [figure.low, figure.high];
     let is_range = range.iter().all(|end| end.is_finite()) && figure.high > figure.low;
-    (figure.value.is_finite() && figure.value >= 0.0).then(|| Bar {
+    (figure.value.is_finite() && figure.value >= 0.0).then(|| ValueBar {
         label: column.engine.title().to_owned(),
         detail,
         value: figure.value,
@@ -122,7 +130,7 @@ pub(super) fn gemm_best(run: &Run, comparison: &Comparison) -> Found {
             };
             let best = run.best(own)?;
             let figure = best.headline().map(Figure::of)?;
-            Some(Bar { label: column.title.clone(), ..bar_of(column, best.workload.parameters(), &figure)? })
+            Some(ValueBar { label: column.title.clone(), ..bar_of(column, best.workload.parameters(), &figure)? })
         };
         Group { title: dtype.to_string(), bars: comparison.columns.iter().filter_map(bar).collect() }
     };
@@ -144,7 +152,7 @@ fn latency_group(entry: &Entry, several: bool) -> Option<Group> {
     let bar = |measurement: &crate::measure::Measurement| {
         let label = measurement.metric.strip_prefix("inter-token-")?.to_owned();
         let value = measurement.summary.median;
-        (value.is_finite() && value >= 0.0).then(|| Bar {
+        (value.is_finite() && value >= 0.0).then(|| ValueBar {
             label,
             detail: String::new(),
             value,
@@ -156,7 +164,7 @@ fn latency_group(entry: &Entry, several: bool) -> Option<Group> {
             barred: None,
         })
     };
-    let bars: Vec<Bar> = entry.measurements.iter().filter_map(bar).collect();
+    let bars: Vec<ValueBar> = entry.measurements.iter().filter_map(bar).collect();
     let engine = if several { format!("{} · ", engine_title(entry.engine)) } else { String::new() };
     let title = format!("{engine}{} · {}", entry.workload.title(), entry.workload.parameters());
     (is_decode && !bars.is_empty()).then_some(Group { title, bars })

@@ -151,12 +151,12 @@ pub struct Group {
     /// The heading; may be empty.
     pub title: String,
     /// The bars from top to bottom.
-    pub bars: Vec<Bar>,
+    pub bars: Vec<ValueBar>,
 }
 
 /// One bar.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Bar {
+pub struct ValueBar {
     /// Whose or what.
     pub label: String,
     /// What tells it from another of the same label, for a closer look.

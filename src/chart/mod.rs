@@ -1,4 +1,5 @@
-//! A chart as data, whoever draws it: lines over time, the curve over sizes, and thinning to what a screen can show.
+//! A chart as data, whoever draws it: lines over time, the curve over sizes, bars relative to a baseline, and thinning to what a
+//! screen can show.
 
 mod beside;
 mod catalogue;
@@ -7,15 +8,18 @@ mod figure;
 mod lines;
 mod origin;
 pub mod palette;
+mod relative;
 
 pub use self::{
     beside::{bandwidth, tokens},
     catalogue::{Absent, Chart, figures},
     curves::{Curve, Over, curves},
     figure::{
-        Axis, Bar, Bars, Body, Dash, Figure, Group, Mark, Marker, Origin, Place, Plot, Spacing, Tint, Trace, Values,
+        Axis, Bars, Body, Dash, Figure, Group, Mark, Marker, Origin, Place, Plot, Spacing, Tint, Trace, ValueBar,
+        Values,
     },
     lines::{are_several, tint_of},
+    relative::{Bar, BarGroup, BarSide, GROUPS_MAX, RelativeAxis, RelativeBars, Standing},
 };
 use crate::{
     engine::EngineId,

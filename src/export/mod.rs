@@ -1,6 +1,7 @@
 //! A run for other people and programs: the report as Markdown, HTML and PDF, tables, and the folder of raw results.
 
 mod bars;
+mod beside;
 mod cells;
 mod document;
 mod flat;
@@ -18,11 +19,13 @@ mod why;
 mod words;
 
 pub(crate) use self::{
+    beside::{Columns, difference_cells, legend, origin, plain, remarks, varies},
     cells::{NONE, TableCell, model_cells, model_headings, precisions, versus_headings, versus_rows},
     memory::fit_cells,
     words::{footnotes, name, warnings},
 };
 pub use self::{
+    beside::{comparison_markdown, comparison_tsv},
     flat::{csv, json, json_line, jsonl},
     html::HtmlError,
     markdown::markdown_table,

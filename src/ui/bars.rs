@@ -9,7 +9,7 @@ use super::{
     theme::{self, Tokens, space},
     widgets::card,
 };
-use crate::chart::{Bar, Chart, Group};
+use crate::chart::{Chart, Group, ValueBar};
 
 /// The height of a bar with its words.
 const ROW: f32 = 17.0;
@@ -45,7 +45,7 @@ fn group_ui(ui: &mut Ui, group: &Group) {
     }
 }
 
-fn bar_ui(ui: &mut Ui, group: &Group, bar: &Bar, share: f32) {
+fn bar_ui(ui: &mut Ui, group: &Group, bar: &ValueBar, share: f32) {
     let tokens = Tokens::of(ui);
     ui.allocate_ui_with_layout(Vec2::new(NAME, ROW), Layout::left_to_right(Align::Center), |ui| {
         ui.set_width(NAME);

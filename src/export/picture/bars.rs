@@ -4,7 +4,7 @@ use super::{
     canvas::{Anchor, Canvas, Letters, Paint},
     words::{Ruler, Weight},
 };
-use crate::chart::{Bar, Bars, Dash, Group, Tint};
+use crate::chart::{Bars, Dash, Group, Tint, ValueBar};
 
 const LABEL: f64 = 12.5;
 const HEADING: f64 = 12.5;
@@ -51,9 +51,9 @@ impl Columns {
     fn of(bars: &Bars, ruler: &Ruler<'_>, left: f64, width: f64) -> Self {
         let all = || bars.groups.iter().flat_map(|group| &group.bars);
         let with_detail = shared_detail(bars).is_none();
-        let words = |bar: &Bar| name_width(ruler, bar, with_detail);
+        let words = |bar: &ValueBar| name_width(ruler, bar, with_detail);
         let names = all().map(words).fold(0.0, f64::max).min(width * 0.42);
-        let value = |bar: &Bar| value_width(ruler, bar);
+        let value = |bar: &ValueBar| value_width(ruler, bar);
         let values = all().map(value).fold(0.0, f64::max).min(width * 0.3);
         let most = all().flat_map(|bar| [bar.value, bar.range.map_or(0.0, |[_, high]| high)]);
         let least = all().flat_map(|bar| [bar.value, bar.range.map_or(0.0, |[low, _]| low)]);
@@ -76,14 +76,14 @@ impl Columns {
     }
 }
 
-fn name_width(ruler: &Ruler<'_>, bar: &Bar, with_detail: bool) -> f64 {
+fn name_width(ruler: &Ruler<'_>, bar: &ValueBar, with_detail: bool) -> f64 {
     let marker = if bar.marker.is_some() { 16.0 } else { 0.0 };
     let detail = if with_detail && !bar.detail.is_empty() { 8.0 + words(ruler, &bar.detail) } else { 0.0 };
     // A little more than the sum, which rounding may exceed.
     marker + words(ruler, &bar.label) + detail + 1.0
 }
 
-fn value_width(ruler: &Ruler<'_>, bar: &Bar) -> f64 {
+fn value_width(ruler: &Ruler<'_>, bar: &ValueBar) -> f64 {
     let best = if bar.best { 8.0 + words(ruler, BEST) } else { 0.0 };
     words(ruler, &bar.text) + best
 }
@@ -120,7 +120,7 @@ pub(super) fn draw(canvas: &mut Canvas, bars: &Bars, [x, y, width, room]: [f64; 
     }
 }
 
-fn draw_bar(canvas: &mut Canvas, bar: &Bar, columns: &Columns, y: f64, row: f64) {
+fn draw_bar(canvas: &mut Canvas, bar: &ValueBar, columns: &Columns, y: f64, row: f64) {
     let (middle, base) = (y + row / 2.0, y + row / 2.0 + LABEL * 0.36);
     draw_name(canvas, bar, columns, middle, base);
     let thick = (row * 0.62).min(18.0);
@@ -146,7 +146,7 @@ fn draw_bar(canvas: &mut Canvas, bar: &Bar, columns: &Columns, y: f64, row: f64)
 }
 
 /// The marker, the name, and what tells it from others; both are cut where they are too long together.
-fn draw_name(canvas: &mut Canvas, bar: &Bar, columns: &Columns, middle: f64, base: f64) {
+fn draw_name(canvas: &mut Canvas, bar: &ValueBar, columns: &Columns, middle: f64, base: f64) {
     let mut x = columns.left;
     if let Some(marker) = bar.marker {
         canvas.marker([x + 5.0, middle], marker, 4.0, Paint::Tint(bar.tint));
