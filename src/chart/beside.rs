@@ -101,7 +101,8 @@ fn found(unit: Unit, what: &str, groups: Vec<Group>) -> Found {
     }
     notes.retain(|note| !note.is_empty());
     let label = unit.scale_for(most).name.to_owned();
-    (!groups.is_empty()).then(|| (notes.join(" · "), Body::Bars(Bars { label, groups, level: None })))
+    (!groups.is_empty())
+        .then(|| (notes.join(" · "), Body::Bars(Bars { label, groups, level: None, logarithmic: false })))
 }
 
 pub(super) fn bandwidth_bars(comparison: &Comparison) -> Found {

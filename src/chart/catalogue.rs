@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::{Figure, beside, lines, origin::origins};
+use super::{Figure, beside, lines, origin::origins, roof};
 use crate::{analysis::Comparison, record::Run, units::Unit};
 
 /// One of the charts, by the name that it has on the command line.
@@ -38,11 +38,17 @@ pub enum Chart {
     BandwidthTime,
     /// Tokens a second over the time of the run.
     Tokens,
+    /// What bandwidth and arithmetic allow, and what is reached.
+    Roofline,
+    /// The processor's, where another device has the first.
+    RooflineProcessor,
+    /// Runs beside a baseline.
+    Compare,
 }
 
 impl Chart {
     /// Every one, in the order in which they are listed.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Gemm,
         Self::GemmSingles,
         Self::GemmHalves,
@@ -58,6 +64,9 @@ impl Chart {
         Self::Throughput,
         Self::BandwidthTime,
         Self::Tokens,
+        Self::Roofline,
+        Self::RooflineProcessor,
+        Self::Compare,
     ];
 
     /// The name on the command line and of files. It never changes.
@@ -78,6 +87,9 @@ impl Chart {
             Self::Throughput => "throughput-time",
             Self::BandwidthTime => "bandwidth-time",
             Self::Tokens => "tokens-time",
+            Self::Roofline => "roofline",
+            Self::RooflineProcessor => "roofline-cpu",
+            Self::Compare => "compare",
         }
     }
 
@@ -99,6 +111,9 @@ impl Chart {
             Self::Throughput => "Arithmetic over the run",
             Self::BandwidthTime => "Bandwidth over the run",
             Self::Tokens => "Tokens over the run",
+            Self::Roofline => "Roofline",
+            Self::RooflineProcessor => "Roofline of the processor",
+            Self::Compare => "Runs compared",
         }
     }
 
@@ -120,6 +135,9 @@ impl Chart {
             Self::Throughput | Self::BandwidthTime | Self::Tokens => {
                 "no samples of it were kept, so that nothing can be drawn over time"
             }
+            Self::Roofline => "neither a ceiling nor a rate of its devices is known",
+            Self::RooflineProcessor => "no other device than the main one was measured",
+            Self::Compare => "it takes two to six runs with figures of equal work; name them all",
         }
     }
 
@@ -128,7 +146,7 @@ impl Chart {
         self.of(run, &Comparison::of(run))
     }
 
-    fn of(self, run: &Run, comparison: &Comparison) -> Result<Figure, Absent> {
+    pub(super) fn of(self, run: &Run, comparison: &Comparison) -> Result<Figure, Absent> {
         let found = match self {
             Self::Gemm => lines::gemm(run),
             Self::GemmSingles => lines::curves_plot(run, &[super::Over::Singles]),
@@ -145,11 +163,19 @@ impl Chart {
             Self::Throughput => lines::timeline(run, Unit::FlopPerSecond),
             Self::BandwidthTime => lines::timeline(run, Unit::BytePerSecond),
             Self::Tokens => lines::timeline(run, Unit::TokenPerSecond),
+            Self::Roofline => roof::main(run),
+            Self::RooflineProcessor => roof::processor(run),
+            Self::Compare => None,
         };
         let (note, body) = found.ok_or(Absent { chart: self })?;
         let (name, title) = (self.id(), self.title().to_owned());
-        Ok(Figure { name, title, note, body, origins: origins(std::slice::from_ref(run)) })
+        Ok(Figure { name, title, note, body, origins: origins(&[run]) })
     }
+}
+
+/// The figure of a run whose engines were compared already.
+pub fn figure_with(chart: Chart, run: &Run, comparison: &Comparison) -> Option<Figure> {
+    chart.of(run, comparison).ok()
 }
 
 /// Every figure of a run.

@@ -23,6 +23,16 @@ pub struct Figure {
     pub origins: Vec<Origin>,
 }
 
+impl Figure {
+    /// Whether there is more to see than one value, which a sentence says as well.
+    pub fn shows_several(&self) -> bool {
+        match &self.body {
+            Body::Plot(plot) => plot.traces.iter().map(|trace| trace.points.len()).sum::<usize>() > 1,
+            Body::Bars(bars) => bars.groups.iter().map(|group| group.bars.len()).sum::<usize>() > 1,
+        }
+    }
+}
+
 /// Where figures come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
@@ -143,6 +153,8 @@ pub struct Bars {
     pub groups: Vec<Group>,
     /// A level to hold the bars against, with its name, such as 1 for "the baseline".
     pub level: Option<(f64, String)>,
+    /// Equal steps are equal ratios, and bars begin at 1.
+    pub logarithmic: bool,
 }
 
 /// Bars under one heading.

@@ -3,16 +3,19 @@
 
 mod beside;
 mod catalogue;
+mod compare;
 mod curves;
 mod figure;
 mod lines;
 mod origin;
 pub mod palette;
 mod relative;
+mod roof;
 
 pub use self::{
     beside::{bandwidth, tokens},
-    catalogue::{Absent, Chart, figures},
+    catalogue::{Absent, Chart, figure_with, figures},
+    compare::{compare_figure, compared_figure},
     curves::{Curve, Over, curves},
     figure::{
         Axis, Bars, Body, Dash, Figure, Group, Mark, Marker, Origin, Place, Plot, Spacing, Tint, Trace, ValueBar,

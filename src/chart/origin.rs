@@ -11,8 +11,8 @@ use crate::{
 const NAME_MAX: usize = 64;
 
 /// One for each run.
-pub(super) fn origins(runs: &[Run]) -> Vec<Origin> {
-    runs.iter().map(origin).collect()
+pub(super) fn origins(runs: &[&Run]) -> Vec<Origin> {
+    runs.iter().map(|run| origin(run)).collect()
 }
 
 fn origin(run: &Run) -> Origin {
@@ -71,7 +71,7 @@ mod tests {
     #[test]
     fn a_caption_says_what_machine_when_and_by_what() {
         let run = crate::record::reference().unwrap();
-        let [origin] = &origins(&[run])[..] else { panic!("one origin a run") };
+        let [origin] = &origins(&[&run])[..] else { panic!("one origin a run") };
         let by = format!("published figures, drawn by Roofline {}", AppInfo::current().version);
         assert_eq!(origin.caption(), format!("Apple M5, 24 GiB · 2026-01-22 · {by} · run apple-m5"));
     }

@@ -130,6 +130,9 @@ fn list(runs: &[Run]) -> Result<Exit, Error> {
             }
         }
     }
+    if chart::compare_figure(&runs.iter().collect::<Vec<_>>()).is_ok() {
+        text.push_str(&format!("{:<16} {}\n", Chart::Compare.id(), Chart::Compare.title()));
+    }
     output::write("-", &text)?;
     Ok(Exit::Success)
 }
@@ -137,6 +140,11 @@ fn list(runs: &[Run]) -> Result<Exit, Error> {
 /// The figures of one name, of several with commas between, or all that there are.
 fn find(runs: &[Run], names: &[String], name: &str) -> Result<Vec<Wanted>, Error> {
     let mut wanted = Vec::new();
+    let all: Vec<&Run> = runs.iter().collect();
+    let compare = |figure| Wanted { figure, named: names.to_vec() };
+    if name == Chart::Compare.id() {
+        return Ok(vec![compare(chart::compare_figure(&all).map_err(Error::failure)?)]);
+    }
     for (run, named) in runs.iter().zip(names) {
         let figures = if name == "all" { chart::figures(run) } else { some(run, name)? };
         if figures.is_empty() {
@@ -145,6 +153,9 @@ fn find(runs: &[Run], names: &[String], name: &str) -> Result<Vec<Wanted>, Error
             )));
         }
         wanted.extend(figures.into_iter().map(|figure| Wanted { figure, named: vec![named.clone()] }));
+    }
+    if name == "all" && runs.len() > 1 {
+        wanted.extend(chart::compare_figure(&all).ok().map(compare));
     }
     Ok(wanted)
 }

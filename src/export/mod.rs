@@ -1,6 +1,5 @@
 //! A run for other people and programs: the report as Markdown, HTML and PDF, tables, and the folder of raw results.
 
-mod bars;
 mod beside;
 mod cells;
 mod document;

@@ -195,14 +195,10 @@ impl App {
                 context.copy_text(self.state.shown().map(table_markdown).unwrap_or_default());
             }
             Action::ExportChart(chart) => {
-                if let Some(session) = self.state.shown() {
-                    self.exporting.open(&self.runner, context, session, chart);
-                }
+                self.exporting.open(&self.runner, context, &self.state, chart);
             }
             Action::CopyChart(chart) => {
-                if let Some(session) = self.state.shown() {
-                    self.exporting.copy(&self.runner, context, session, chart);
-                }
+                self.exporting.copy(&self.runner, context, &self.state, chart);
             }
             Action::SaveChart => self.exporting.ask(&self.runner),
             Action::SaveChartTo(path) => self.exporting.write(&self.runner, path),

@@ -1,21 +1,25 @@
 //! Charts as pictures from the window: what is asked for in a small sheet, drawn and written on the background lane.
 
-use std::{io::Write as _, path::Path, path::PathBuf, sync::mpsc::Receiver};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc::Receiver},
+};
 
 use eframe::egui::{
     ColorImage, ComboBox, Context, DragValue, Id, Label, Modal, RichText, Role, Sense, Theme, Ui, UiBuilder, WidgetInfo,
 };
 
 use super::{
-    action::Action,
+    action::{Action, View},
     background::taken,
-    session::Session,
     state::State,
     theme::{self, Tokens, space},
 };
 use crate::{
-    chart::{Chart, Figure, figures},
+    chart::{Chart, Figure, compared_figure, figures},
     export::{self, Look, PictureFormat, PictureTheme, Pixels, picture, safe_name},
+    record::Run,
     run::Runner,
 };
 
@@ -31,8 +35,8 @@ pub(super) struct Exporting {
 
 /// The sheet while it is open.
 struct Sheet {
-    /// The run's id.
-    run: String,
+    /// The runs as a command names them.
+    named: Vec<String>,
     /// The chart that was asked for; the first if absent or not there.
     asked: Option<Chart>,
     /// The run's charts, once they were put together.
@@ -53,7 +57,32 @@ impl Sheet {
 
     fn file_name(&self) -> String {
         let chart = self.figure().map_or("chart", |figure| figure.name);
-        format!("{}-{chart}.{}", safe_name(&self.run), self.format.id())
+        let run = self.named.first().map_or_else(String::new, |run| safe_name(run));
+        format!("{run}-{chart}.{}", self.format.id())
+    }
+}
+
+/// What the charts are of: the run that is shown, or the comparison.
+struct Subject {
+    runs: Vec<Arc<Run>>,
+    named: Vec<String>,
+    compared: Option<Figure>,
+}
+
+impl Subject {
+    fn of(state: &State) -> Option<Self> {
+        if state.choices.view != View::Compare {
+            let run = &state.shown()?.run;
+            return Some(Self { runs: vec![Arc::new(run.clone())], named: vec![run.id.clone()], compared: None });
+        }
+        let shown = state.comparing.shown.as_ref()?;
+        let runs: Vec<&Run> = shown.runs.iter().map(Arc::as_ref).collect();
+        let named = runs.iter().map(|run| run.id.clone()).collect();
+        Some(Self { compared: compared_figure(&shown.compared, &runs), runs: Vec::new(), named })
+    }
+
+    fn figures(self) -> Vec<Figure> {
+        self.compared.into_iter().chain(self.runs.iter().flat_map(|run| figures(run))).collect()
     }
 }
 
@@ -63,11 +92,12 @@ impl Exporting {
         self.drawing.is_some() || self.writing.is_some() || self.copying.is_some()
     }
 
-    /// Opens the sheet for a chart of this run: the one asked for, else the one last under the pointer, else the first.
-    pub(super) fn open(&mut self, runner: &Runner, context: &Context, session: &Session, asked: Option<Chart>) {
+    /// Opens the sheet for a chart of what is shown: the one asked for, else the one last under the pointer, else the first.
+    pub(super) fn open(&mut self, runner: &Runner, context: &Context, state: &State, asked: Option<Chart>) {
+        let Some(subject) = Subject::of(state) else { return };
         let look = Look { theme: ground(context), scale: 2, ..Look::default() };
         self.sheet = Some(Sheet {
-            run: session.run.id.clone(),
+            named: subject.named.clone(),
             asked: asked.or_else(|| hovered(context)),
             figures: None,
             chosen: 0,
@@ -76,17 +106,18 @@ impl Exporting {
             height: 540,
             told: None,
         });
-        let run = session.run.clone();
-        self.drawing = Some(runner.background(move || figures(&run)));
+        self.drawing = Some(runner.background(move || subject.figures()));
     }
 
     /// Draws a chart for the clipboard.
-    pub(super) fn copy(&mut self, runner: &Runner, context: &Context, session: &Session, asked: Option<Chart>) {
-        let (run, asked) = (session.run.clone(), asked.or_else(|| hovered(context)));
+    pub(super) fn copy(&mut self, runner: &Runner, context: &Context, state: &State, asked: Option<Chart>) {
+        let Some(subject) = Subject::of(state) else { return };
+        let asked = asked.or_else(|| hovered(context));
         let look = Look { theme: ground(context), scale: 2, ..Look::default() };
         let work = move || {
-            let own = asked.and_then(|chart| chart.figure(&run).ok());
-            let figure = own.or_else(|| figures(&run).into_iter().next());
+            let mut all = subject.figures();
+            let own = all.iter().position(|figure| asked.is_some_and(|chart| chart.id() == figure.name));
+            let figure = (!all.is_empty()).then(|| all.swap_remove(own.unwrap_or_default()));
             let figure = figure.ok_or("there is no chart to copy: no entry of this run has a figure")?;
             export::pixels(&figure, &look).map_err(|error| error.to_string())
         };
@@ -111,7 +142,7 @@ impl Exporting {
         let Some((sheet, figure)) = self.sheet.as_ref().and_then(|sheet| Some((sheet, sheet.figure()?.clone()))) else {
             return;
         };
-        let (look, named) = (sheet.look, vec![sheet.run.clone()]);
+        let (look, named) = (sheet.look, sheet.named.clone());
         let format = format_of(&path).unwrap_or(sheet.format);
         let work = move || {
             let bytes = picture(&figure, format, &look, &named).map_err(|error| error.to_string())?;

@@ -45,6 +45,7 @@ struct Columns {
     most: f64,
     least: f64,
     with_detail: bool,
+    logarithmic: bool,
 }
 
 impl Columns {
@@ -63,17 +64,36 @@ impl Columns {
             left,
             bar,
             bar_width: (left + width - values - 8.0 - bar).max(20.0),
-            most: most.filter(|value| value.is_finite()).fold(level.max(0.0), f64::max).max(f64::MIN_POSITIVE),
-            least: least.filter(|value| value.is_finite()).fold(level.min(0.0), f64::min),
+            most: most.filter(is_finite).fold(level.max(0.0), f64::max).max(f64::MIN_POSITIVE),
+            least: if bars.logarithmic { lowest(bars) } else { least.filter(is_finite).fold(level.min(0.0), f64::min) },
             with_detail,
+            logarithmic: bars.logarithmic,
         }
+    }
+
+    /// Where bars begin: at nothing, or at what they are held against.
+    const fn origin(&self) -> f64 {
+        if self.logarithmic { 1.0 } else { 0.0 }
     }
 
     /// Where a value stands.
     fn x(&self, value: f64) -> f64 {
-        let share = (value - self.least) / (self.most - self.least);
+        let place = |value: f64| if self.logarithmic { value.max(f64::MIN_POSITIVE).ln() } else { value };
+        let share = (place(value) - place(self.least)) / (place(self.most) - place(self.least));
+        let share = if share.is_finite() { share } else { 0.0 };
         self.bar + share.clamp(0.0, 1.0) * self.bar_width
     }
+}
+
+fn is_finite(value: &f64) -> bool {
+    value.is_finite()
+}
+
+/// Where an axis of ratios begins: a little below the least, so that it is a bar too.
+fn lowest(bars: &Bars) -> f64 {
+    let values = bars.groups.iter().flat_map(|group| &group.bars).map(|bar| bar.value);
+    let least = values.filter(|value| value.is_finite() && *value > 0.0).fold(1.0, f64::min);
+    (least / 1.3).max(1e-4)
 }
 
 fn name_width(ruler: &Ruler<'_>, bar: &ValueBar, with_detail: bool) -> f64 {
@@ -124,7 +144,7 @@ fn draw_bar(canvas: &mut Canvas, bar: &ValueBar, columns: &Columns, y: f64, row:
     let (middle, base) = (y + row / 2.0, y + row / 2.0 + LABEL * 0.36);
     draw_name(canvas, bar, columns, middle, base);
     let thick = (row * 0.62).min(18.0);
-    let (zero, end) = (columns.x(0.0), columns.x(bar.value));
+    let (zero, end) = (columns.x(columns.origin()), columns.x(bar.value));
     let (from, long) = (zero.min(end), (end - zero).abs().max(1.0));
     let paint = Paint::Tint(bar.tint);
     canvas.rect([from, middle - thick / 2.0, long, thick], 2.0, paint, bar.barred.is_some());

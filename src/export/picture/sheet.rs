@@ -7,7 +7,7 @@ use super::{
     plot,
     words::{Ruler, Weight},
 };
-use crate::chart::{Body, Dash, Figure, Marker, Tint, Trace};
+use crate::chart::{Body, Dash, Figure, Marker, Origin, Tint, Trace};
 
 const EDGE: f64 = 24.0;
 const TITLE: f64 = 17.0;
@@ -138,9 +138,13 @@ fn notes(figure: &Figure, whole: bool) -> String {
 /// "Measured on …", a line a run; with several runs the letters that name them.
 fn caption(figure: &Figure, ruler: &Ruler<'_>, room: f64) -> Vec<String> {
     let line = |text: String| ruler.wrap(&text, CAPTION, room, 2);
-    let what = |text: String| if figure.origins.len() == 1 { format!("{} · {text}", figure.title) } else { text };
-    let shown = figure.origins.iter().take(ORIGINS_MAX);
-    let mut lines: Vec<String> = shown.flat_map(|origin| line(what(origin.caption()))).collect();
+    let letter = |place: usize| char::from(b'A' + place as u8);
+    let text = |(place, origin): (usize, &Origin)| match figure.origins.len() {
+        1 => format!("{} · {}", figure.title, origin.caption()),
+        _ => format!("{}: {}", letter(place), origin.caption()),
+    };
+    let shown = figure.origins.iter().take(ORIGINS_MAX).enumerate();
+    let mut lines: Vec<String> = shown.flat_map(|origin| line(text(origin))).collect();
     let more = figure.origins.len().saturating_sub(ORIGINS_MAX);
     lines.extend((more > 0).then(|| format!("and {more} more runs")));
     lines
