@@ -44,7 +44,15 @@ fn main_of(all: &[Roofline]) -> Option<&Roofline> {
 
 fn figure(run: &Run, roofline: &Roofline) -> Found {
     let [[low, high], _] = roofline.extent()?;
-    let mut traces: Vec<Trace> = roofline.roofs().iter().map(|roof| roof_trace(roof, low, high)).collect();
+    let roofs = roofline.roofs();
+    // A slope without a level ends a little above everything else, not in the sky.
+    let peaks = roofs.iter().filter_map(|roof| roof.peak).chain(roofline.points.iter().map(|point| point.rate));
+    let top = peaks.fold(0.0, f64::max) * 2.0;
+    let end = |roof: &Roof| match roof.bandwidth {
+        Some(bandwidth) if roof.peak.is_none() && top > 0.0 => high.min(top / bandwidth).max(low * 10.0),
+        _ => high,
+    };
+    let mut traces: Vec<Trace> = roofs.iter().map(|roof| roof_trace(roof, low, end(roof))).collect();
     traces.extend(point_traces(roofline));
     traces.retain(|trace| !trace.points.is_empty());
     let plot = Plot {

@@ -6,9 +6,7 @@ use std::{
     sync::{Arc, mpsc::Receiver},
 };
 
-use eframe::egui::{
-    ColorImage, ComboBox, Context, DragValue, Id, Label, Modal, RichText, Role, Sense, Theme, Ui, UiBuilder, WidgetInfo,
-};
+use eframe::egui::{ColorImage, ComboBox, Context, DragValue, Id, Label, Modal, RichText, Role, Theme, Ui, WidgetInfo};
 
 use super::{
     action::{Action, View},
@@ -300,14 +298,13 @@ fn told_ui(ui: &mut Ui, sheet: &Sheet, actions: &mut Vec<Action>) {
 
 /// A chart with its menu: what is added is drawn as it is, and a click with the other button opens the menu.
 pub(super) fn with_menu(ui: &mut Ui, chart: Chart, actions: &mut Vec<Action>, add: impl FnOnce(&mut Ui)) {
-    let scope = UiBuilder::new().sense(Sense::click());
-    let response = ui.scope_builder(scope, add).response;
+    let response = ui.scope(add).response;
     let words = format!("Chart {}", chart.id());
     response.widget_info(|| WidgetInfo::labeled(Role::Group, true, &words));
     if response.contains_pointer() {
         ui.data_mut(|data| data.insert_temp(Id::unique(HOVERED), chart));
     }
-    response.context_menu(|ui| {
+    response.container_context_menu(|ui| {
         if ui.button("Export chart…").clicked() {
             actions.push(Action::ExportChart(Some(chart)));
             ui.close();
@@ -317,6 +314,33 @@ pub(super) fn with_menu(ui: &mut Ui, chart: Chart, actions: &mut Vec<Action>, ad
             ui.close();
         }
     });
+}
+
+/// A table with its menu: `text` gives it as tab-separated values, or as Markdown.
+pub(super) fn with_table_menu(
+    ui: &mut Ui,
+    actions: &mut Vec<Action>,
+    text: impl Fn(TableText) -> String,
+    add: impl FnOnce(&mut Ui, &mut Vec<Action>),
+) {
+    let response = ui.scope(|ui| add(ui, actions)).response;
+    response.container_context_menu(|ui| {
+        for (words, form) in [("Copy table", TableText::Tsv), ("Copy table as Markdown", TableText::Markdown)] {
+            if ui.button(words).clicked() {
+                actions.push(Action::CopyText(text(form)));
+                ui.close();
+            }
+        }
+    });
+}
+
+/// As what a table is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TableText {
+    /// For a spreadsheet.
+    Tsv,
+    /// For a document.
+    Markdown,
 }
 
 const HOVERED: &str = "chart-last-hovered";

@@ -171,10 +171,14 @@ const HEADINGS: [&str; 11] = [
 
 /// All rows as tab-separated values with a header line, for a spreadsheet.
 pub(super) fn table_text(session: &Session) -> String {
-    let plain = |cells: &[String]| cells.iter().map(|cell| cell.replace(['\t', '\n', '\r'], " ")).collect::<Vec<_>>();
-    let rows = table_cells(session).into_iter().map(|cells| plain(&cells).join("\t"));
-    let lines: Vec<String> = [HEADINGS.join("\t")].into_iter().chain(rows).collect();
-    lines.join("\n") + "\n"
+    tsv(&HEADINGS, &table_cells(session))
+}
+
+/// Rows of any table as tab-separated values with a header line.
+pub(super) fn tsv(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let plain = |cell: &String| cell.replace(['\t', '\n', '\r'], " ");
+    let rows = rows.iter().map(|cells| cells.iter().map(plain).collect::<Vec<_>>().join("\t"));
+    [headings.join("\t")].into_iter().chain(rows).map(|line| line + "\n").collect()
 }
 
 /// All rows as a Markdown table, for a document.

@@ -11,6 +11,7 @@
 mod bad_weights;
 mod bundle;
 mod candle_kernels;
+mod charts;
 mod cli;
 mod compare;
 mod download;

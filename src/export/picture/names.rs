@@ -13,6 +13,24 @@ impl Taken {
         Self(points.map(|[x, y]| [x - MARKER, y - MARKER, 2.0 * MARKER, 2.0 * MARKER]).collect())
     }
 
+    /// A line, in pieces.
+    pub(super) fn add_line(&mut self, points: &[[f64; 2]]) {
+        /// The length of a piece, and the most of them: a line of thousands of points fills everything anyway.
+        const PIECE: f64 = 5.0;
+        const PIECES_MAX: usize = 4000;
+        for pair in points.windows(2) {
+            let [[ax, ay], [bx, by]] = pair else { continue };
+            let pieces = ((bx - ax).hypot(by - ay) / PIECE).ceil().clamp(1.0, 1000.0) as usize;
+            for piece in 0..=pieces {
+                if self.0.len() >= PIECES_MAX {
+                    return;
+                }
+                let share = piece as f64 / pieces as f64;
+                self.0.push([ax + (bx - ax) * share - 1.5, ay + (by - ay) * share - 1.5, 3.0, 3.0]);
+            }
+        }
+    }
+
     fn is_free(&self, wanted: Rect) -> bool {
         !self.0.iter().any(|rect| overlap(*rect, wanted))
     }
@@ -40,6 +58,8 @@ pub(super) fn place_name(
         [x + GAP, y + GAP],
         [x - GAP - width, y - GAP - height],
         [x - GAP - width, y + GAP],
+        [x - half, y - 2.5 * GAP - height],
+        [x - half, y + 2.5 * GAP],
     ];
     let inside =
         |[cx, cy]: [f64; 2]| cx >= left && cx + width <= left + across && cy >= top && cy + height <= top + down;

@@ -66,13 +66,25 @@ pub(super) fn draw(canvas: &mut Canvas, plot: &Plot, [x, y, width, height]: [f64
     for trace in &plot.traces {
         draw_trace(canvas, trace, &field, single);
     }
-    let mut taken = Taken::of(plot.marks.iter().filter_map(|mark| match mark.at {
-        Place::Point(point) => field.at(point),
-        Place::Level(_) => None,
-    }));
+    let mut taken = occupied(plot, &field);
     for mark in &plot.marks {
         draw_mark(canvas, mark, &field, &mut taken);
     }
+}
+
+/// What names must not lie on: points and lines.
+fn occupied(plot: &Plot, field: &Field<'_>) -> Taken {
+    let marks = plot.marks.iter().filter_map(|mark| match mark.at {
+        Place::Point(point) => field.at(point),
+        Place::Level(_) => None,
+    });
+    let at = |trace: &Trace| trace.points.iter().filter_map(|point| field.at(*point)).collect::<Vec<_>>();
+    let points = plot.traces.iter().filter(|trace| trace.marker.is_some()).flat_map(at);
+    let mut taken = Taken::of(marks.chain(points));
+    for trace in plot.traces.iter().filter(|trace| trace.dash.is_some()) {
+        taken.add_line(&at(trace));
+    }
+    taken
 }
 
 fn across(plot: &Plot) -> Scale {

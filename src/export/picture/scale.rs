@@ -30,7 +30,12 @@ impl Scale {
         let (low, high) = if low <= high { (low, high) } else { (1.0, 1.0) };
         let (factor, unit) = match axis.values {
             Values::Of(unit) => {
-                let scale = unit.scale_for(high.abs().max(low.abs()));
+                // Over many powers of ten the middle one is written without needless zeros.
+                let typical = match axis.spacing {
+                    Spacing::Linear => high.abs().max(low.abs()),
+                    Spacing::Log2 | Spacing::Log10 => (low.ln() + (high.ln() - low.ln()) * 0.6).exp(),
+                };
+                let scale = unit.scale_for(typical);
                 (scale.factor, scale.name)
             }
             Values::Share => (0.01, "%"),

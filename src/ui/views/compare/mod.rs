@@ -12,9 +12,11 @@ pub(in crate::ui) use self::table::Sort;
 use self::{picker::Picker, table::Rows};
 use crate::{
     analysis::comparison::{Kind, SIDES_MAX, Verdict},
+    chart::Chart,
     ui::{
         action::{Action, command_of},
         comparing::{CompareAction, CompareText, Comparing, RunSource, Shown},
+        exporting::with_menu,
         relative,
         rows::capitalised,
         state::State,
@@ -202,7 +204,11 @@ fn chart_ui(ui: &mut Ui, shown: &Shown, forms: &mut Forms, actions: &mut Vec<Act
     );
     let Some(bars) = forms.rows.bars() else { return };
     let colours = |side: usize| side_colour(tokens, shown, side);
-    if let Some(row) = relative::ui(ui, bars, CHART - 30.0, forms.times, colours) {
+    let mut clicked = None;
+    with_menu(ui, Chart::Compare, actions, |ui| {
+        clicked = relative::ui(ui, bars, CHART - 30.0, forms.times, colours);
+    });
+    if let Some(row) = clicked {
         actions.push(Action::Comparing(CompareAction::Select(Some(row))));
     }
 }
