@@ -348,3 +348,33 @@ fn units_are_stated_and_the_rates_begin_at_zero() {
     assert!(bars.contains(" GB/s</text>"));
     assert_eq!(Unit::BytePerSecond.scale_for(1e9).name, "GB/s");
 }
+
+/// Draws charts to look at: `cargo test --test it charts::pictures -- --ignored`.
+#[test]
+#[ignore = "writes pictures to look at"]
+fn pictures() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("charts");
+    let runs = [
+        ("m5", reference().unwrap()),
+        ("six", crowded()),
+        ("five", crate::engine_scenes::five_engines_run()),
+        ("models", scenes::model_run()),
+        ("wgpu", scenes::finished_run()),
+    ];
+    std::fs::create_dir_all(&folder).unwrap();
+    for (name, run) in &runs {
+        for figure in chart::figures(run) {
+            for (theme, scale) in [(PictureTheme::Light, 1), (PictureTheme::Dark, 2)] {
+                let look = Look { theme, scale, ..Look::default() };
+                let path = folder.join(format!("{name}-{}-{}.png", figure.name, theme.id()));
+                std::fs::write(path, drawn(&figure, PictureFormat::Png, &look)).unwrap();
+            }
+        }
+        let page = export::report(std::slice::from_ref(run), export::ReportFormat::Html).unwrap();
+        std::fs::write(folder.join(format!("{name}.html")), page).unwrap();
+    }
+    let mut later = scenes::finished_run();
+    later.entries.iter_mut().flat_map(|entry| &mut entry.measurements).for_each(|one| one.summary.median *= 1.3);
+    let figure = chart::compare_figure(&[&scenes::finished_run(), &later]).unwrap();
+    std::fs::write(folder.join("compare.png"), drawn(&figure, PictureFormat::Png, &Look::default())).unwrap();
+}

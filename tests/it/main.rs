@@ -41,5 +41,6 @@ mod tiny;
 mod tokenizer;
 mod training;
 mod ui;
+mod ui_charts;
 mod ui_engines;
 mod weights;
