@@ -16,12 +16,12 @@ use super::{
     comparer::Comparer,
     comparing::{CompareAction, CompareText, RunSource},
     engine_state::{EngineStage, EngineWork},
-    exporting::Exporting,
     fetching::Fetching,
     keeping::Keeping,
     machine_text,
     open::Models,
     palette::Palette,
+    picturing::Picturing,
     rows::{table_markdown, table_text},
     shell,
     state::{Choices, State},
@@ -53,7 +53,7 @@ pub struct App {
     fetching: Fetching,
     keeping: Keeping,
     choosing: Choosing,
-    exporting: Exporting,
+    picturing: Picturing,
     comparer: Comparer,
     palette: Option<Palette>,
     forms: Forms,
@@ -97,7 +97,7 @@ impl App {
             fetching,
             keeping,
             choosing: Choosing::default(),
-            exporting: Exporting::default(),
+            picturing: Picturing::default(),
             comparer: Comparer::default(),
             palette: None,
             forms: Forms::default(),
@@ -139,7 +139,7 @@ impl App {
     /// Whether the background lane still owes something.
     pub fn waits(&self) -> bool {
         let work = self.background.waits() || self.keeping.waits();
-        work || self.comparer.waits() || self.exporting.waits()
+        work || self.comparer.waits() || self.picturing.waits()
     }
 
     /// Does what the person wants, if it makes sense now.
@@ -195,13 +195,13 @@ impl App {
                 context.copy_text(self.state.shown().map(table_markdown).unwrap_or_default());
             }
             Action::ExportChart(chart) => {
-                self.exporting.open(&self.runner, context, &self.state, chart);
+                self.picturing.open(&self.runner, context, &self.state, chart);
             }
             Action::CopyChart(chart) => {
-                self.exporting.copy(&self.runner, context, &self.state, chart);
+                self.picturing.copy(&self.runner, context, &self.state, chart);
             }
-            Action::SaveChart => self.exporting.ask(&self.runner),
-            Action::SaveChartTo(path) => self.exporting.write(&self.runner, path),
+            Action::SaveChart => self.picturing.ask(&self.runner),
+            Action::SaveChartTo(path) => self.picturing.write(&self.runner, path),
             Action::CopyMachine => context.copy_text(machine_text::text(&self.state)),
             Action::CopyText(text) => context.copy_text(text),
             Action::LookAgain => self.renew_engines(),
@@ -443,7 +443,7 @@ fn dropped(context: &Context, view: View) -> Vec<Action> {
 impl eframe::App for App {
     fn logic(&mut self, context: &Context, _frame: &mut eframe::Frame) {
         self.take_news();
-        if let Some(path) = self.exporting.poll(context, &mut self.state) {
+        if let Some(path) = self.picturing.poll(context, &mut self.state) {
             self.perform(context, Action::SaveChartTo(path));
         }
         self.close_when_saved(context);
@@ -461,7 +461,7 @@ impl eframe::App for App {
         {
             self.palette = None;
         }
-        self.exporting.ui(ui, &mut actions);
+        self.picturing.ui(ui, &mut actions);
         // What was done shows in the next frame at once.
         if !actions.is_empty() {
             context.request_repaint();

@@ -4,8 +4,8 @@ use eframe::egui::{Align, Label, Layout, Role, Sense, Ui, Vec2, WidgetInfo};
 
 use super::{
     action::Action,
-    exporting::with_menu,
     legend::marker_ui,
+    picturing::with_menu,
     theme::{self, Tokens, space},
     widgets::card,
 };

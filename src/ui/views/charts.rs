@@ -6,7 +6,7 @@ use super::run::NARROW;
 use crate::{
     analysis::frameworks::ModelColumn,
     chart::{Chart as Picture, Curve, Group, Over, What, are_several, bandwidth, curves, tokens},
-    ui::{action::Action, bars::bars_card, exporting::with_menu, plot, session::Session},
+    ui::{action::Action, bars::bars_card, picturing::with_menu, plot, session::Session},
     units::Unit,
 };
 

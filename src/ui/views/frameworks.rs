@@ -11,8 +11,8 @@ use crate::{
     export::{markdown_table, model_cells, model_headings},
     ui::{
         action::Action,
-        exporting::{TableText, with_table_menu},
         legend::engine_ui,
+        picturing::{TableText, with_table_menu},
         rows::{NONE, Tone, capitalised, tsv},
         session::Session,
         theme::{self, Tokens, space},

@@ -6,7 +6,7 @@ use egui_extras::{Column, TableBuilder, TableRow};
 use super::matrix;
 use crate::ui::{
     action::Action,
-    exporting::{TableText, with_table_menu},
+    picturing::{TableText, with_table_menu},
     rows::{NONE, Row, Tone, table_markdown, table_text},
     state::State,
     theme::{self, Tokens},

@@ -16,7 +16,7 @@ use crate::{
     ui::{
         action::{Action, command_of},
         comparing::{CompareAction, CompareText, Comparing, RunSource, Shown},
-        exporting::with_menu,
+        picturing::with_menu,
         relative,
         rows::capitalised,
         state::State,

@@ -23,7 +23,7 @@ use crate::{
 
 /// Everything under way; at most one of each.
 #[derive(Default)]
-pub(super) struct Exporting {
+pub(super) struct Picturing {
     sheet: Option<Sheet>,
     drawing: Option<Receiver<Vec<Figure>>>,
     asking: Option<Receiver<Option<PathBuf>>>,
@@ -84,7 +84,7 @@ impl Subject {
     }
 }
 
-impl Exporting {
+impl Picturing {
     /// Whether anything is under way that ends by itself.
     pub(super) const fn waits(&self) -> bool {
         self.drawing.is_some() || self.writing.is_some() || self.copying.is_some()
