@@ -135,7 +135,7 @@ impl App {
 
     /// Whether the background lane still owes something.
     pub fn waits(&self) -> bool {
-        self.background.waits() || self.keeping.waits() || self.comparer.waits()
+        self.background.waits() || self.keeping.waits() || self.comparer.waits() || self.state.comparing.pending
     }
 
     /// Does what the person wants, if it makes sense now.

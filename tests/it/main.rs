@@ -40,5 +40,6 @@ mod tiny;
 mod tokenizer;
 mod training;
 mod ui;
+mod ui_compare;
 mod ui_engines;
 mod weights;

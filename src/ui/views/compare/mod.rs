@@ -100,7 +100,7 @@ fn header_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
                 count => format!("{count} runs"),
             };
             ui.label(RichText::new(text).color(tokens.dim));
-            if let Some(word) = progress(state) {
+            if let Some(word) = progress(state).filter(|_| comparing.shown.is_some()) {
                 ui.label(theme::label(word).color(tokens.dim));
             }
         },

@@ -58,6 +58,7 @@ pub(super) fn ui(ui: &mut Ui, shown: &Shown, row: &Row, height: f32, actions: &m
         |ui| {
             let button = Button::new("Close samples").min_size(Vec2::new(0.0, 22.0));
             ui.spacing_mut().button_padding.y = 2.0;
+            ui.spacing_mut().interact_size.y = 22.0;
             if ui.add(button).on_hover_text("Show the chart again").clicked() {
                 actions.push(Action::Comparing(CompareAction::Select(None)));
             }
@@ -68,12 +69,15 @@ pub(super) fn ui(ui: &mut Ui, shown: &Shown, row: &Row, height: f32, actions: &m
     let beside = if texts.is_empty() { 30.0 } else { 38.0 + notes };
     strips_ui(ui, shown, &strips, if around { None } else { Some(scale) }, height - beside);
     if !texts.is_empty() {
-        ScrollArea::vertical().id_salt("notes").max_height(notes).auto_shrink(false).show(ui, |ui| {
-            ui.spacing_mut().item_spacing.y = 2.0;
-            for (side, cell) in texts {
-                words_ui(ui, shown, row, side, cell);
-            }
-        });
+        ScrollArea::vertical().id_salt("notes").max_height(notes).min_scrolled_height(notes).auto_shrink(false).show(
+            ui,
+            |ui| {
+                ui.spacing_mut().item_spacing.y = 2.0;
+                for (side, cell) in texts {
+                    words_ui(ui, shown, row, side, cell);
+                }
+            },
+        );
     }
 }
 
