@@ -138,7 +138,7 @@ impl App {
 
     /// Whether the background lane still owes something.
     pub fn waits(&self) -> bool {
-        let work = self.background.waits() || self.keeping.waits();
+        let work = self.background.waits() || self.keeping.waits() || self.state.comparing.pending;
         work || self.comparer.waits() || self.picturing.waits()
     }
 

@@ -42,5 +42,6 @@ mod tokenizer;
 mod training;
 mod ui;
 mod ui_charts;
+mod ui_compare;
 mod ui_engines;
 mod weights;
