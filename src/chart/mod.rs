@@ -23,6 +23,7 @@ pub use self::{
     },
     lines::{are_several, tint_of},
     relative::{Bar, BarGroup, BarSide, GROUPS_MAX, RelativeAxis, RelativeBars, Standing},
+    roof::roofline_chart,
 };
 use crate::{
     engine::EngineId,

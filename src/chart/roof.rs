@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Axis, Body, Dash, Mark, Marker, Place, Plot, Point, Spacing, Tint, Trace, Values, What, beside::Found};
+use super::{
+    Axis, Body, Chart, Dash, Mark, Marker, Place, Plot, Point, Spacing, Tint, Trace, Values, What, beside::Found,
+};
 use crate::{
     analysis::{Point as Reached, Roof, Roofline, frameworks::Place as Device, rooflines},
     engine::EngineId,
@@ -28,6 +30,15 @@ pub(super) fn processor(run: &Run) -> Found {
     let main = main_of(&all)?;
     let own = all.iter().find(|roofline| roofline.place == Device::Processor && roofline.place != main.place)?;
     figure(run, own)
+}
+
+/// What the chart of one of a run's devices is called; `None` for those that have no name of their own.
+pub fn roofline_chart(all: &[Roofline], one: &Roofline) -> Option<Chart> {
+    match main_of(all) {
+        Some(main) if main.place == one.place => Some(Chart::Roofline),
+        Some(_) if one.place == Device::Processor => Some(Chart::RooflineProcessor),
+        _ => None,
+    }
 }
 
 fn main_of(all: &[Roofline]) -> Option<&Roofline> {

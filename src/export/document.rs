@@ -7,7 +7,7 @@ use crate::chart::Figure;
 
 /// A whole report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub(super) struct Document {
+pub(crate) struct Document {
     /// The title.
     pub title: String,
     /// What stands under it.
@@ -17,7 +17,7 @@ pub(super) struct Document {
 /// One piece of it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
-pub(super) enum Block {
+pub(crate) enum Block {
     /// A heading, 2 for a section and 3 for what is in it.
     Heading { level: u8, text: String },
     /// A paragraph.
@@ -31,12 +31,24 @@ pub(super) enum Block {
     /// What can be typed.
     Code { language: &'static str, text: String },
     /// A chart; a form that can't draw leaves it out, since a table beside it has the same figures.
-    Chart { title: String, svg: String },
+    Chart(Box<Drawn>),
+}
+
+/// A chart.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Drawn {
+    /// What it shows.
+    pub title: String,
+    /// As a page has it.
+    pub svg: String,
+    /// What is drawn.
+    #[serde(skip)]
+    pub figure: Figure,
 }
 
 /// A table.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(super) struct Table {
+pub(crate) struct Table {
     /// One for each column.
     pub headings: Vec<String>,
     /// Whether each column holds numbers, which stand right; others hold words.
@@ -88,6 +100,7 @@ impl Document {
         /// In points; a page shows it as wide as there is room.
         const WIDTH: u32 = 820;
         let chart = chart.filter(Figure::shows_several);
-        self.blocks.extend(chart.map(|figure| Block::Chart { svg: page_svg(&figure, WIDTH), title: figure.title }));
+        let drawn = |figure: Figure| Drawn { title: figure.title.clone(), svg: page_svg(&figure, WIDTH), figure };
+        self.blocks.extend(chart.map(|figure| Block::Chart(Box::new(drawn(figure)))));
     }
 }

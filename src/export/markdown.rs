@@ -22,7 +22,7 @@ fn block(block: &Block) -> Option<String> {
             let fence = fence(text);
             format!("{fence}{language}\n{text}\n{fence}")
         }
-        Block::Chart { .. } => return None,
+        Block::Chart(_) => return None,
     })
 }
 

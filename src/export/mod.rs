@@ -20,7 +20,9 @@ mod words;
 pub(crate) use self::{
     beside::{Columns, difference_cells, legend, origin, plain, remarks, varies},
     cells::{NONE, TableCell, model_cells, model_headings, precisions, versus_headings, versus_rows},
+    document::{Block, Document, Table},
     memory::fit_cells,
+    picture::{Anchor, Drawing, Element, Paint, Weight, drawing},
     words::{footnotes, name, warnings},
 };
 pub use self::{
@@ -43,6 +45,11 @@ pub enum ReportFormat {
     Markdown,
     /// One page that needs no other file, with charts.
     Html,
+}
+
+/// The reports of runs, to be drawn.
+pub(crate) fn documents(runs: &[Run]) -> Vec<Document> {
+    runs.iter().map(sections::document).collect()
 }
 
 /// The report of a run, or of several one after the other.

@@ -5,7 +5,11 @@ use std::path::PathBuf;
 use eframe::egui::{Context, Key, KeyboardShortcut, Modifiers, ThemePreference};
 use serde::{Deserialize, Serialize};
 
-use super::comparing::{CompareAction, CompareText};
+use super::{
+    comparing::{CompareAction, CompareText},
+    exporting::ExportFormat,
+    reporting::ReportRun,
+};
 use crate::{chart::Chart, engine::EngineId, run::SuiteName};
 
 /// What the person wants. Views return these; only [`super::App::perform`] acts on them.
@@ -88,6 +92,16 @@ pub enum Action {
     LookAgain,
     /// Show a saved run.
     OpenRun(PathBuf),
+    /// Open the reference that comes along.
+    OpenReference,
+    /// Take a run into the report, or leave it out.
+    ReportRun(ReportRun),
+    /// Choose in the system's dialog where the report goes.
+    Export(ExportFormat),
+    /// Write the report there.
+    ExportTo(ExportFormat, PathBuf),
+    /// Close the message about where the report went.
+    DismissExport,
     /// Go back from a saved run to this machine.
     CloseRun,
     /// Compare these run files and show it: several take the place of what was compared, the first is what the others are held
@@ -128,11 +142,24 @@ pub enum View {
     Engines,
     /// What is this machine?
     Machine,
+    /// Why is it so fast, and how much faster could it be?
+    Explain,
+    /// How is it shown to others?
+    Report,
 }
 
 impl View {
     /// Every view in the order of the navigation.
-    pub const ALL: [Self; 6] = [Self::Run, Self::History, Self::Compare, Self::Models, Self::Engines, Self::Machine];
+    pub const ALL: [Self; 8] = [
+        Self::Run,
+        Self::History,
+        Self::Compare,
+        Self::Models,
+        Self::Engines,
+        Self::Machine,
+        Self::Explain,
+        Self::Report,
+    ];
 
     /// Its name.
     pub const fn title(self) -> &'static str {
@@ -143,6 +170,8 @@ impl View {
             Self::Models => "Models",
             Self::Engines => "Engines",
             Self::Machine => "Machine",
+            Self::Explain => "Explain",
+            Self::Report => "Report",
         }
     }
 }
@@ -175,7 +204,7 @@ const fn with(key: Key) -> KeyboardShortcut {
 }
 
 /// The actions that need no further choice, in the palette's order.
-pub static COMMANDS: [Command; 32] = [
+pub static COMMANDS: [Command; 41] = [
     command(Action::RunSuite, "Run suite", "Measure the chosen suite on the chosen device", Some(with(Key::R))),
     command(
         Action::Cancel,
@@ -235,6 +264,20 @@ pub static COMMANDS: [Command; 32] = [
         "Copy the command line that makes the same comparison",
         None,
     ),
+    command(
+        Action::Show(View::Explain),
+        "Show Explain",
+        "Why is it so fast, and how much faster could it be?",
+        Some(with(Key::Num7)),
+    ),
+    command(Action::Show(View::Report), "Show Report", "How is it shown to others?", Some(with(Key::Num8))),
+    command(Action::OpenReference, "Open apple-m5", "Show the figures that were published for an Apple M5", None),
+    command(Action::Export(ExportFormat::Markdown), "Export as Markdown…", ExportFormat::Markdown.hint(), None),
+    command(Action::Export(ExportFormat::Html), "Export as HTML…", ExportFormat::Html.hint(), None),
+    command(Action::Export(ExportFormat::Pdf), "Export as PDF…", ExportFormat::Pdf.hint(), None),
+    command(Action::Export(ExportFormat::Json), "Export as JSON…", ExportFormat::Json.hint(), None),
+    command(Action::Export(ExportFormat::Csv), "Export as CSV…", ExportFormat::Csv.hint(), None),
+    command(Action::Export(ExportFormat::Raw), "Export as raw folder…", ExportFormat::Raw.hint(), None),
     command(Action::CancelInstall, "Cancel installation", "Stop installing; what was downloaded is kept", None),
     command(Action::Suite(SuiteName::Quick), "Suite: Quick", SuiteName::Quick.description(), None),
     command(Action::Suite(SuiteName::Standard), "Suite: Standard", SuiteName::Standard.description(), None),

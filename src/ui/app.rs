@@ -22,6 +22,7 @@ use super::{
     open::Models,
     palette::Palette,
     picturing::Picturing,
+    reporting::Reporting,
     rows::{table_markdown, table_text},
     shell,
     state::{Choices, State},
@@ -55,6 +56,7 @@ pub struct App {
     choosing: Choosing,
     picturing: Picturing,
     comparer: Comparer,
+    reporting: Reporting,
     palette: Option<Palette>,
     forms: Forms,
     actions: Vec<Action>,
@@ -99,6 +101,7 @@ impl App {
             choosing: Choosing::default(),
             picturing: Picturing::default(),
             comparer: Comparer::default(),
+            reporting: Reporting::default(),
             palette: None,
             forms: Forms::default(),
             actions: Vec::new(),
@@ -139,7 +142,7 @@ impl App {
     /// Whether the background lane still owes something.
     pub fn waits(&self) -> bool {
         let work = self.background.waits() || self.keeping.waits() || self.state.comparing.pending;
-        work || self.comparer.waits() || self.picturing.waits()
+        work || self.comparer.waits() || self.picturing.waits() || self.reporting.waits()
     }
 
     /// Does what the person wants, if it makes sense now.
@@ -221,6 +224,11 @@ impl App {
             Action::Palette => {
                 self.palette = if self.palette.is_some() { None } else { Some(Palette::default()) };
             }
+            Action::OpenReference
+            | Action::ReportRun(_)
+            | Action::Export(_)
+            | Action::ExportTo(..)
+            | Action::DismissExport => self.reporting.perform(&self.runner, &mut self.state, action),
             other => self.keep(&other),
         }
     }
@@ -376,6 +384,7 @@ impl App {
             }
             self.start(plan);
         }
+        self.reporting.poll(&self.runner, &mut self.state);
         if let Some((wanted, paths)) = self.choosing.poll() {
             self.take_chosen(wanted, paths);
         }

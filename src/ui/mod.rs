@@ -11,8 +11,11 @@ mod choosing;
 mod comparer;
 mod comparing;
 mod engine_state;
+mod exporting;
 mod fetching;
+mod figure;
 mod keeping;
+mod lazy;
 mod legend;
 mod machine_text;
 mod notes;
@@ -21,6 +24,7 @@ mod palette;
 mod picturing;
 mod plot;
 mod relative;
+mod reporting;
 mod rows;
 mod session;
 mod shell;
@@ -34,7 +38,9 @@ pub use self::{
     app::App,
     comparing::{Chosen, CompareAction, CompareText, Comparing, RunSource, Shown},
     engine_state::{EngineStage, EngineWork, ListedEngine},
+    exporting::ExportFormat,
     open::{Models, OpenError, open},
+    reporting::{REPORT_RUNS_MAX, Report, ReportRun},
     session::{Live, Session},
     state::{Choices, Devices, Download, DownloadState, State, ThemeChoice},
 };

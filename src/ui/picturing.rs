@@ -1,7 +1,6 @@
 //! Charts as pictures from the window: what is asked for in a small sheet, drawn and written on the background lane.
 
 use std::{
-    io::Write as _,
     path::{Path, PathBuf},
     sync::{Arc, mpsc::Receiver},
 };
@@ -11,6 +10,7 @@ use eframe::egui::{ColorImage, ComboBox, Context, DragValue, Id, Label, Modal, R
 use super::{
     action::{Action, View},
     background::taken,
+    exporting::write_file,
     state::State,
     theme::{self, Tokens, space},
 };
@@ -70,7 +70,7 @@ struct Subject {
 impl Subject {
     fn of(state: &State) -> Option<Self> {
         if state.choices.view != View::Compare {
-            let run = &state.shown()?.run;
+            let run = &state.charted()?.run;
             return Some(Self { runs: vec![Arc::new(run.clone())], named: vec![run.id.clone()], compared: None });
         }
         let shown = state.comparing.shown.as_ref()?;
@@ -144,9 +144,7 @@ impl Picturing {
         let format = format_of(&path).unwrap_or(sheet.format);
         let work = move || {
             let bytes = picture(&figure, format, &look, &named).map_err(|error| error.to_string())?;
-            put(&path, &bytes).map_err(|error| {
-                format!("the chart could not be written ({error}); choose another place: {}", path.display())
-            })?;
+            write_file(&path, &bytes)?;
             Ok(path)
         };
         self.writing = Some(runner.background(work));
@@ -364,20 +362,4 @@ fn format_of(path: &Path) -> Option<PictureFormat> {
         "png" => Some(PictureFormat::Png),
         _ => None,
     }
-}
-
-/// Writes whole, through a file beside.
-fn put(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let mut file = builder.tempfile_in(folder).map_err(|error| std::io::Error::from(error.kind()))?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }

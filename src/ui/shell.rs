@@ -30,6 +30,7 @@ pub(super) fn ui(ui: &mut Ui, state: &State, forms: &mut Forms, actions: &mut Ve
     let frame = Frame::new().fill(tokens.ground).inner_margin(Margin { left: 24, right: 24, top: 16, bottom: 0 });
     CentralPanel::default().frame(frame).show(ui, |ui| {
         banners_ui(ui, state, actions);
+        views::report::written_ui(ui, state, actions);
         match state.choices.view {
             View::Run => views::run::ui(ui, state, actions),
             View::History => views::history::ui(ui, state, actions),
@@ -37,6 +38,8 @@ pub(super) fn ui(ui: &mut Ui, state: &State, forms: &mut Forms, actions: &mut Ve
             View::Models => views::models::ui(ui, state, forms, actions),
             View::Engines => views::engines::ui(ui, state, actions),
             View::Machine => views::machine::ui(ui, state, actions),
+            View::Explain => views::explain::ui(ui, state, &mut forms.explain, actions),
+            View::Report => views::report::ui(ui, state, &mut forms.report, actions),
         }
     });
 }

@@ -9,6 +9,7 @@ use super::{
     action::{Action, View},
     comparing::{CompareAction, Comparing},
     engine_state::{EngineStage, EngineWork, ListedEngine},
+    reporting::Report,
     rows::capitalised,
     session::Session,
 };
@@ -165,6 +166,12 @@ pub struct State {
     pub comparing: Comparing,
     /// The run made in this window.
     pub current: Option<Session>,
+    /// The newest saved run, read where none is open and a view needs one.
+    pub latest: Option<Session>,
+    /// It is being read.
+    pub reading_latest: bool,
+    /// The report.
+    pub report: Report,
     /// A saved run being looked at.
     pub opened: Option<Session>,
     /// What went wrong beside the runs themselves, oldest first.
@@ -351,12 +358,16 @@ impl State {
             Action::Comparing(action) => self.comparing.allows(action),
             Action::CopyMachine => self.machine.is_some(),
             Action::CloseRun => self.opened.is_some(),
+            Action::Export(format) | Action::ExportTo(format, _) => self.report.can_export(*format),
+            Action::DismissExport => self.report.written.is_some(),
             Action::DismissBanner(place) => *place < self.banners.len(),
             Action::Show(_)
             | Action::Theme(_)
             | Action::CopyText(_)
             | Action::OpenRun(_)
             | Action::Compare(_)
+            | Action::OpenReference
+            | Action::ReportRun(_)
             | Action::OpenFolder(_)
             | Action::Select(_)
             | Action::Palette => true,
@@ -365,7 +376,13 @@ impl State {
 
     /// Whether the view shows something that can be drawn.
     fn has_charts(&self) -> bool {
-        if self.choices.view == View::Compare { self.comparing.shown.is_some() } else { self.shown().is_some() }
+        if self.choices.view == View::Compare { self.comparing.shown.is_some() } else { self.charted().is_some() }
+    }
+
+    /// The run whose charts are in sight: the one that is shown, where the view needs one the newest.
+    pub(super) fn charted(&self) -> Option<&Session> {
+        let latest = self.latest.as_ref().filter(|_| self.choices.view == View::Explain);
+        self.shown().or(latest)
     }
 
     /// Whether work with an engine goes on.

@@ -136,6 +136,11 @@ pub const CONTROL: f32 = 28.0;
 
 const MEDIUM: &str = "medium";
 
+/// The face of emphasis.
+pub fn medium_family() -> FontFamily {
+    FontFamily::Name(MEDIUM.into())
+}
+
 /// The style of small labels and notes.
 pub fn label_style() -> TextStyle {
     TextStyle::Name("label".into())

@@ -44,4 +44,5 @@ mod ui;
 mod ui_charts;
 mod ui_compare;
 mod ui_engines;
+mod ui_explain;
 mod weights;

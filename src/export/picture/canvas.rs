@@ -24,7 +24,7 @@ pub(super) const ON_DARK: Ink = Ink::File(&DARK);
 
 /// What a colour is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Paint {
+pub(crate) enum Paint {
     /// Behind all.
     Panel,
     /// Grids.
@@ -79,7 +79,7 @@ fn role(paint: Paint) -> String {
 
 /// Where a text stands beside its point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Anchor {
+pub(crate) enum Anchor {
     /// It begins there.
     Start,
     /// It is centred there.
@@ -90,7 +90,7 @@ pub(super) enum Anchor {
 
 /// How letters look.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Letters {
+pub(crate) struct Letters {
     pub size: f64,
     pub weight: Weight,
     pub paint: Paint,
@@ -102,99 +102,71 @@ impl Letters {
     }
 }
 
+/// One thing that is drawn. Coordinates are in points from the upper left.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Element {
+    /// Words on a line, and how wide they are.
+    Text { at: [f64; 2], anchor: Anchor, letters: Letters, text: String, width: f64 },
+    /// A line from point to point.
+    Line { points: Vec<[f64; 2]>, paint: Paint, width: f64, dash: Dash },
+    /// A faint area in the colour of its line.
+    Area { points: Vec<[f64; 2]>, paint: Paint },
+    /// A rectangle as (x, y, width, height); hollow if it isn't compared.
+    Rect { place: [f64; 4], radius: f64, paint: Paint, hollow: bool },
+    /// A disc.
+    Disc { at: [f64; 2], radius: f64, paint: Paint },
+    /// A filled shape without dents.
+    Polygon { points: Vec<[f64; 2]>, paint: Paint },
+}
+
 /// The elements so far.
 pub(super) struct Canvas {
-    ink: Ink,
     /// Measures what is written.
     pub(super) ruler: Ruler<'static>,
-    body: String,
+    elements: Vec<Element>,
 }
 
 impl Canvas {
-    pub(super) fn new(ink: Ink) -> Self {
-        Self { ink, ruler: Ruler::new(), body: String::new() }
+    pub(super) fn new() -> Self {
+        Self { ruler: Ruler::new(), elements: Vec::new() }
     }
 
     /// The elements.
-    pub(super) fn into_body(self) -> String {
-        self.body
+    pub(super) fn into_elements(self) -> Vec<Element> {
+        self.elements
     }
 
-    fn push(&mut self, element: &str) {
-        self.body.push_str(element);
-        self.body.push('\n');
-    }
-
-    /// A text on the line at `y`, and how wide it is. Its width is written too, so that another font keeps to it.
-    pub(super) fn text(&mut self, [x, y]: [f64; 2], anchor: Anchor, letters: Letters, text: &str) -> f64 {
+    /// A text on the line at `y`, and how wide it is.
+    pub(super) fn text(&mut self, at: [f64; 2], anchor: Anchor, letters: Letters, text: &str) -> f64 {
         let text = plain(text);
         if text.is_empty() {
             return 0.0;
         }
         let width = self.ruler.width(&text, letters.size, letters.weight);
-        let anchor = match anchor {
-            Anchor::Start => "",
-            Anchor::Middle => " text-anchor=\"middle\"",
-            Anchor::End => " text-anchor=\"end\"",
-        };
-        let weight = if letters.weight == Weight::Medium { " font-weight=\"500\"" } else { "" };
-        let fill = self.ink.attribute("fill", letters.paint);
-        let (x, y, size, length) = (tidy(x), tidy(y), tidy(letters.size), tidy(width));
-        self.push(&format!(
-            "<text x=\"{x}\" y=\"{y}\" font-size=\"{size}\"{anchor}{weight} textLength=\"{length}\" {fill}>{}</text>",
-            escaped(&text)
-        ));
+        self.elements.push(Element::Text { at, anchor, letters, text, width });
         width
     }
 
-    pub(super) fn line(&mut self, [ax, ay]: [f64; 2], [bx, by]: [f64; 2], paint: Paint, width: f64, dash: Dash) {
-        let (stroke, dash) = (self.ink.attribute("stroke", paint), dashes(dash));
-        let [ax, ay, bx, by, width] = [ax, ay, bx, by, width].map(tidy);
-        // A dot is a piece of no length with round ends.
-        let cap = if dash.is_empty() { "" } else { " stroke-linecap=\"round\"" };
-        self.push(&format!(
-            "<line x1=\"{ax}\" y1=\"{ay}\" x2=\"{bx}\" y2=\"{by}\" stroke-width=\"{width}\"{cap}{dash} {stroke}/>"
-        ));
+    pub(super) fn line(&mut self, from: [f64; 2], to: [f64; 2], paint: Paint, width: f64, dash: Dash) {
+        self.elements.push(Element::Line { points: vec![from, to], paint, width, dash });
     }
 
     pub(super) fn polyline(&mut self, points: &[[f64; 2]], paint: Paint, dash: Dash) {
-        let (stroke, dash) = (self.ink.attribute("stroke", paint), dashes(dash));
-        let points = joined(points);
-        self.push(&format!(
-            "<polyline points=\"{points}\" fill=\"none\" stroke-width=\"1.75\" stroke-linejoin=\"round\" \
-             stroke-linecap=\"round\"{dash} {stroke}/>"
-        ));
+        self.elements.push(Element::Line { points: points.to_vec(), paint, width: 1.75, dash });
     }
 
-    /// A faint area in the colour of its line.
-    pub(super) fn area(&mut self, points: &[[f64; 2]], paint: Paint) {
-        let (fill, points) = (self.ink.attribute("fill", paint), joined(points));
-        self.push(&format!("<polygon points=\"{points}\" fill-opacity=\"0.08\" {fill}/>"));
+    pub(super) fn area(&mut self, points: Vec<[f64; 2]>, paint: Paint) {
+        self.elements.push(Element::Area { points, paint });
     }
 
-    /// A bar; hollow if it isn't compared.
-    pub(super) fn rect(&mut self, [x, y, width, height]: [f64; 4], radius: f64, paint: Paint, hollow: bool) {
-        let inset = if hollow { 0.5 } else { 0.0 };
-        let place = [x + inset, y + inset, (width - 2.0 * inset).max(0.0), (height - 2.0 * inset).max(0.0)];
-        let [x, y, width, height] = place.map(tidy);
-        let paint = if hollow {
-            format!("fill=\"none\" {}", self.ink.attribute("stroke", paint))
-        } else {
-            self.ink.attribute("fill", paint)
-        };
-        self.push(&format!(
-            "<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"{}\" {paint}/>",
-            tidy(radius)
-        ));
+    pub(super) fn rect(&mut self, place: [f64; 4], radius: f64, paint: Paint, hollow: bool) {
+        self.elements.push(Element::Rect { place, radius, paint, hollow });
     }
 
-    pub(super) fn marker(&mut self, [x, y]: [f64; 2], marker: Marker, radius: f64, paint: Paint) {
-        let fill = self.ink.attribute("fill", paint);
+    pub(super) fn marker(&mut self, at: [f64; 2], marker: Marker, radius: f64, paint: Paint) {
+        let [x, y] = at;
         let corners: &[[f64; 2]] = match marker {
-            Marker::Circle => {
-                let [x, y, radius] = [x, y, radius].map(tidy);
-                return self.push(&format!("<circle cx=\"{x}\" cy=\"{y}\" r=\"{radius}\" {fill}/>"));
-            }
+            Marker::Circle => return self.elements.push(Element::Disc { at, radius, paint }),
             Marker::Plus => {
                 self.line([x - radius, y], [x + radius, y], paint, 1.75, Dash::Solid);
                 return self.line([x, y - radius], [x, y + radius], paint, 1.75, Dash::Solid);
@@ -204,10 +176,69 @@ impl Canvas {
             Marker::Up => &[[0.0, -1.1], [1.1, 0.9], [-1.1, 0.9]],
             Marker::Down => &[[-1.1, -0.9], [1.1, -0.9], [0.0, 1.1]],
         };
-        let at: Vec<[f64; 2]> = corners.iter().map(|[dx, dy]| [x + dx * radius, y + dy * radius]).collect();
-        let points = joined(&at);
-        self.push(&format!("<polygon points=\"{points}\" {fill}/>"));
+        let points = corners.iter().map(|[dx, dy]| [x + dx * radius, y + dy * radius]).collect();
+        self.elements.push(Element::Polygon { points, paint });
     }
+}
+
+/// The elements as SVG, one a line.
+pub(super) fn svg(elements: &[Element], ink: Ink) -> String {
+    elements.iter().map(|element| element.svg(ink) + "\n").collect()
+}
+
+impl Element {
+    fn svg(&self, ink: Ink) -> String {
+        match self {
+            Self::Text { at, anchor, letters, text, width } => text_svg(ink, *at, *anchor, *letters, (text, *width)),
+            Self::Line { points, paint, width, dash } => {
+                let (stroke, dash) = (ink.attribute("stroke", *paint), dashes(*dash));
+                // A dot is a piece of no length with round ends; hairlines end where they end.
+                let ends = if dash.is_empty() && points.len() == 2 { "" } else { " stroke-linecap=\"round\"" };
+                format!(
+                    "<polyline points=\"{}\" fill=\"none\" stroke-width=\"{}\" stroke-linejoin=\"round\"{ends}{dash} {stroke}/>",
+                    joined(points),
+                    tidy(*width)
+                )
+            }
+            Self::Area { points, paint } => {
+                let fill = ink.attribute("fill", *paint);
+                format!("<polygon points=\"{}\" fill-opacity=\"0.08\" {fill}/>", joined(points))
+            }
+            Self::Polygon { points, paint } => {
+                format!("<polygon points=\"{}\" {}/>", joined(points), ink.attribute("fill", *paint))
+            }
+            Self::Disc { at: [x, y], radius, paint } => {
+                let ([x, y, radius], fill) = ([*x, *y, *radius].map(tidy), ink.attribute("fill", *paint));
+                format!("<circle cx=\"{x}\" cy=\"{y}\" r=\"{radius}\" {fill}/>")
+            }
+            Self::Rect { place, radius, paint, hollow } => rect_svg(ink, *place, *radius, *paint, *hollow),
+        }
+    }
+}
+
+/// The width is written too, so that another font keeps to it.
+fn text_svg(ink: Ink, [x, y]: [f64; 2], anchor: Anchor, letters: Letters, (text, width): (&str, f64)) -> String {
+    let anchor = match anchor {
+        Anchor::Start => "",
+        Anchor::Middle => " text-anchor=\"middle\"",
+        Anchor::End => " text-anchor=\"end\"",
+    };
+    let weight = if letters.weight == Weight::Medium { " font-weight=\"500\"" } else { "" };
+    let fill = ink.attribute("fill", letters.paint);
+    let [x, y, size, length] = [x, y, letters.size, width].map(tidy);
+    format!(
+        "<text x=\"{x}\" y=\"{y}\" font-size=\"{size}\"{anchor}{weight} textLength=\"{length}\" {fill}>{}</text>",
+        escaped(text)
+    )
+}
+
+fn rect_svg(ink: Ink, [x, y, width, height]: [f64; 4], radius: f64, paint: Paint, hollow: bool) -> String {
+    let inset = if hollow { 0.5 } else { 0.0 };
+    let place = [x + inset, y + inset, (width - 2.0 * inset).max(0.0), (height - 2.0 * inset).max(0.0), radius];
+    let [x, y, width, height, radius] = place.map(tidy);
+    let paint =
+        if hollow { format!("fill=\"none\" {}", ink.attribute("stroke", paint)) } else { ink.attribute("fill", paint) };
+    format!("<rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"{radius}\" {paint}/>")
 }
 
 const fn dashes(dash: Dash) -> &'static str {

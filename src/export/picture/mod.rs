@@ -10,6 +10,10 @@ mod sheet;
 mod stamp;
 mod words;
 
+pub(crate) use self::{
+    canvas::{Anchor, Element, Paint},
+    words::Weight,
+};
 use self::{
     canvas::{Ink, ON_DARK, ON_LIGHT},
     sheet::{Frame, Sheet},
@@ -157,9 +161,9 @@ pub fn picture(figure: &Figure, format: PictureFormat, look: &Look, named: &[Str
     let sheet = sheet(figure, look);
     let stamp = Stamp::of(figure, named, format, look);
     match format {
-        PictureFormat::Svg => Ok(svg(figure, &sheet, &stamp).into_bytes()),
+        PictureFormat::Svg => Ok(svg(figure, &sheet, &stamp, look.theme.ink()).into_bytes()),
         PictureFormat::Png => {
-            let pixels = dots(figure, &sheet, &stamp, look.scale)?;
+            let pixels = dots(figure, &sheet, &stamp, look)?;
             png::file(&pixels, look.scale, stamp.png(&Stamp::description(figure)))
         }
     }
@@ -168,30 +172,45 @@ pub fn picture(figure: &Figure, format: PictureFormat, look: &Look, named: &[Str
 /// A figure as dots, for the clipboard.
 pub fn pixels(figure: &Figure, look: &Look) -> Result<Pixels, PictureError> {
     look.check(PictureFormat::Png)?;
-    dots(figure, &sheet(figure, look), &Stamp::of(figure, &[], PictureFormat::Png, look), look.scale)
+    dots(figure, &sheet(figure, look), &Stamp::of(figure, &[], PictureFormat::Png, look), look)
 }
 
 /// A figure as part of a page, without heading and caption; the page's style sheet has the colours.
 pub(super) fn page_svg(figure: &Figure, width: u32) -> String {
-    let sheet = sheet::draw(figure, Ink::Page, Frame::Bare, f64::from(width), None);
-    let [width, height] = sheet.drawn;
+    let Drawing { size: [width, height], elements } = drawing(figure, f64::from(width));
     format!(
         "<svg viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" aria-label=\"{}\">\n{}</svg>",
         escaped(&plain(&figure.title)),
-        sheet.body
+        canvas::svg(&elements, Ink::Page)
     )
 }
 
+/// A figure without heading and caption as what is to be drawn, for a page on the screen.
+pub(crate) fn drawing(figure: &Figure, width: f64) -> Drawing {
+    let sheet = sheet::draw(figure, Frame::Bare, width, None);
+    Drawing { size: sheet.drawn, elements: sheet.elements }
+}
+
+/// What is to be drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Drawing {
+    /// Its width and height in points.
+    pub(crate) size: [f64; 2],
+    /// From the lowest to the topmost.
+    pub(crate) elements: Vec<Element>,
+}
+
 fn sheet(figure: &Figure, look: &Look) -> Sheet {
-    sheet::draw(figure, look.theme.ink(), Frame::Whole, f64::from(look.width), look.height.map(f64::from))
+    sheet::draw(figure, Frame::Whole, f64::from(look.width), look.height.map(f64::from))
 }
 
-fn dots(figure: &Figure, sheet: &Sheet, stamp: &Stamp, scale: u32) -> Result<Pixels, PictureError> {
+fn dots(figure: &Figure, sheet: &Sheet, stamp: &Stamp, look: &Look) -> Result<Pixels, PictureError> {
+    let (ink, scale) = (look.theme.ink(), look.scale);
     check_dots(sheet.size, scale)?;
-    png::pixels(&svg(figure, sheet, stamp), sheet.size, scale)
+    png::pixels(&svg(figure, sheet, stamp, ink), sheet.size, scale)
 }
 
-fn svg(figure: &Figure, sheet: &Sheet, stamp: &Stamp) -> String {
+fn svg(figure: &Figure, sheet: &Sheet, stamp: &Stamp, ink: Ink) -> String {
     let ([width, height], [across, down]) = (sheet.size, sheet.drawn);
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width:.0}\" \
@@ -200,6 +219,6 @@ fn svg(figure: &Figure, sheet: &Sheet, stamp: &Stamp) -> String {
         escaped(&plain(&figure.title)),
         escaped(&Stamp::description(figure)),
         stamp.svg(),
-        sheet.body
+        canvas::svg(&sheet.elements, ink)
     )
 }

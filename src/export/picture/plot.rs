@@ -164,8 +164,7 @@ fn draw_trace(canvas: &mut Canvas, trace: &Trace, field: &Field<'_>, single: boo
         if single && trace.tint != Tint::Faint {
             let bottom = field.y + field.height;
             let ends = [[last[0], bottom], [first[0], bottom]];
-            let area: Vec<[f64; 2]> = points.iter().copied().chain(ends).collect();
-            canvas.area(&area, paint);
+            canvas.area(points.iter().copied().chain(ends).collect(), paint);
         }
         canvas.polyline(&points, paint, dash);
     }

@@ -3,7 +3,7 @@
 
 use super::{
     bars,
-    canvas::{Anchor, Canvas, Ink, Letters, Paint},
+    canvas::{Anchor, Canvas, Element, Letters, Paint},
     plot,
     words::{Ruler, Weight},
 };
@@ -24,7 +24,7 @@ const ORIGINS_MAX: usize = 6;
 /// A chart that is drawn.
 pub(super) struct Sheet {
     /// Its elements.
-    pub body: String,
+    pub elements: Vec<Element>,
     /// The size that was asked for.
     pub size: [f64; 2],
     /// The size that it was drawn in: as large, or larger with the same proportions.
@@ -41,8 +41,8 @@ pub(super) enum Frame {
 }
 
 /// Draws a figure. Without a height it becomes as high as it needs.
-pub(super) fn draw(figure: &Figure, ink: Ink, frame: Frame, width: f64, height: Option<f64>) -> Sheet {
-    let mut canvas = Canvas::new(ink);
+pub(super) fn draw(figure: &Figure, frame: Frame, width: f64, height: Option<f64>) -> Sheet {
+    let mut canvas = Canvas::new();
     let shrink = fitting(figure, &canvas.ruler, frame, width, height);
     let drawn_width = width * shrink;
     let least = Layout::of(figure, &canvas.ruler, frame, drawn_width).least();
@@ -54,7 +54,7 @@ pub(super) fn draw(figure: &Figure, ink: Ink, frame: Frame, width: f64, height: 
     let drawn_height = height.map_or(usual, |height| height * shrink);
     fill(&mut canvas, figure, frame, drawn_width, drawn_height);
     let size = [width, height.unwrap_or(drawn_height / shrink).round()];
-    Sheet { body: canvas.into_body(), size, drawn: [drawn_width, drawn_height] }
+    Sheet { elements: canvas.into_elements(), size, drawn: [drawn_width, drawn_height] }
 }
 
 /// How much larger than asked for it must be drawn so that all has room.

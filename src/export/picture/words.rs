@@ -19,7 +19,7 @@ const LETTERS_MAX: usize = 300;
 
 /// How heavy letters are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Weight {
+pub(crate) enum Weight {
     /// For all but headings.
     Regular,
     /// For headings.

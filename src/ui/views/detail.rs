@@ -3,7 +3,10 @@
 use eframe::egui::{Align, Button, Frame, Label, Layout, Margin, Panel, RichText, ScrollArea, Sides, Ui};
 
 use crate::{
-    analysis::{share_of_ceiling, side_figures},
+    analysis::{
+        explain::{Explainer, Explanation, Meaning},
+        side_figures,
+    },
     machine::Device,
     measure::{Clock, StopReason},
     record::{Entry, Load},
@@ -45,8 +48,10 @@ pub(super) fn panel_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
             },
         );
         ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
-            sentences_ui(ui, session, &row, entry);
-            let ceiling = share_of_ceiling(&session.run, index).map(|share| ("Of ceiling", share.explanation()));
+            let explanation = Explainer::of(&session.run).entry(index);
+            sentences_ui(ui, session, &row, entry, explanation.as_ref());
+            let share = explanation.and_then(|explanation| explanation.share);
+            let ceiling = share.map(|share| ("Of ceiling", share.explanation()));
             let named = |(name, value): (&str, String)| (name.to_owned(), value);
             let first = figures(entry).into_iter().chain(ceiling).map(named);
             let facts: Vec<Fact> =
@@ -73,14 +78,19 @@ fn agreement(session: &Session, entry: &Entry) -> Vec<String> {
     all.filter(|(party, _)| own(party.engine)).map(|(_, sentence)| sentence).collect()
 }
 
-/// Everything that is a sentence: the reason, the doubts, the notes, what changes the speed.
-fn sentences_ui(ui: &mut Ui, session: &Session, row: &Row, entry: &Entry) {
+/// Everything that is a sentence: what bounds the figure and what its unit means, the reason, the doubts, the notes, what changes the speed.
+fn sentences_ui(ui: &mut Ui, session: &Session, row: &Row, entry: &Entry, explanation: Option<&Explanation>) {
     let tokens = Tokens::of(ui);
     ui.spacing_mut().item_spacing.y = space::XS;
     let mut line = |tone: Tone, text: String| {
         let text = RichText::new(text).color(tone_colour(tokens, tone));
         ui.add(Label::new(text).wrap().selectable(true));
     };
+    if let Some(explanation) = explanation.filter(|_| entry.headline().is_some()) {
+        line(Tone::Active, explanation.text.clone());
+        let meaning = Meaning::of(entry);
+        line(Tone::Dim, format!("{}: {}", meaning.title(), meaning.text()));
+    }
     if let Some(reason) = &row.state.reason {
         line(row.state.tone, capitalised(reason));
     }

@@ -26,6 +26,10 @@ const WIDE: f32 = 760.0;
 pub(in crate::ui) struct Forms {
     /// What is typed and opened in the Compare view.
     pub(in crate::ui) compare: super::compare::Forms,
+    /// What the explanations remember.
+    pub(in crate::ui) explain: super::explain::Page,
+    /// What the report remembers.
+    pub(in crate::ui) report: super::report::Page,
     /// A file or folder to add.
     pub(in crate::ui) path: String,
     /// A model to download.

@@ -1,0 +1,181 @@
+//! A report on the screen: its blocks, taken apart into pieces so small that only those in sight need to be drawn.
+
+use eframe::egui::{Align, Frame, Label, Layout, RichText, Sides, Ui, Vec2};
+
+use crate::{
+    export::{Block, Document, Table, TableCell},
+    ui::{
+        action::Action,
+        figure,
+        theme::{self, Tokens, space},
+    },
+};
+
+/// One piece of a report, by its places in the documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    /// The title of a report.
+    Title(usize),
+    /// A whole block.
+    Block(usize, usize),
+    /// A line of a list.
+    Line(usize, usize, usize),
+    /// The headings of a table.
+    Head(usize, usize),
+    /// A row of a table.
+    Row(usize, usize, usize),
+}
+
+/// All pieces, in order.
+pub(super) fn items(documents: &[Document]) -> Vec<Item> {
+    let mut items = Vec::new();
+    for (place, document) in documents.iter().enumerate() {
+        items.push(Item::Title(place));
+        for (block, content) in document.blocks.iter().enumerate() {
+            match content {
+                Block::Table(table) => {
+                    items.push(Item::Head(place, block));
+                    items.extend((0..table.rows.len()).map(|row| Item::Row(place, block, row)));
+                }
+                Block::List { lines } => items.extend((0..lines.len()).map(|line| Item::Line(place, block, line))),
+                _ => items.push(Item::Block(place, block)),
+            }
+        }
+    }
+    items
+}
+
+/// Draws a piece.
+pub(super) fn ui(ui: &mut Ui, documents: &[Document], item: Item, actions: &mut Vec<Action>) {
+    let tokens = Tokens::of(ui);
+    let block_at = |document: usize, block: usize| documents.get(document).and_then(|d| d.blocks.get(block));
+    match item {
+        Item::Title(place) => {
+            ui.add_space(if place > 0 { space::XL } else { 0.0 });
+            let title = documents.get(place).map_or("", |document| document.title.as_str());
+            ui.add(Label::new(RichText::new(title).heading()).wrap().selectable(true));
+            ui.add_space(space::S);
+        }
+        Item::Block(document, block) => {
+            if let Some(block) = block_at(document, block) {
+                block_ui(ui, block, actions);
+            }
+        }
+        Item::Line(document, block, line) => {
+            let Some(Block::List { lines }) = block_at(document, block) else { return };
+            let Some(text) = lines.get(line) else { return };
+            ui.horizontal_top(|ui| {
+                ui.spacing_mut().item_spacing.x = space::S;
+                ui.label(RichText::new("•").color(tokens.dim));
+                ui.add(Label::new(RichText::new(text).color(tokens.text)).wrap().selectable(true));
+            });
+            ui.add_space(2.0);
+        }
+        Item::Head(document, block) => {
+            let Some(Block::Table(table)) = block_at(document, block) else { return };
+            let cells: Vec<TableCell> = table.headings.iter().map(|heading| heading.as_str().into()).collect();
+            ui.add_space(space::S);
+            row_ui(ui, table, &cells, true);
+        }
+        Item::Row(document, block, row) => {
+            let Some(Block::Table(table)) = block_at(document, block) else { return };
+            if let Some(cells) = table.rows.get(row) {
+                row_ui(ui, table, cells, false);
+            }
+            if row + 1 == table.rows.len() {
+                ui.add_space(space::M);
+            }
+        }
+    }
+}
+
+fn block_ui(ui: &mut Ui, block: &Block, actions: &mut Vec<Action>) {
+    let tokens = Tokens::of(ui);
+    match block {
+        Block::Heading { level, text } => {
+            ui.add_space(if *level <= 2 { space::XL } else { space::M });
+            let text = if *level <= 2 { theme::section(text).size(16.0) } else { theme::section(text) };
+            ui.add(Label::new(text.color(tokens.text)).wrap().selectable(true));
+            if *level <= 2 {
+                ui.separator();
+            }
+            ui.add_space(space::XS);
+        }
+        Block::Text { text } => {
+            ui.add(Label::new(RichText::new(text).color(tokens.text)).wrap().selectable(true));
+            ui.add_space(space::S);
+        }
+        Block::Note { text } => {
+            let frame = Frame::new().fill(tokens.ground).inner_margin(space::S as i8).corner_radius(6);
+            frame.show(ui, |ui| {
+                ui.set_width(ui.available_width());
+                ui.add(Label::new(RichText::new(text).color(tokens.warn)).wrap().selectable(true));
+            });
+            ui.add_space(space::S);
+        }
+        Block::Code { text, .. } => code_ui(ui, text, actions),
+        Block::Chart(chart) => {
+            ui.add_space(space::S);
+            ui.add(Label::new(theme::label(&chart.title).color(tokens.dim)).wrap());
+            figure::ui(ui, &chart.figure);
+            ui.add_space(space::M);
+        }
+        Block::Table(_) | Block::List { .. } => {}
+    }
+}
+
+fn code_ui(ui: &mut Ui, text: &str, actions: &mut Vec<Action>) {
+    let tokens = Tokens::of(ui);
+    Frame::new().fill(tokens.ground).inner_margin(space::S as i8).corner_radius(6).show(ui, |ui| {
+        Sides::new().shrink_left().show(
+            ui,
+            |ui| {
+                ui.add(Label::new(RichText::new(text).monospace().color(tokens.text)).wrap().selectable(true));
+            },
+            |ui| {
+                if ui.button("Copy").on_hover_text("Copy what is to be typed").clicked() {
+                    actions.push(Action::CopyText(text.to_owned()));
+                }
+            },
+        );
+    });
+    ui.add_space(space::S);
+}
+
+/// A row of a table: words on the left, numbers on the right of their columns.
+fn row_ui(ui: &mut Ui, table: &Table, cells: &[TableCell], head: bool) {
+    let tokens = Tokens::of(ui);
+    let widths = widths(table, ui.available_width());
+    if !head {
+        ui.separator();
+    }
+    ui.horizontal_top(|ui| {
+        ui.spacing_mut().item_spacing = Vec2::ZERO;
+        for (column, (cell, width)) in cells.iter().zip(&widths).enumerate() {
+            let align = if table.numeric.get(column) == Some(&true) { Align::Max } else { Align::Min };
+            ui.allocate_ui_with_layout(Vec2::new(*width, 0.0), Layout::top_down(align), |ui| {
+                ui.set_width(*width);
+                ui.set_max_width(*width - space::S);
+                let text = if cell.best { theme::medium(&cell.text) } else { RichText::new(&cell.text) };
+                let text = text.size(12.0).color(if head { tokens.dim } else { tokens.text });
+                ui.add(Label::new(text).wrap().selectable(!head));
+            });
+        }
+    });
+    ui.add_space(2.0);
+}
+
+/// The columns share the width by how much they hold.
+fn widths(table: &Table, width: f32) -> Vec<f32> {
+    /// Rows that are looked at: the others are alike.
+    const LOOKED: usize = 64;
+    let letters = |text: &str| text.chars().count().clamp(4, 36) as f32;
+    let mut wants: Vec<f32> = table.headings.iter().map(|heading| letters(heading)).collect();
+    for row in table.rows.iter().take(LOOKED) {
+        for (want, cell) in wants.iter_mut().zip(row) {
+            *want = want.max(letters(&cell.text));
+        }
+    }
+    let all: f32 = wants.iter().sum::<f32>().max(1.0);
+    wants.into_iter().map(|want| width * want / all).collect()
+}
