@@ -24,7 +24,12 @@ pub struct Curve {
     pub series: Series,
     /// (log₂ of the size, the median in the unit's base), by size.
     pub points: Vec<Point>,
+    /// (log₂ of the size, lower end, upper end) of the 95 % intervals, where there are any.
+    pub ranges: Vec<[f64; 3]>,
 }
+
+/// One size: (log₂ of it, the median), and the interval that holds the median.
+type Sized = (Point, Option<[f64; 3]>);
 
 /// The curves of a run over sizes.
 ///
@@ -32,27 +37,31 @@ pub struct Curve {
 /// one mask; of several paths of an engine the fastest. What is implausible would flatten the rest.
 pub fn curves(run: &Run, over: Over) -> Vec<Curve> {
     let chosen = run.entries.iter().filter_map(|entry| variant(&entry.workload, over)).min();
-    let mut curves: Vec<Curve> = Vec::new();
+    let mut found: Vec<(Series, Vec<Sized>)> = Vec::new();
     for entry in run.entries.iter().filter(|entry| !entry.is_implausible()) {
         let fits = variant(&entry.workload, over).is_some_and(|variant| Some(variant) == chosen);
         let (Some(series), Some(point)) = (Series::of(entry), point(entry).filter(|_| fits)) else { continue };
-        match curves.iter_mut().find(|curve| curve.series == series) {
-            Some(curve) => add(&mut curve.points, point),
-            None => curves.push(Curve { series, points: vec![point] }),
+        match found.iter_mut().find(|(known, _)| *known == series) {
+            Some((_, points)) => add(points, point),
+            None => found.push((series, vec![point])),
         }
     }
-    for curve in &mut curves {
-        curve.points.sort_by(|a, b| a[0].total_cmp(&b[0]));
-    }
-    curves.sort_by_key(|curve| (curve.series.engine, curve.series.what));
-    curves
+    found.sort_by_key(|(series, _)| (series.engine, series.what));
+    found.into_iter().map(curve).collect()
+}
+
+fn curve((series, mut sizes): (Series, Vec<Sized>)) -> Curve {
+    sizes.sort_by(|(a, _), (b, _)| a[0].total_cmp(&b[0]));
+    let points = sizes.iter().map(|(point, _)| *point).collect();
+    Curve { series, points, ranges: sizes.into_iter().filter_map(|(_, range)| range).collect() }
 }
 
 /// Keeps the higher of two values at one size.
-fn add(points: &mut Vec<Point>, [x, y]: Point) {
-    match points.iter_mut().find(|known| (known[0] - x).abs() < 1e-9) {
-        Some(known) => known[1] = known[1].max(y),
-        None => points.push([x, y]),
+fn add(points: &mut Vec<Sized>, point: Sized) {
+    match points.iter_mut().find(|(known, _)| (known[0] - point.0[0]).abs() < 1e-9) {
+        Some(known) if known.0[1] < point.0[1] => *known = point,
+        Some(_) => {}
+        None => points.push(point),
     }
 }
 
@@ -72,14 +81,16 @@ const fn is_square(gemm: &Gemm) -> bool {
     gemm.m == gemm.n && gemm.n == gemm.k
 }
 
-fn point(entry: &Entry) -> Option<Point> {
+fn point(entry: &Entry) -> Option<Sized> {
     let size = match &entry.workload {
         Workload::Gemm(gemm) => gemm.n,
         Workload::Attention(attention) => attention.sequence,
         _ => return None,
     };
-    let value = entry.headline()?.summary.median;
-    value.is_finite().then(|| [f64::from(size).log2(), value])
+    let summary = &entry.headline()?.summary;
+    let (x, value) = (f64::from(size).log2(), summary.median);
+    let ends = summary.interval.map(|interval| [x, interval.low, interval.high]);
+    value.is_finite().then(|| ([x, value], ends.filter(|ends| ends.iter().all(|end| end.is_finite()))))
 }
 
 #[cfg(test)]
@@ -127,8 +138,8 @@ mod tests {
         assert_eq!(
             found,
             [
-                Curve { series: of(EngineId::Pytorch), points: vec![[10.0, 4.5], [11.0, 5.0]] },
-                Curve { series: of(EngineId::Mlx), points: vec![[10.0, 3.0]] },
+                Curve { series: of(EngineId::Pytorch), points: vec![[10.0, 4.5], [11.0, 5.0]], ranges: vec![] },
+                Curve { series: of(EngineId::Mlx), points: vec![[10.0, 3.0]], ranges: vec![] },
             ]
         );
         assert!(curves(&run, Over::Sequence).is_empty() && curves(&run, Over::Singles).is_empty());

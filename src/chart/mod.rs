@@ -1,8 +1,30 @@
-//! A chart as data, whoever draws it: lines over time, the curve over sizes, and thinning to what a screen can show.
+//! A chart as data, whoever draws it: lines over time, the curve over sizes, bars relative to a baseline, and thinning to what a
+//! screen can show.
 
+mod beside;
+mod catalogue;
+mod compare;
 mod curves;
+mod figure;
+mod lines;
+mod origin;
+pub mod palette;
+mod relative;
+mod roof;
 
-pub use self::curves::{Curve, Over, curves};
+pub use self::{
+    beside::{bandwidth, tokens},
+    catalogue::{Absent, Chart, figure_with, figures},
+    compare::{compare_figure, compared_figure},
+    curves::{Curve, Over, curves},
+    figure::{
+        Axis, Bars, Body, Dash, Figure, Group, Mark, Marker, Origin, Place, Plot, Spacing, Tint, Trace, ValueBar,
+        Values,
+    },
+    lines::{are_several, tint_of},
+    relative::{Bar, BarGroup, BarSide, GROUPS_MAX, RelativeAxis, RelativeBars, Standing},
+    roof::roofline_chart,
+};
 use crate::{
     engine::EngineId,
     measure::{Measurement, StopReason},

@@ -1,5 +1,6 @@
 //! The headless face: flags in, tables and JSON out. The only room that knows clap, tables and progress bars.
 
+mod chart;
 mod compare;
 mod comparison;
 mod engines;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::{
+    chart::ChartArguments,
     compare::{CompareArguments, CompareFormat, FailOn},
     engines::{EnginesArguments, EnginesCommand},
     export::ExportArguments,
@@ -64,6 +66,8 @@ pub enum Command {
     Engines(EnginesArguments),
     /// Write a run as a document: figures, reasons, recommendations
     Report(ReportArguments),
+    /// Write charts of runs as SVG or PNG pictures
+    Chart(ChartArguments),
     /// Write a run for other programs: JSON, JSON lines, CSV, or the folder of raw results
     Export(ExportArguments),
     /// Open the window on a saved run
@@ -250,6 +254,7 @@ pub fn perform(command: &Command, data_dir: PathBuf) -> Exit {
         Command::Models(arguments) => models::models(arguments),
         Command::Engines(arguments) => engines::engines(arguments, data_dir),
         Command::Report(arguments) => report::report(arguments, &data_dir),
+        Command::Chart(arguments) => chart::chart(arguments, &data_dir),
         Command::Export(arguments) => export::export(arguments, &data_dir),
         Command::Open { .. } => Err(output::Error::usage("a run file is opened by the window, not without one")),
     };

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{bars::Chart, cells::TableCell};
+use super::{cells::TableCell, picture::page_svg};
+use crate::chart::Figure;
 
 /// A whole report.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -29,8 +30,20 @@ pub(crate) enum Block {
     Table(Table),
     /// What can be typed.
     Code { language: &'static str, text: String },
-    /// Bars; a form that can't draw leaves them out, since a table beside them has the same figures.
-    Chart(Chart),
+    /// A chart; a form that can't draw leaves it out, since a table beside it has the same figures.
+    Chart(Box<Drawn>),
+}
+
+/// A chart.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Drawn {
+    /// What it shows.
+    pub title: String,
+    /// As a page has it.
+    pub svg: String,
+    /// What is drawn.
+    #[serde(skip)]
+    pub figure: Figure,
 }
 
 /// A table.
@@ -82,8 +95,12 @@ impl Document {
         self.blocks.push(Block::Code { language, text });
     }
 
-    /// Nothing if there are no bars.
-    pub(super) fn chart(&mut self, chart: Option<Chart>) {
-        self.blocks.extend(chart.map(Block::Chart));
+    /// Nothing if there is no chart, or one bar alone.
+    pub(super) fn chart(&mut self, chart: Option<Figure>) {
+        /// In points; a page shows it as wide as there is room.
+        const WIDTH: u32 = 820;
+        let chart = chart.filter(Figure::shows_several);
+        let drawn = |figure: Figure| Drawn { title: figure.title.clone(), svg: page_svg(&figure, WIDTH), figure };
+        self.blocks.extend(chart.map(|figure| Block::Chart(Box::new(drawn(figure)))));
     }
 }

@@ -3,6 +3,7 @@
 use minijinja::{AutoEscape, Environment, context, syntax::SyntaxConfig, value::Serde};
 
 use super::document::Document;
+use crate::chart::palette::{DARK, LIGHT, Palette};
 
 const TEMPLATE: &str = include_str!("../../assets/report.html");
 
@@ -20,5 +21,24 @@ pub(super) fn page(documents: &[Document]) -> Result<String, HtmlError> {
         [one] => one.title.clone(),
         several => format!("Reports of {} runs", several.len()),
     };
-    Ok(environment.render_str(TEMPLATE, context! { title, documents => Serde(documents) })?)
+    Ok(environment.render_str(
+        TEMPLATE,
+        context! { title, light => colours(&LIGHT), dark => colours(&DARK), documents => Serde(documents) },
+    )?)
+}
+
+/// The colours of a theme as the page's style sheet names them.
+fn colours(palette: &Palette) -> String {
+    let named = [
+        ("ink", palette.text),
+        ("soft", palette.dim),
+        ("line", palette.line),
+        ("wash", palette.ground),
+        ("page", palette.panel),
+        ("good", palette.good),
+        ("bad", palette.bad),
+    ];
+    let named = named.into_iter().map(|(name, rgb)| format!("--{name}: #{rgb:06x};"));
+    let series = palette.series.into_iter().enumerate().map(|(place, rgb)| format!("--b{place}: #{rgb:06x};"));
+    named.chain(series).collect::<Vec<_>>().join(" ")
 }

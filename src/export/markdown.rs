@@ -42,6 +42,16 @@ fn table(table: &Table) -> String {
     lines.join("\n")
 }
 
+/// A table of plain cells for another program's clipboard; `numeric` columns stand right.
+pub fn markdown_table(headings: &[&str], numeric: std::ops::Range<usize>, rows: &[Vec<String>]) -> String {
+    let content = Table {
+        headings: headings.iter().map(|&heading| heading.to_owned()).collect(),
+        numeric: (0..headings.len()).map(|column| numeric.contains(&column)).collect(),
+        rows: rows.iter().map(|row| row.iter().map(|cell| cell.as_str().into()).collect()).collect(),
+    };
+    table(&content) + "\n"
+}
+
 /// A fence that the text can't end.
 fn fence(text: &str) -> String {
     let runs = text.split(|c| c != '`').map(str::len);

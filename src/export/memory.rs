@@ -1,7 +1,6 @@
 //! The report's sections on memory: its bandwidth with the share of what the maker gives, and the largest tensor.
 
 use super::{
-    bars::{Chart, Value},
     cells::{NONE, TableCell},
     document::Document,
 };
@@ -11,6 +10,7 @@ use crate::{
         explain::{Fit, fits},
         peaks,
     },
+    chart::{Chart, figure_with},
     record::{Entry, Run},
     units::{Quantity, Unit, percent},
     workload::Workload,
@@ -32,7 +32,6 @@ pub(super) fn bandwidth(run: &Run, comparison: &Comparison, report: &mut Documen
         return;
     }
     let best = run.best_bandwidth();
-    let several = comparison.has_several();
     let published = published(run);
     let row = |entry: &&Entry| -> Vec<TableCell> {
         let headline = entry.headline();
@@ -60,18 +59,8 @@ pub(super) fn bandwidth(run: &Run, comparison: &Comparison, report: &mut Documen
     }
     report.heading(2, "Memory bandwidth");
     report.table(&["Operation", "Framework", "Parameters", "Bandwidth", "Of theoretical"], 3, rows);
-    let bar = |entry: &&Entry| {
-        let figure = entry.headline()?;
-        let who = if several { format!(" · {}", entry.engine.title()) } else { String::new() };
-        let series = comparison.columns.iter().position(|c| c.engine == entry.engine && c.device == entry.device);
-        Some(Value {
-            label: format!("{}{who}", operation(entry)),
-            amount: figure.summary.median,
-            text: Quantity::from(figure).to_string(),
-            series: series.unwrap_or(0),
-        })
-    };
-    report.chart(Chart::of("Memory bandwidth by operation", entries.iter().filter_map(bar).collect()));
+    report.chart(figure_with(Chart::Bandwidth, run, comparison));
+    report.chart(figure_with(Chart::BandwidthSweep, run, comparison));
 }
 
 fn operation(entry: &Entry) -> String {

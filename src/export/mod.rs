@@ -1,6 +1,6 @@
 //! A run for other people and programs: the report as Markdown, HTML and PDF, tables, and the folder of raw results.
 
-mod bars;
+mod beside;
 mod cells;
 mod document;
 mod flat;
@@ -10,6 +10,7 @@ mod memory;
 mod models;
 mod names;
 mod pdf;
+mod picture;
 mod raw;
 mod recommend;
 mod sections;
@@ -17,16 +18,21 @@ mod why;
 mod words;
 
 pub(crate) use self::{
+    beside::{Columns, difference_cells, legend, origin, plain, remarks, varies},
     cells::{NONE, TableCell, model_cells, model_headings, precisions, versus_headings, versus_rows},
     document::{Block, Document, Table},
     memory::fit_cells,
+    picture::{Anchor, Drawing, Element, Paint, Weight, drawing},
     words::{footnotes, name, warnings},
 };
 pub use self::{
+    beside::{comparison_markdown, comparison_tsv},
     flat::{csv, json, json_line, jsonl},
     html::HtmlError,
+    markdown::markdown_table,
     names::safe_name,
     pdf::{PdfError, pdf},
+    picture::{Look, PictureError, PictureFormat, PictureTheme, Pixels, STAMP, Stamp, picture, pixels},
     raw::{RawFile, raw, raw_folder},
     recommend::{Recommendation, recommendations},
 };

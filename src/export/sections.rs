@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{
-    bars::{Chart, Value},
     cells::{NONE, TableCell, gemm_dtypes, model_cells, model_headings, precisions, versus_headings, versus_rows},
     document::Document,
     memory,
@@ -17,6 +16,7 @@ use crate::{
         frameworks::{Agreement, BARRED, Column, Comparison, ModelColumn, Row},
         share_of_ceiling, side_figures,
     },
+    chart::{Chart, figure_with},
     machine::PowerSource,
     record::{Entry, Outcome, Run},
     units::{Quantity, Unit, binary_size, duration, number, percent, relative_error},
@@ -48,7 +48,11 @@ pub(super) fn document(run: &Run) -> Document {
     ] {
         section(&comparison, title, kind, &mut report);
     }
+    report.chart(figure_with(Chart::Attention, run, &comparison));
     models(run, &comparison, &mut report);
+    for chart in [Chart::Roofline, Chart::RooflineProcessor] {
+        report.chart(figure_with(chart, run, &comparison));
+    }
     why::section(run, &comparison, &mut report);
     memory::tensor_limit(run, &comparison, &mut report);
     memory::fit(run, &mut report);
@@ -197,7 +201,9 @@ fn gemms(run: &Run, comparison: &Comparison, report: &mut Document) {
             report.table(&headings, 1, rows);
         }
     }
-    report.chart(gemm_chart(run, comparison));
+    for chart in [Chart::GemmBest, Chart::GemmSingles, Chart::GemmHalves] {
+        report.chart(figure_with(chart, run, comparison));
+    }
     for versus in &comparison.versus {
         let headings = versus_headings(comparison, versus);
         let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
@@ -205,23 +211,6 @@ fn gemms(run: &Run, comparison: &Comparison, report: &mut Document) {
         report.heading(3, comparison.versus_title(versus));
         report.table(&headings, 2, rows);
     }
-}
-
-/// The largest product of each engine and type.
-fn gemm_chart(run: &Run, comparison: &Comparison) -> Option<Chart> {
-    let mut values = Vec::new();
-    for dtype in gemm_dtypes(comparison) {
-        for (series, column) in comparison.columns.iter().enumerate() {
-            let own = |entry: &Entry| {
-                let product = matches!(&entry.workload, Workload::Gemm(gemm) if gemm.dtype == dtype);
-                product && entry.engine == column.engine && entry.device == column.device
-            };
-            let Some(best) = run.best(own).and_then(Entry::headline) else { continue };
-            let label = format!("{dtype} · {}", column.title);
-            values.push(Value { label, amount: best.summary.median, text: Quantity::from(best).to_string(), series });
-        }
-    }
-    Chart::of("The best matrix product of each framework and element type", values)
 }
 
 /// The shapes of one engine's products, each once whatever its type, with its words.
@@ -294,19 +283,8 @@ fn models(run: &Run, comparison: &Comparison, report: &mut Document) {
         report.heading(3, format!("{} ({device}): {model}", comparison.title(column)));
         report.table(&["Task", "Figure", "95 % ±", "Beside it", "Of its limit"], 1, rows);
     }
-    for (column, title) in [
-        (ModelColumn::Decode, "Writing, tokens a second"),
-        (ModelColumn::Prefill, "Reading a prompt, tokens a second"),
-        (ModelColumn::Training, "Training, tokens a second"),
-    ] {
-        let all = candidates(run, comparison, column).into_iter().flatten();
-        let bar = |one: super::models::Candidate<'_>| Value {
-            label: format!("{} · {}", one.title, one.row.precision),
-            amount: one.figure.value,
-            text: one.figure.text(),
-            series: one.row.column,
-        };
-        report.chart(Chart::of(title, all.map(bar).collect()));
+    for chart in [Chart::Decode, Chart::Prefill, Chart::Training, Chart::Latency, Chart::Loss] {
+        report.chart(figure_with(chart, run, comparison));
     }
 }
 

@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use eframe::egui::{Context, Key, KeyboardShortcut, Modifiers, ThemePreference};
 use serde::{Deserialize, Serialize};
 
-use super::{exporting::ExportFormat, reporting::ReportRun};
-use crate::{engine::EngineId, run::SuiteName};
+use super::{
+    comparing::{CompareAction, CompareText},
+    exporting::ExportFormat,
+    reporting::ReportRun,
+};
+use crate::{chart::Chart, engine::EngineId, run::SuiteName};
 
 /// What the person wants. Views return these; only [`super::App::perform`] acts on them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +74,16 @@ pub enum Action {
     Theme(ThemePreference),
     /// Copy the results as tab-separated values.
     CopyResults,
+    /// Copy the results as a Markdown table.
+    CopyMarkdown,
+    /// Choose how a chart is exported; the one last under the pointer if absent, else the first.
+    ExportChart(Option<Chart>),
+    /// Choose where the chart of the open sheet goes.
+    SaveChart,
+    /// Write the chart of the open sheet to this file.
+    SaveChartTo(PathBuf),
+    /// Copy a chart as a picture; the one last under the pointer if absent, else the first.
+    CopyChart(Option<Chart>),
     /// Copy the machine's facts as text.
     CopyMachine,
     /// Copy this text.
@@ -90,6 +104,11 @@ pub enum Action {
     DismissExport,
     /// Go back from a saved run to this machine.
     CloseRun,
+    /// Compare these run files and show it: several take the place of what was compared, the first is what the others are held
+    /// against; a single one joins what is compared already.
+    Compare(Vec<PathBuf>),
+    /// Do something with what is compared.
+    Comparing(CompareAction),
     /// Show the details of an entry, or hide them.
     Select(Option<usize>),
     /// Close the banner at this place.
@@ -115,6 +134,8 @@ pub enum View {
     Run,
     /// What was measured before?
     History,
+    /// Which is faster, and is it more than noise?
+    Compare,
     /// Which language models can be run here?
     Models,
     /// Which frameworks can be measured here?
@@ -129,14 +150,23 @@ pub enum View {
 
 impl View {
     /// Every view in the order of the navigation.
-    pub const ALL: [Self; 7] =
-        [Self::Run, Self::History, Self::Models, Self::Engines, Self::Machine, Self::Explain, Self::Report];
+    pub const ALL: [Self; 8] = [
+        Self::Run,
+        Self::History,
+        Self::Compare,
+        Self::Models,
+        Self::Engines,
+        Self::Machine,
+        Self::Explain,
+        Self::Report,
+    ];
 
     /// Its name.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Run => "Run",
             Self::History => "History",
+            Self::Compare => "Compare",
             Self::Models => "Models",
             Self::Engines => "Engines",
             Self::Machine => "Machine",
@@ -174,7 +204,7 @@ const fn with(key: Key) -> KeyboardShortcut {
 }
 
 /// The actions that need no further choice, in the palette's order.
-pub static COMMANDS: [Command; 31] = [
+pub static COMMANDS: [Command; 41] = [
     command(Action::RunSuite, "Run suite", "Measure the chosen suite on the chosen device", Some(with(Key::R))),
     command(
         Action::Cancel,
@@ -184,14 +214,56 @@ pub static COMMANDS: [Command; 31] = [
     ),
     command(Action::Show(View::Run), "Show Run", "How fast is this machine now?", Some(with(Key::Num1))),
     command(Action::Show(View::History), "Show History", "What was measured before?", Some(with(Key::Num2))),
-    command(Action::Show(View::Models), "Show Models", "Which language models can be run here?", Some(with(Key::Num3))),
+    command(
+        Action::Show(View::Compare),
+        "Show Compare",
+        "Which is faster, and is it more than noise?",
+        Some(with(Key::Num3)),
+    ),
+    command(Action::Show(View::Models), "Show Models", "Which language models can be run here?", Some(with(Key::Num4))),
     command(
         Action::Show(View::Engines),
         "Show Engines",
         "Which frameworks can be measured here?",
-        Some(with(Key::Num4)),
+        Some(with(Key::Num5)),
     ),
-    command(Action::Show(View::Machine), "Show Machine", "What is this machine?", Some(with(Key::Num5))),
+    command(Action::Show(View::Machine), "Show Machine", "What is this machine?", Some(with(Key::Num6))),
+    command(
+        Action::Comparing(CompareAction::Shown),
+        "Compare with baseline",
+        "Hold the run that is shown against the baseline, or against runs that you choose then",
+        Some(with(Key::D)),
+    ),
+    command(
+        Action::Comparing(CompareAction::Pick),
+        "Add runs…",
+        "Choose saved runs, the reference or files to compare",
+        None,
+    ),
+    command(
+        Action::Comparing(CompareAction::ChooseFiles),
+        "Add files to compare…",
+        "Choose run files, or what llama-bench -o json or jsonl wrote",
+        None,
+    ),
+    command(
+        Action::Comparing(CompareAction::Copy(CompareText::Tsv)),
+        "Copy comparison",
+        "Copy the comparison as tab-separated values, for a spreadsheet",
+        None,
+    ),
+    command(
+        Action::Comparing(CompareAction::Copy(CompareText::Markdown)),
+        "Copy comparison as Markdown",
+        "Copy the comparison as a Markdown document: rows, method, what differs",
+        None,
+    ),
+    command(
+        Action::Comparing(CompareAction::Copy(CompareText::Command)),
+        "Copy compare command",
+        "Copy the command line that makes the same comparison",
+        None,
+    ),
     command(
         Action::Show(View::Explain),
         "Show Explain",
@@ -216,6 +288,14 @@ pub static COMMANDS: [Command; 31] = [
         "Copy the table as tab-separated values, for a spreadsheet",
         Some(with(Key::C)),
     ),
+    command(Action::CopyMarkdown, "Copy results as Markdown", "Copy the table for a document or an issue", None),
+    command(
+        Action::ExportChart(None),
+        "Export chart…",
+        "Save a chart as SVG or PNG: the one last under the pointer",
+        Some(with(Key::E)),
+    ),
+    command(Action::CopyChart(None), "Copy chart as picture", "Copy the chart that was last under the pointer", None),
     command(Action::CopyMachine, "Copy machine", "Copy the facts of this machine as text", None),
     command(Action::CloseRun, "Back to this machine", "Close the saved run", Some(with(Key::B))),
     command(Action::ChooseFiles, "Add files…", "Add model files: GGUF or safetensors", None),

@@ -13,14 +13,17 @@ use super::{
     action::{Action, EnginePath, View, pressed},
     background::Background,
     choosing::{Choosing, Wanted},
+    comparer::Comparer,
+    comparing::{CompareAction, CompareText, RunSource},
     engine_state::{EngineStage, EngineWork},
     fetching::Fetching,
     keeping::Keeping,
     machine_text,
     open::Models,
     palette::Palette,
+    picturing::Picturing,
     reporting::Reporting,
-    rows::table_text,
+    rows::{table_markdown, table_text},
     shell,
     state::{Choices, State},
     theme,
@@ -51,6 +54,8 @@ pub struct App {
     fetching: Fetching,
     keeping: Keeping,
     choosing: Choosing,
+    picturing: Picturing,
+    comparer: Comparer,
     reporting: Reporting,
     palette: Option<Palette>,
     forms: Forms,
@@ -94,6 +99,8 @@ impl App {
             fetching,
             keeping,
             choosing: Choosing::default(),
+            picturing: Picturing::default(),
+            comparer: Comparer::default(),
             reporting: Reporting::default(),
             palette: None,
             forms: Forms::default(),
@@ -134,7 +141,8 @@ impl App {
 
     /// Whether the background lane still owes something.
     pub fn waits(&self) -> bool {
-        self.background.waits() || self.keeping.waits() || self.reporting.waits()
+        let work = self.background.waits() || self.keeping.waits() || self.state.comparing.pending;
+        work || self.comparer.waits() || self.picturing.waits() || self.reporting.waits()
     }
 
     /// Does what the person wants, if it makes sense now.
@@ -173,7 +181,30 @@ impl App {
                 self.state.choices.theme = theme.into();
                 context.set_theme(theme);
             }
+            Action::Compare(paths) => {
+                let replace = paths.len() > 1;
+                let sources = paths.into_iter().map(RunSource::File).collect();
+                self.comparer.want(&mut self.state, sources, replace);
+            }
+            Action::Comparing(action) => self.compare(context, action),
+            Action::CopyResults if self.state.choices.view == View::Compare => {
+                context.copy_text(self.state.comparing.text(CompareText::Tsv));
+            }
             Action::CopyResults => context.copy_text(self.state.shown().map(table_text).unwrap_or_default()),
+            Action::CopyMarkdown if self.state.choices.view == View::Compare => {
+                context.copy_text(self.state.comparing.text(CompareText::Markdown));
+            }
+            Action::CopyMarkdown => {
+                context.copy_text(self.state.shown().map(table_markdown).unwrap_or_default());
+            }
+            Action::ExportChart(chart) => {
+                self.picturing.open(&self.runner, context, &self.state, chart);
+            }
+            Action::CopyChart(chart) => {
+                self.picturing.copy(&self.runner, context, &self.state, chart);
+            }
+            Action::SaveChart => self.picturing.ask(&self.runner),
+            Action::SaveChartTo(path) => self.picturing.write(&self.runner, path),
             Action::CopyMachine => context.copy_text(machine_text::text(&self.state)),
             Action::CopyText(text) => context.copy_text(text),
             Action::LookAgain => self.renew_engines(),
@@ -199,6 +230,25 @@ impl App {
             | Action::ExportTo(..)
             | Action::DismissExport => self.reporting.perform(&self.runner, &mut self.state, action),
             other => self.keep(&other),
+        }
+    }
+
+    /// Does what is wanted of the comparison.
+    fn compare(&mut self, context: &Context, action: CompareAction) {
+        match action {
+            CompareAction::ChooseFiles => self.choosing.open(&self.runner, Wanted::RunFiles),
+            CompareAction::Pick => {
+                self.state.choices.view = View::Compare;
+                self.forms.compare.toggle_picker();
+            }
+            CompareAction::Copy(text) => context.copy_text(self.state.comparing.text(text)),
+            CompareAction::Shown => {
+                let file = self.state.shown().and_then(|session| session.file.clone()).map(RunSource::File);
+                let known = file.as_ref().is_some_and(|file| self.state.comparing.holds(file));
+                self.state.choices.view = View::Compare;
+                self.comparer.want(&mut self.state, file.into_iter().filter(|_| !known).collect(), false);
+            }
+            other => self.comparer.change(&mut self.state, other),
         }
     }
 
@@ -341,6 +391,7 @@ impl App {
         if self.keeping.poll(&mut self.state) {
             self.renew_engines();
         }
+        self.comparer.poll(&self.runner, &self.store, &mut self.state);
         if self.fetching.poll(&mut self.state) {
             self.state.stale_models = true;
         }
@@ -354,9 +405,12 @@ impl App {
     }
 
     fn take_chosen(&mut self, wanted: Wanted, paths: Vec<PathBuf>) {
+        if wanted == Wanted::RunFiles {
+            return self.comparer.want(&mut self.state, paths.into_iter().map(RunSource::File).collect(), false);
+        }
         for path in paths {
             match wanted {
-                Wanted::ModelFiles | Wanted::ModelFolder => self.add_model(path),
+                Wanted::ModelFiles | Wanted::ModelFolder | Wanted::RunFiles => self.add_model(path),
                 Wanted::EngineFile(engine) | Wanted::EngineFolder(engine) => {
                     self.keeping.choose(&self.runner, engine, Some(path));
                 }
@@ -381,14 +435,26 @@ impl App {
     }
 }
 
-/// The files and folders that were dropped on the window in this frame.
-fn dropped(context: &Context) -> Vec<PathBuf> {
-    context.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect())
+/// What becomes of the files and folders that were dropped on the window in this frame: runs to compare, or models.
+fn dropped(context: &Context, view: View) -> Vec<Action> {
+    let paths: Vec<PathBuf> =
+        context.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect());
+    let is_run = |path: &PathBuf| {
+        let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+        view == View::Compare || view != View::Models && (extension == "json" || extension == "jsonl")
+    };
+    let (runs, models): (Vec<PathBuf>, Vec<PathBuf>) = paths.into_iter().partition(is_run);
+    let runs: Vec<RunSource> = runs.into_iter().map(RunSource::File).collect();
+    let runs = (!runs.is_empty()).then_some(Action::Comparing(CompareAction::Add(runs)));
+    runs.into_iter().chain(models.into_iter().map(Action::AddPath)).collect()
 }
 
 impl eframe::App for App {
     fn logic(&mut self, context: &Context, _frame: &mut eframe::Frame) {
         self.take_news();
+        if let Some(path) = self.picturing.poll(context, &mut self.state) {
+            self.perform(context, Action::SaveChartTo(path));
+        }
         self.close_when_saved(context);
     }
 
@@ -397,13 +463,14 @@ impl eframe::App for App {
         let context = ui.ctx().clone();
         let mut actions = std::mem::take(&mut self.actions);
         actions.extend(pressed(&context));
-        actions.extend(dropped(&context).into_iter().map(Action::AddPath));
+        actions.extend(dropped(&context, self.state.choices.view));
         shell::ui(ui, &self.state, &mut self.forms, &mut actions);
         if let Some(palette) = &mut self.palette
             && !palette.ui(ui, &self.state, &mut actions)
         {
             self.palette = None;
         }
+        self.picturing.ui(ui, &mut actions);
         // What was done shows in the next frame at once.
         if !actions.is_empty() {
             context.request_repaint();

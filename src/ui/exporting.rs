@@ -123,7 +123,7 @@ fn parent_of(path: &Path) -> Result<&Path, String> {
 }
 
 /// Beside it first, then in its place, so that a full disk leaves what was there.
-fn write_file(path: &Path, bytes: &[u8]) -> Result<(), String> {
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let parent = parent_of(path)?;
     let written = tempfile::NamedTempFile::new_in(parent).and_then(|mut file| {
         file.write_all(bytes)?;

@@ -5,40 +5,29 @@ use egui_plot::{LineStyle, MarkerShape};
 
 use super::theme::{self, Tokens, space};
 use crate::{
-    chart::{Series, What},
+    chart::{Dash, Marker, Series, What},
     engine::EngineId,
-    workload::{Dtype, MemoryOp},
 };
 
-/// The marker of an engine, for who can't tell the colours apart.
+/// The marker of an engine, as plots draw it.
 pub(super) const fn marker(engine: EngineId) -> MarkerShape {
-    match engine {
-        EngineId::Wgpu => MarkerShape::Circle,
-        EngineId::Candle => MarkerShape::Square,
-        EngineId::Pytorch => MarkerShape::Diamond,
-        EngineId::Mlx => MarkerShape::Up,
-        EngineId::LlamaCpp => MarkerShape::Down,
-        EngineId::Other(_) => MarkerShape::Plus,
+    match Marker::of(engine) {
+        Marker::Circle => MarkerShape::Circle,
+        Marker::Square => MarkerShape::Square,
+        Marker::Diamond => MarkerShape::Diamond,
+        Marker::Up => MarkerShape::Up,
+        Marker::Down => MarkerShape::Down,
+        Marker::Plus => MarkerShape::Plus,
     }
 }
 
-/// The kind of line of an element type, an operation or a task.
+/// The kind of line of an element type, an operation or a task, as plots draw it.
 pub(super) const fn line_style(what: What) -> LineStyle {
-    match what {
-        What::Gemm(Dtype::F32)
-        | What::Attention(Dtype::F32)
-        | What::Bandwidth(MemoryOp::Read)
-        | What::Sweep(_)
-        | What::Prefill => LineStyle::Solid,
-        What::Gemm(Dtype::F16) | What::Attention(Dtype::F16) | What::Bandwidth(MemoryOp::Write) | What::Decode => {
-            LineStyle::Dashed { length: 7.0 }
-        }
-        What::Gemm(Dtype::Bf16) | What::Attention(Dtype::Bf16) | What::Bandwidth(MemoryOp::Copy) | What::Training => {
-            LineStyle::Dotted { spacing: 4.0 }
-        }
-        What::Gemm(Dtype::Tf32) | What::Attention(Dtype::Tf32) | What::Bandwidth(MemoryOp::Triad) => {
-            LineStyle::Dashed { length: 14.0 }
-        }
+    match Dash::of(what) {
+        Dash::Solid => LineStyle::Solid,
+        Dash::Dashed => LineStyle::Dashed { length: 7.0 },
+        Dash::Long => LineStyle::Dashed { length: 14.0 },
+        Dash::Dotted => LineStyle::Dotted { spacing: 4.0 },
     }
 }
 
@@ -80,10 +69,11 @@ pub(super) fn engine_ui(ui: &mut Ui, engine: EngineId) {
 pub(super) fn mark_ui(ui: &mut Ui, engine: EngineId) {
     let colour = Tokens::of(ui).engine(engine);
     let (rect, _) = ui.allocate_exact_size(Vec2::splat(10.0), Sense::hover());
-    marker_ui(ui, rect.center(), marker(engine), colour);
+    marker_ui(ui, rect.center(), Marker::of(engine), colour);
 }
 
-fn marker_ui(ui: &Ui, at: Pos2, shape: MarkerShape, colour: Color32) {
+/// A marker as charts draw it.
+pub(super) fn marker_ui(ui: &Ui, at: Pos2, shape: Marker, colour: Color32) {
     let radius = 3.5;
     let painter = ui.painter();
     let polygon = |corners: &[(f32, f32)]| {
@@ -91,16 +81,16 @@ fn marker_ui(ui: &Ui, at: Pos2, shape: MarkerShape, colour: Color32) {
         painter.add(Shape::convex_polygon(points, colour, Stroke::NONE));
     };
     match shape {
-        MarkerShape::Square => polygon(&[(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)]),
-        MarkerShape::Diamond => polygon(&[(0.0, -1.2), (1.2, 0.0), (0.0, 1.2), (-1.2, 0.0)]),
-        MarkerShape::Up => polygon(&[(0.0, -1.1), (1.1, 0.9), (-1.1, 0.9)]),
-        MarkerShape::Down => polygon(&[(-1.1, -0.9), (1.1, -0.9), (0.0, 1.1)]),
-        MarkerShape::Plus => {
+        Marker::Square => polygon(&[(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)]),
+        Marker::Diamond => polygon(&[(0.0, -1.2), (1.2, 0.0), (0.0, 1.2), (-1.2, 0.0)]),
+        Marker::Up => polygon(&[(0.0, -1.1), (1.1, 0.9), (-1.1, 0.9)]),
+        Marker::Down => polygon(&[(-1.1, -0.9), (1.1, -0.9), (0.0, 1.1)]),
+        Marker::Plus => {
             for end in [Vec2::new(radius, 0.0), Vec2::new(0.0, radius)] {
                 painter.line_segment([at - end, at + end], Stroke::new(1.75, colour));
             }
         }
-        _ => {
+        Marker::Circle => {
             painter.circle_filled(at, radius, colour);
         }
     }

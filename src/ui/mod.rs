@@ -8,9 +8,12 @@ mod app;
 mod background;
 mod bars;
 mod choosing;
+mod comparer;
+mod comparing;
 mod engine_state;
 mod exporting;
 mod fetching;
+mod figure;
 mod keeping;
 mod lazy;
 mod legend;
@@ -18,7 +21,9 @@ mod machine_text;
 mod notes;
 mod open;
 mod palette;
+mod picturing;
 mod plot;
+mod relative;
 mod reporting;
 mod rows;
 mod session;
@@ -31,6 +36,7 @@ mod widgets;
 pub use self::{
     action::{Action, COMMANDS, Command, EnginePath, View},
     app::App,
+    comparing::{Chosen, CompareAction, CompareText, Comparing, RunSource, Shown},
     engine_state::{EngineStage, EngineWork, ListedEngine},
     exporting::ExportFormat,
     open::{Models, OpenError, open},

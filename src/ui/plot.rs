@@ -1,6 +1,6 @@
 //! Draws the charts of [`crate::chart`] with egui_plot: readouts, neither dragged nor zoomed.
 
-use eframe::egui::{Color32, Role, Sense, Sides, Ui, Vec2, WidgetInfo};
+use eframe::egui::{Role, Sense, Sides, Ui, Vec2, WidgetInfo};
 use egui_plot::{AxisHints, GridMark, HoverPosition, Line, Plot, PlotPoints, Points, Span};
 
 use super::{
@@ -10,7 +10,10 @@ use super::{
     widgets::card,
 };
 use crate::{
-    chart::{Curve, Over, POINTS_MAX, Point, Segment, Series, What, sweep_curve, thin, ticks, without_pauses},
+    chart::{
+        Curve, Over, POINTS_MAX, Point, Segment, Series, What, are_several, sweep_curve, thin, ticks, tint_of,
+        without_pauses,
+    },
     record::Entry,
     units::{Quantity, Scale, Unit, binary_size, number},
 };
@@ -44,16 +47,6 @@ fn chart_card(ui: &mut Ui, title: &str, unit: &str, series: &[Series], add: impl
         }
         add(ui);
     });
-}
-
-/// The lines are of more than one engine.
-fn are_several(series: &[Series]) -> bool {
-    series.first().is_some_and(|first| series.iter().any(|series| series.engine != first.engine))
-}
-
-/// The colour of a line: the engine's where there are several.
-fn colour_of(tokens: &Tokens, series: Series, several: bool) -> Color32 {
-    if several { tokens.engine(series.engine) } else { tokens.data(series.what.colour()) }
 }
 
 /// A chart without a run.
@@ -97,7 +90,7 @@ pub(super) fn timeline_chart(ui: &mut Ui, session: &Session, title: &'static str
             for segment in &segments {
                 let points = scaled(&segment.points, scale);
                 let (first, last) = (points.first().map_or(0.0, |p| p[0]), points.last().map_or(0.0, |p| p[0]));
-                let own = colour_of(tokens, segment.series, several);
+                let own = tokens.tint(tint_of(segment.series, several));
                 let colour = if segment.warm_up { tokens.faint } else { own };
                 if segment.warm_up {
                     plot.span(Span::new("", first..=last).fill(tokens.hover).border_width(0.0));

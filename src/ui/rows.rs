@@ -3,6 +3,7 @@
 use super::session::Session;
 use crate::{
     analysis,
+    export::markdown_table,
     measure::Phase,
     record::{Entry, Outcome, Run},
     run::PlannedJob,
@@ -154,21 +155,48 @@ pub(super) fn capitalised(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
+const HEADINGS: [&str; 11] = [
+    "Workload",
+    "Parameters",
+    "Engine",
+    "Device",
+    "Value",
+    "Unit",
+    "95 % interval",
+    "Relative error",
+    "Of ceiling",
+    "State",
+    "Marks",
+];
+
 /// All rows as tab-separated values with a header line, for a spreadsheet.
 pub(super) fn table_text(session: &Session) -> String {
-    let header =
-        "Workload\tParameters\tEngine\tDevice\tValue\tUnit\t95 % interval\tRelative error\tOf ceiling\tState\tMarks";
-    let mut lines = vec![header.to_owned()];
+    tsv(&HEADINGS, &table_cells(session))
+}
+
+/// Rows of any table as tab-separated values with a header line.
+pub(super) fn tsv(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let plain = |cell: &String| cell.replace(['\t', '\n', '\r'], " ");
+    let rows = rows.iter().map(|cells| cells.iter().map(plain).collect::<Vec<_>>().join("\t"));
+    [headings.join("\t")].into_iter().chain(rows).map(|line| line + "\n").collect()
+}
+
+/// All rows as a Markdown table, for a document.
+pub(super) fn table_markdown(session: &Session) -> String {
+    markdown_table(&HEADINGS, 4..6, &table_cells(session))
+}
+
+fn table_cells(session: &Session) -> Vec<Vec<String>> {
+    let mut lines = Vec::new();
     let rows = session.run.entries.iter().enumerate();
     for (row, entry) in rows.filter_map(|(index, entry)| Some((Row::of(session, index)?, entry))) {
         let marks: Vec<String> = row.marks.iter().map(|(word, reason)| format!("{word}: {reason}")).collect();
         let (unit, marks) = (row.unit.to_owned(), marks.join("; "));
         let whose = [row.title, row.parameters, row.engines, entry.device.clone()];
         let figures = [row.number, unit, row.interval, row.error, row.ceiling, row.state.text, marks];
-        let cells: Vec<String> = whose.into_iter().chain(figures).collect();
-        lines.push(cells.iter().map(|cell| cell.replace(['\t', '\n', '\r'], " ")).collect::<Vec<_>>().join("\t"));
+        lines.push(whose.into_iter().chain(figures).collect());
     }
-    lines.join("\n") + "\n"
+    lines
 }
 
 /// The median, the interval and the extremes of an entry's headline, for its details.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     action::{Action, View},
+    comparing::{CompareAction, Comparing},
     engine_state::{EngineStage, EngineWork, ListedEngine},
     reporting::Report,
     rows::capitalised,
@@ -161,6 +162,8 @@ pub struct State {
     pub hub: Option<PathBuf>,
     /// The saved runs, once they were listed.
     pub history: Option<Vec<Listed>>,
+    /// What is compared, and how.
+    pub comparing: Comparing,
     /// The run made in this window.
     pub current: Option<Session>,
     /// The newest saved run, read where none is open and a view needs one.
@@ -342,7 +345,17 @@ impl State {
             | Action::AddModel
             | Action::AddPath(_)
             | Action::ForgetPath(_) => !busy,
-            Action::CopyResults => self.shown().is_some(),
+            Action::CopyResults | Action::CopyMarkdown if self.choices.view == View::Compare => {
+                self.comparing.shown.is_some()
+            }
+            Action::CopyResults | Action::CopyMarkdown => self.shown().is_some(),
+            // Nothing is drawn beside what is measured.
+            Action::ExportChart(_) | Action::CopyChart(_) => !busy && self.has_charts(),
+            Action::SaveChart | Action::SaveChartTo(_) => !busy,
+            Action::Comparing(CompareAction::Shown) => {
+                self.shown().is_some_and(|session| session.file.is_some() && session.live.is_none())
+            }
+            Action::Comparing(action) => self.comparing.allows(action),
             Action::CopyMachine => self.machine.is_some(),
             Action::CloseRun => self.opened.is_some(),
             Action::Export(format) | Action::ExportTo(format, _) => self.report.can_export(*format),
@@ -352,12 +365,24 @@ impl State {
             | Action::Theme(_)
             | Action::CopyText(_)
             | Action::OpenRun(_)
+            | Action::Compare(_)
             | Action::OpenReference
             | Action::ReportRun(_)
             | Action::OpenFolder(_)
             | Action::Select(_)
             | Action::Palette => true,
         }
+    }
+
+    /// Whether the view shows something that can be drawn.
+    fn has_charts(&self) -> bool {
+        if self.choices.view == View::Compare { self.comparing.shown.is_some() } else { self.charted().is_some() }
+    }
+
+    /// The run whose charts are in sight: the one that is shown, where the view needs one the newest.
+    pub(super) fn charted(&self) -> Option<&Session> {
+        let latest = self.latest.as_ref().filter(|_| self.choices.view == View::Explain);
+        self.shown().or(latest)
     }
 
     /// Whether work with an engine goes on.

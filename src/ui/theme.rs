@@ -1,4 +1,5 @@
-//! How it looks: colours by role for light and dark, fonts, text styles, spacing. The only file that spells colours.
+//! How it looks: colours by role for light and dark, fonts, text styles, spacing. The only file that makes colours of
+//! the palette's numbers.
 
 use std::sync::Arc;
 
@@ -7,7 +8,13 @@ use eframe::egui::{
     Ui, Vec2, style::Widgets,
 };
 
-use crate::engine::EngineId;
+use crate::{
+    chart::{
+        Tint,
+        palette::{self, Palette},
+    },
+    engine::EngineId,
+};
 
 /// The colours of one theme, by what they are for.
 #[derive(Debug)]
@@ -52,44 +59,32 @@ const fn hex(rgb: u32) -> Color32 {
 }
 
 /// The dark theme.
-pub const DARK: Tokens = Tokens {
-    ground: hex(0x121316),
-    panel: hex(0x17191D),
-    raised: hex(0x1E2126),
-    hover: hex(0x262A31),
-    line: hex(0x2A2E35),
-    text: hex(0xE6E8EB),
-    dim: hex(0x9BA3AD),
-    faint: hex(0x858D98),
-    accent: hex(0x2F6FE4),
-    on_accent: hex(0xFFFFFF),
-    accent_line: hex(0x4C8DFF),
-    good: hex(0x59C97A),
-    warn: hex(0xF0B44C),
-    bad: hex(0xF26D6D),
-    series: [hex(0x5AA2FF), hex(0xF2A154), hex(0x59C9A5), hex(0xC38CFF), hex(0xF27E9D), hex(0xD6C453)],
-    veil: Color32::from_black_alpha(130),
-};
+pub const DARK: Tokens = tokens(&palette::DARK, Color32::from_black_alpha(130));
 
 /// The light theme.
-pub const LIGHT: Tokens = Tokens {
-    ground: hex(0xF5F6F8),
-    panel: hex(0xFFFFFF),
-    raised: hex(0xFFFFFF),
-    hover: hex(0xEBEDF1),
-    line: hex(0xDDE1E7),
-    text: hex(0x16181C),
-    dim: hex(0x5A626D),
-    faint: hex(0x656D78),
-    accent: hex(0x1F63D6),
-    on_accent: hex(0xFFFFFF),
-    accent_line: hex(0x1F63D6),
-    good: hex(0x1F7A3D),
-    warn: hex(0x8F5A00),
-    bad: hex(0xB3261E),
-    series: [hex(0x1F63D6), hex(0xB4550F), hex(0x0A7A5F), hex(0x7038D4), hex(0xB02A57), hex(0x7C6A00)],
-    veil: Color32::from_black_alpha(70),
-};
+pub const LIGHT: Tokens = tokens(&palette::LIGHT, Color32::from_black_alpha(70));
+
+const fn tokens(palette: &Palette, veil: Color32) -> Tokens {
+    let [a, b, c, d, e, f] = palette.series;
+    Tokens {
+        ground: hex(palette.ground),
+        panel: hex(palette.panel),
+        raised: hex(palette.raised),
+        hover: hex(palette.hover),
+        line: hex(palette.line),
+        text: hex(palette.text),
+        dim: hex(palette.dim),
+        faint: hex(palette.faint),
+        accent: hex(palette.accent),
+        on_accent: hex(palette.on_accent),
+        accent_line: hex(palette.accent_line),
+        good: hex(palette.good),
+        warn: hex(palette.warn),
+        bad: hex(palette.bad),
+        series: [hex(a), hex(b), hex(c), hex(d), hex(e), hex(f)],
+        veil,
+    }
+}
 
 impl Tokens {
     /// The tokens of the theme in use.
@@ -102,14 +97,18 @@ impl Tokens {
 
     /// The colour of an engine, the same in every chart.
     pub fn engine(&self, engine: EngineId) -> Color32 {
-        self.data(match engine {
-            EngineId::Wgpu => 0,
-            EngineId::Candle => 1,
-            EngineId::LlamaCpp => 2,
-            EngineId::Mlx => 3,
-            EngineId::Pytorch => 4,
-            EngineId::Other(_) => 5,
-        })
+        self.tint(Tint::of(engine))
+    }
+
+    /// The colour that a figure means.
+    pub fn tint(&self, tint: Tint) -> Color32 {
+        match tint {
+            Tint::Data(place) => self.data(place),
+            Tint::Faint => self.faint,
+            Tint::Ink => self.text,
+            Tint::Good => self.good,
+            Tint::Bad => self.bad,
+        }
     }
 
     /// The colour of data at `place`.
@@ -136,6 +135,11 @@ pub mod space {
 pub const CONTROL: f32 = 28.0;
 
 const MEDIUM: &str = "medium";
+
+/// The face of emphasis.
+pub fn medium_family() -> FontFamily {
+    FontFamily::Name(MEDIUM.into())
+}
 
 /// The style of small labels and notes.
 pub fn label_style() -> TextStyle {

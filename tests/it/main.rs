@@ -11,6 +11,7 @@
 mod bad_weights;
 mod bundle;
 mod candle_kernels;
+mod charts;
 mod cli;
 mod compare;
 mod download;
@@ -40,6 +41,8 @@ mod tiny;
 mod tokenizer;
 mod training;
 mod ui;
+mod ui_charts;
+mod ui_compare;
 mod ui_engines;
 mod ui_explain;
 mod weights;

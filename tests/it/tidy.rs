@@ -86,8 +86,8 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("provision", &["engine", "machine", "measure", "units"]),
     ("record", &["engine", "machine", "measure", "workload", "units", "stats"]),
     ("analysis", &["record", "machine", "measure", "model", "workload", "engine", "units", "stats"]),
-    ("chart", &["record", "engine", "machine", "measure", "workload", "units", "stats"]),
-    ("export", &["analysis", "record", "engine", "machine", "measure", "workload", "units", "stats"]),
+    ("chart", &["analysis", "record", "engine", "machine", "measure", "workload", "units", "stats"]),
+    ("export", &["analysis", "chart", "record", "engine", "machine", "measure", "workload", "units", "stats"]),
     ("run", &["engine", "machine", "measure", "model", "record", "workload", "analysis", "units", "stats"]),
     (
         "cli",
@@ -128,7 +128,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
 ];
 
 /// Dependencies that belong to one part of the program.
-const OWNERS: [(&str, &[&str]); 15] = [
+const OWNERS: [(&str, &[&str]); 18] = [
     ("egui", &["src/ui/", "src/main.rs"]),
     ("eframe", &["src/ui/", "src/main.rs"]),
     ("egui_plot", &["src/ui/"]),
@@ -144,6 +144,9 @@ const OWNERS: [(&str, &[&str]); 15] = [
     ("indicatif", &["src/cli/"]),
     ("minijinja", &["src/export/"]),
     ("csv", &["src/export/"]),
+    ("resvg", &["src/export/"]),
+    ("skrifa", &["src/export/"]),
+    ("png", &["src/export/"]),
 ];
 
 #[test]

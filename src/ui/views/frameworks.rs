@@ -6,12 +6,14 @@ use egui_extras::{Column, TableBuilder};
 use crate::{
     analysis::{
         Comparison,
-        frameworks::{ModelColumn, ModelRow, Slot, Status, Versus},
+        frameworks::{ModelColumn, ModelGroup, ModelRow, Slot, Status, Versus},
     },
+    export::{markdown_table, model_cells, model_headings},
     ui::{
         action::Action,
         legend::engine_ui,
-        rows::{NONE, Tone, capitalised},
+        picturing::{TableText, with_table_menu},
+        rows::{NONE, Tone, capitalised, tsv},
         session::Session,
         theme::{self, Tokens, space},
         widgets::{CELL_PAD, card, cell_button, tone_colour},
@@ -39,7 +41,8 @@ pub(super) fn ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
     card(ui, |ui| {
         ui.label(theme::section("Frameworks"));
         if models > 1 {
-            models_ui(ui, session, actions);
+            let text = |form| models_text(comparison, form);
+            with_table_menu(ui, actions, text, |ui, actions| models_ui(ui, session, actions));
             let dim = Tokens::of(ui).dim;
             ui.spacing_mut().item_spacing.y = space::XS;
             for line in comparison.model_notes() {
@@ -49,6 +52,19 @@ pub(super) fn ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
         agreement_ui(ui, comparison);
         versus_ui(ui, comparison);
     });
+}
+
+/// The summary of the models for another program.
+fn models_text(comparison: &Comparison, form: TableText) -> String {
+    let of = |group: &ModelGroup| -> Vec<Vec<String>> {
+        let cells = |row: &ModelRow| model_cells(comparison, group, row).into_iter().map(|cell| cell.text).collect();
+        group.rows.iter().map(cells).collect()
+    };
+    let (headings, rows) = (model_headings(), comparison.models.iter().flat_map(of).collect::<Vec<_>>());
+    match form {
+        TableText::Tsv => tsv(&headings, &rows),
+        TableText::Markdown => markdown_table(&headings, 2..headings.len() - 1, &rows),
+    }
 }
 
 /// One engine with one model.

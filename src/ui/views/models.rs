@@ -24,6 +24,8 @@ const WIDE: f32 = 760.0;
 /// What is written in the fields. The token is kept nowhere else.
 #[derive(Default)]
 pub(in crate::ui) struct Forms {
+    /// What is typed and opened in the Compare view.
+    pub(in crate::ui) compare: super::compare::Forms,
     /// What the explanations remember.
     pub(in crate::ui) explain: super::explain::Page,
     /// What the report remembers.

@@ -1,11 +1,12 @@
 //! A report on the screen: its blocks, taken apart into pieces so small that only those in sight need to be drawn.
 
-use eframe::egui::{Align, Frame, Label, Layout, Rect, RichText, Role, Sense, Sides, Ui, UiBuilder, Vec2, WidgetInfo};
+use eframe::egui::{Align, Frame, Label, Layout, RichText, Sides, Ui, Vec2};
 
 use crate::{
     export::{Block, Document, Table, TableCell},
     ui::{
         action::Action,
+        figure,
         theme::{self, Tokens, space},
     },
 };
@@ -115,10 +116,8 @@ fn block_ui(ui: &mut Ui, block: &Block, actions: &mut Vec<Action>) {
         Block::Code { text, .. } => code_ui(ui, text, actions),
         Block::Chart(chart) => {
             ui.add_space(space::S);
-            ui.add(Label::new(theme::label(chart.title()).color(tokens.dim)).wrap());
-            for (label, value, share, series) in chart.rows() {
-                bar_ui(ui, label, value, share, series);
-            }
+            ui.add(Label::new(theme::label(&chart.title).color(tokens.dim)).wrap());
+            figure::ui(ui, &chart.figure);
             ui.add_space(space::M);
         }
         Block::Table(_) | Block::List { .. } => {}
@@ -141,30 +140,6 @@ fn code_ui(ui: &mut Ui, text: &str, actions: &mut Vec<Action>) {
         );
     });
     ui.add_space(space::S);
-}
-
-/// A bar with its label before and its value behind it.
-fn bar_ui(ui: &mut Ui, label: &str, value: &str, share: f32, series: usize) {
-    const LABEL: f32 = 220.0;
-    const VALUE: f32 = 110.0;
-    let tokens = Tokens::of(ui);
-    let width = ui.available_width();
-    let (rect, response) = ui.allocate_exact_size(Vec2::new(width, 20.0), Sense::hover());
-    let name = Rect::from_min_size(rect.min, Vec2::new(LABEL.min(width / 3.0), rect.height()));
-    let line = label.split_whitespace().collect::<Vec<_>>().join(" ");
-    let put = |ui: &mut Ui, rect: Rect, text: RichText| {
-        let builder = UiBuilder::new().max_rect(rect).layout(Layout::left_to_right(Align::Center));
-        ui.scope_builder(builder, |ui| ui.add(Label::new(text).truncate()));
-    };
-    put(ui, name, theme::label(&line).color(tokens.text));
-    let room = (rect.right() - VALUE - name.right() - space::S).max(8.0);
-    let bar =
-        Rect::from_min_size(name.right_top() + Vec2::new(space::S, 4.0), Vec2::new((room * share).max(1.0), 12.0));
-    ui.painter().rect_filled(bar, 2, tokens.data(series));
-    let at = Rect::from_min_size(bar.right_top() + Vec2::new(space::S, -4.0), Vec2::new(VALUE - space::S, 20.0));
-    put(ui, at, theme::label(value).color(tokens.dim));
-    let words = format!("{line}: {value}");
-    response.widget_info(|| WidgetInfo::labeled(Role::Image, true, &words));
 }
 
 /// A row of a table: words on the left, numbers on the right of their columns.

@@ -8,6 +8,7 @@ use crate::{
     run::SuiteName,
     ui::{
         action::Action,
+        comparing::CompareAction,
         notes,
         rows::capitalised,
         state::{Devices, State},
@@ -43,7 +44,7 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
         if let Some(session) = state.shown() {
             frameworks::ui(ui, session, actions);
         }
-        charts::ui(ui, state.shown());
+        charts::ui(ui, state.shown(), actions);
         table::ui(ui, state, actions);
         ui.add_space(space::S);
     });
@@ -82,6 +83,7 @@ fn header_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
             }
             if state.shown().is_some_and(|session| session.live.is_none()) {
                 action_button(ui, state, &Action::CopyResults, actions);
+                action_button(ui, state, &Action::Comparing(CompareAction::Shown), actions);
             }
         },
     );

@@ -6,7 +6,8 @@ use egui_extras::{Column, TableBuilder, TableRow};
 use super::matrix;
 use crate::ui::{
     action::Action,
-    rows::{NONE, Row, Tone},
+    picturing::{TableText, with_table_menu},
+    rows::{NONE, Row, Tone, table_markdown, table_text},
     state::State,
     theme::{self, Tokens},
     widgets::{bar, card, tone_colour},
@@ -35,6 +36,15 @@ struct Look {
 pub(super) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     let rows = rows(state);
     let selected = state.shown().and_then(|session| session.selected);
+    let Some(session) = state.shown() else { return card_ui(ui, state, &rows, selected, actions) };
+    let text = |form| match form {
+        TableText::Tsv => table_text(session),
+        TableText::Markdown => table_markdown(session),
+    };
+    with_table_menu(ui, actions, text, |ui, actions| card_ui(ui, state, &rows, selected, actions));
+}
+
+fn card_ui(ui: &mut Ui, state: &State, rows: &[Row], selected: Option<usize>, actions: &mut Vec<Action>) {
     card(ui, |ui| {
         let title = if state.shown().is_some() { "Results" } else { "What will be measured" };
         ui.label(theme::section(title));
@@ -42,7 +52,7 @@ pub(super) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
             return matrix::ui(ui, session, actions);
         }
         let top = ui.cursor().top() + HEADER;
-        table_ui(ui, &rows, selected, actions, state.shown().is_some());
+        table_ui(ui, rows, selected, actions, state.shown().is_some());
         keep_in_sight(ui, top, ROW, selected, selected);
         if let Some(selected) = selected {
             actions.extend(move_by_keys(ui, selected, rows.len()));

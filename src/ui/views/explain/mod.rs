@@ -15,11 +15,13 @@ use crate::{
         explain::{Explainer, Explanation, Fit, fits},
         rooflines,
     },
+    chart::roofline_chart,
     export::{Recommendation, recommendations},
     record::Run,
     ui::{
         action::Action,
         lazy::Heights,
+        picturing::with_menu,
         session::Session,
         state::State,
         theme::{self, Tokens, space},
@@ -83,7 +85,12 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, page: &mut Page, actions: &m
     ScrollArea::vertical().id_salt("explain").auto_shrink(false).show(ui, |ui| {
         ui.spacing_mut().item_spacing = Vec2::splat(space::M);
         for chart in &known.charts {
-            card(ui, |ui| roofline::ui(ui, session, chart));
+            match roofline_chart(&known.charts, chart) {
+                Some(name) => {
+                    with_menu(ui, name, actions, |ui| card(ui, |ui| roofline::ui(ui, session, chart)));
+                }
+                None => card(ui, |ui| roofline::ui(ui, session, chart)),
+            }
         }
         if !known.recommendations.is_empty() {
             card(ui, |ui| recommendations_ui(ui, state, &known.recommendations, actions));
