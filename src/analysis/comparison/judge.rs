@@ -1,6 +1,12 @@
 //! What a change means: the figures of a row held against each other.
 
-use super::{Change, Figure, Kind, Row, Side, Verdict, bootstrap::Bootstrap, matching::measurement, ranks};
+use super::{
+    Change, Figure, Kind, Row, Side, Verdict,
+    bootstrap::Bootstrap,
+    matching::measurement,
+    ranks,
+    steadiness::{Between, Cause, canary_times, crowding, throttling},
+};
 use crate::{
     analysis::frameworks::times,
     machine::Device,
@@ -40,8 +46,8 @@ pub enum Why {
     NoSamples,
     /// Too few samples on one side.
     FewSamples(usize),
-    /// The rate moved by this share while it was measured, which hides the change that is seen.
-    Unsteady(f64),
+    /// Something moved by this share, which hides the change that is seen, or leaves "the same" without a meaning.
+    Unsteady(f64, Cause),
     /// The interval of the ratio is so wide that neither a change nor sameness is shown.
     Uncertain(Interval),
 }
@@ -52,6 +58,7 @@ const CANARY_SAME: f64 = 0.10;
 
 /// The side of a row that is compared.
 struct Party<'a> {
+    run: &'a Run,
     entry: &'a Entry,
     device: Option<&'a Device>,
     measurement: &'a Measurement,
@@ -67,7 +74,10 @@ struct Values {
 
 /// Fills in figures, changes and verdicts.
 pub(super) fn rows(rows: &mut [Row], kind: Kind, runs: &[&Run], sides: &[Side], baseline: usize, threshold: f64) {
-    let mut bench = Bench { bootstrap: Bootstrap::default(), ranks: ranks::RankSum::default(), kind, threshold };
+    let between = Between::of(rows, kind, runs, sides, baseline);
+    let mut bench =
+        Bench { bootstrap: Bootstrap::default(), ranks: ranks::RankSum::default(), kind, threshold, between };
+    let mut causes = Vec::new();
     for row in &mut *rows {
         let metric = row.metric.clone();
         let metric = metric.as_deref().map(|name| (name, row.at_bytes));
@@ -75,7 +85,7 @@ pub(super) fn rows(rows: &mut [Row], kind: Kind, runs: &[&Run], sides: &[Side], 
             let run = runs.get(sides.get(side)?.run)?;
             let entry = run.entries.get(entry?)?;
             let device = run.devices.iter().find(|device| device.id == entry.device);
-            Some(Party { entry, device, measurement: measurement(entry, metric)? })
+            Some(Party { run, entry, device, measurement: measurement(entry, metric)? })
         };
         let entries: Vec<Option<usize>> = row.cells.iter().map(|cell| cell.entry).collect();
         let base = entries.get(baseline).and_then(|entry| party(baseline, *entry));
@@ -87,24 +97,29 @@ pub(super) fn rows(rows: &mut [Row], kind: Kind, runs: &[&Run], sides: &[Side], 
             if side == baseline {
                 continue;
             }
-            let (change, verdict) = match (&base, &own) {
+            let (change, verdict, cause) = match (&base, &own) {
                 (Some(base), Some(own)) => {
                     if kind == Kind::Runs {
                         cell.notes.extend(other_path(base.entry, own.entry));
                         cell.notes.extend(other_speed(base, own));
                     }
-                    bench.hold(base, own)
+                    bench.hold(base, (side, own))
                 }
-                (None, _) => (None, Verdict::NotComparable(Why::Missing(format!("the baseline: {why_no_base}")))),
+                (None, _) => {
+                    (None, Verdict::NotComparable(Why::Missing(format!("the baseline: {why_no_base}"))), Cause::Rate)
+                }
                 (_, None) => {
                     let why = cell.absence.clone().unwrap_or_default();
-                    (None, Verdict::NotComparable(Why::Missing(why)))
+                    (None, Verdict::NotComparable(Why::Missing(why)), Cause::Rate)
                 }
             };
+            if change.is_some_and(|change| change.p.is_some()) {
+                causes.push(cause);
+            }
             (cell.change, cell.verdict) = (change, Some(verdict));
         }
     }
-    correct(rows, threshold);
+    correct(rows, threshold, &causes);
 }
 
 /// The figure as it is shown: from the samples where there are any, whatever the summary beside them says.
@@ -150,24 +165,6 @@ fn other_speed(base: &Party<'_>, own: &Party<'_>) -> Option<String> {
     })
 }
 
-/// The times of the fixed kernel around an entry, where they are sane.
-fn canary_times(entry: &Entry) -> Option<Vec<f64>> {
-    let canary = entry.canary?;
-    let times: Vec<f64> = [Some(canary.before_s), Some(canary.after_s), canary.first_s].into_iter().flatten().collect();
-    times.iter().all(|time| time.is_finite() && *time > 0.0).then_some(times)
-}
-
-/// By how much the speed of a device moved around an entry that is marked as throttled, as a share.
-fn throttling(entry: &Entry) -> f64 {
-    if !entry.is_marked(MarkKind::Throttled) {
-        return 0.0;
-    }
-    let times = canary_times(entry).unwrap_or_default();
-    let (low, high) =
-        times.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), time| (low.min(*time), high.max(*time)));
-    (high / low - 1.0).max(0.0)
-}
-
 impl Row {
     /// Whether a higher value is better.
     pub const fn higher_is_better(&self) -> bool {
@@ -186,28 +183,29 @@ struct Bench {
     ranks: ranks::RankSum,
     kind: Kind,
     threshold: f64,
+    between: Between,
 }
 
 impl Bench {
     /// Holds one side against the baseline. The verdict is not yet corrected: "same" stands for every row that is tested.
-    fn hold(&mut self, base: &Party<'_>, own: &Party<'_>) -> (Option<Change>, Verdict) {
+    fn hold(&mut self, base: &Party<'_>, (side, own): (usize, &Party<'_>)) -> (Option<Change>, Verdict, Cause) {
         let not = |why| Verdict::NotComparable(why);
         let units = (base.measurement.unit, own.measurement.unit);
         if units.0 != units.1 {
-            return (None, not(Why::Units(units.0, units.1)));
+            return (None, not(Why::Units(units.0, units.1)), Cause::Rate);
         }
         let (before, now, clocks) = match values(base.measurement, own.measurement) {
             Ok(values) => values,
-            Err(why) => return (None, not(why)),
+            Err(why) => return (None, not(why), Cause::Rate),
         };
         // The leading engine is held against the others, a run against the baseline.
         let (below, above) = if self.kind == Kind::Engines { (&now, &before) } else { (&before, &now) };
-        let moved = [before.drift, now.drift, throttling(base.entry), throttling(own.entry)];
-        let threshold = moved.into_iter().fold(self.threshold, f64::max);
+        let (moved, cause) = self.moved(base, (side, own), before.drift.max(now.drift));
+        let threshold = self.threshold.max(moved);
         let middle = |values: &Values| quantile(&values.sorted, 0.5).unwrap_or(f64::NAN);
         let ratio = middle(above) / middle(below);
         if !ratio.is_finite() || ratio <= 0.0 {
-            return (None, not(Why::Invalid));
+            return (None, not(Why::Invalid), Cause::Rate);
         }
         let mut change = Change { ratio, interval: None, p: None, threshold };
         let fewest = before.sorted.len().min(now.sorted.len());
@@ -220,13 +218,25 @@ impl Bench {
             _ => None,
         });
         if let Some(why) = why {
-            return (Some(change), not(why));
+            return (Some(change), not(why), cause);
         }
         let factor = 1.0 + threshold;
         let up = self.ranks.above(&above.sorted, &below.sorted, factor);
         let down = self.ranks.above(&below.sorted, &above.sorted, factor);
         change.p = Some((2.0 * up.min(down)).min(1.0));
-        (Some(change), Verdict::Same)
+        (Some(change), Verdict::Same, cause)
+    }
+
+    /// By how much the two may lie apart for reasons that their samples don't show, and the first of them.
+    fn moved(&self, base: &Party<'_>, (side, own): (usize, &Party<'_>), drift: f64) -> (f64, Cause) {
+        let crowding = |party: &Party<'_>| crowding(party.entry, party.device, &party.run.machine);
+        let all = [
+            (drift, Cause::Rate),
+            (throttling(base.entry).max(throttling(own.entry)), Cause::Throttled),
+            (self.between.share(side, own.entry, own.device), Cause::Device),
+            (crowding(base).max(crowding(own)), Cause::Load),
+        ];
+        all.into_iter().fold((0.0, Cause::Rate), |most, one| if one.0 > most.0 { one } else { most })
     }
 
     /// What speaks against comparing two entries at all.
@@ -300,39 +310,36 @@ fn median(values: &[f64]) -> Option<f64> {
 }
 
 /// Corrects the chances for the number of rows, and says what each change means.
-fn correct(rows: &mut [Row], threshold: f64) {
+fn correct(rows: &mut [Row], threshold: f64, causes: &[Cause]) {
     let tested = |cell: &super::Cell| cell.change.and_then(|change| change.p);
     let p_values: Vec<f64> = rows.iter().flat_map(|row| row.cells.iter().filter_map(tested)).collect();
-    let mut corrected = ranks::corrected(&p_values).into_iter();
+    let mut corrected = ranks::corrected(&p_values).into_iter().zip(causes);
     for row in rows {
         let higher = row.higher_is_better();
         for cell in &mut row.cells {
             let Some(change) = cell.change.as_mut().filter(|change| change.p.is_some()) else { continue };
-            let p = corrected.next().unwrap_or(1.0);
+            let (p, cause) = corrected.next().unwrap_or((1.0, &Cause::Rate));
             change.p = Some(p);
-            cell.verdict = Some(verdict(change, p, higher, threshold));
+            let verdict = verdict(change, p, higher, threshold);
+            cell.verdict = Some(verdict.unwrap_or(Verdict::NotComparable(Why::Unsteady(change.threshold, *cause))));
         }
     }
 }
 
-/// `asked` is the threshold without what the row's own unsteadiness adds.
-fn verdict(change: &Change, p: f64, higher: bool, asked: f64) -> Verdict {
-    let Some(interval) = change.interval else { return Verdict::NotComparable(Why::Invalid) };
+/// `asked` is the threshold without what the row's own unsteadiness adds; `None` where that hides the answer.
+fn verdict(change: &Change, p: f64, higher: bool, asked: f64) -> Option<Verdict> {
+    let Some(interval) = change.interval else { return Some(Verdict::NotComparable(Why::Invalid)) };
     let beyond = |threshold: f64| (interval.low > 1.0 + threshold, interval.high < 1.0 / (1.0 + threshold));
     match beyond(change.threshold) {
         (up, down) if (up || down) && p <= CHANCE_MAX => {
-            if up == higher {
-                Verdict::Faster
-            } else {
-                Verdict::Slower
-            }
+            Some(if up == higher { Verdict::Faster } else { Verdict::Slower })
         }
-        _ if change.threshold > asked && beyond(asked) != (false, false) => {
-            Verdict::NotComparable(Why::Unsteady(change.threshold))
-        }
+        _ if change.threshold > asked && beyond(asked) != (false, false) => None,
         _ if (interval.high / interval.low).sqrt() - 1.0 > HALF_WIDTH_MAX => {
-            Verdict::NotComparable(Why::Uncertain(interval))
+            Some(Verdict::NotComparable(Why::Uncertain(interval)))
         }
-        _ => Verdict::Same,
+        // "No change of more than 40 %" is not what "the same" says.
+        _ if change.threshold > asked.max(HALF_WIDTH_MAX) => None,
+        _ => Some(Verdict::Same),
     }
 }

@@ -11,13 +11,14 @@ mod conditions;
 mod judge;
 mod matching;
 mod ranks;
+mod steadiness;
 #[cfg(test)]
 mod tests;
 mod words;
 
 use serde::Serialize;
 
-pub use self::{conditions::Difference, judge::Why};
+pub use self::{conditions::Difference, judge::Why, steadiness::Cause};
 use crate::{engine::EngineId, record::Run, stats::Interval, units::Unit, workload::Workload};
 
 /// The least change that can count, as a share.
@@ -32,8 +33,8 @@ pub const SIDES_MAX: usize = 6;
 /// How it is compared.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Options {
-    /// The least change that can count, as a share: 0.02 is 2 %. A row whose rate drifted by more while it was measured gets
-    /// a higher one.
+    /// The least change that can count, as a share: 0.02 is 2 %. A row that was unsteady gets a higher one: its rate drifted, its
+    /// device was throttled or varied from run to run, other programs waited for its processors.
     pub threshold: f64,
     /// Every metric gets a row, not only each entry's first.
     pub all_metrics: bool,

@@ -170,7 +170,7 @@ fn what_drifted_while_it_was_measured_must_change_by_more_than_that() {
     drifting[5..].iter_mut().for_each(|value| *value *= 0.94);
     let (change, verdict) = only(candle(1, &scaled(1.05)), candle(1, &drifting));
     assert!(change.unwrap().threshold > 0.05, "{change:?}");
-    assert!(matches!(verdict, Verdict::NotComparable(Why::Unsteady(_))), "{verdict:?}: {change:?}");
+    assert!(matches!(verdict, Verdict::NotComparable(Why::Unsteady(_, Cause::Rate))), "{verdict:?}: {change:?}");
     assert_eq!(only(candle(1, &scaled(2.0)), candle(1, &drifting)).1, Verdict::Slower, "a change beyond the drift");
     assert_eq!(only(candle(1, &scaled(0.98)), candle(1, &drifting)).1, Verdict::Same);
 }
@@ -412,4 +412,50 @@ fn the_same_runs_are_judged_alike_every_time() {
     let mut any = || run("a", (0..50).map(|row| candle(row + 1, &noise.samples(1e12, 0.02, 0.05, 10))).collect());
     let (a, b) = (any(), any());
     assert_eq!(compared(&a, &b), compared(&a, &b));
+}
+
+/// A run of five entries with the fixed kernel's times before and after each.
+fn with_canaries(id: &str, factor: f64, times: &[f64; 10]) -> Run {
+    let entries = times.chunks(2).enumerate().map(|(place, times)| {
+        let mut entry = candle(256 << place, &scaled(factor));
+        entry.canary = Some(Canary { before_s: times[0], after_s: times[1], first_s: Some(times[0]) });
+        entry
+    });
+    run(id, entries.collect())
+}
+
+#[test]
+fn a_device_that_varies_from_run_to_run_hides_changes_and_one_that_is_slower_throughout_does_not() {
+    let steady = [0.01; 10];
+    let base = with_canaries("a", 1.0, &steady);
+    let all_of = |other: Run| compared(&base, &other).rows.into_iter().map(|row| row.cells[1].verdict.clone().unwrap());
+    // By turns 8 % slower and faster than in the other run.
+    let varied = [0.0108, 0.0092, 0.0108, 0.0092, 0.0108, 0.0092, 0.0108, 0.0092, 0.0108, 0.0092];
+    for verdict in all_of(with_canaries("b", 0.9, &varied)) {
+        assert!(matches!(verdict, Verdict::NotComparable(Why::Unsteady(_, Cause::Device))), "{verdict:?}");
+    }
+    assert!(all_of(with_canaries("b", 0.6, &varied)).all(|verdict| verdict == Verdict::Slower), "beyond that");
+    let nothing: Vec<Verdict> = all_of(with_canaries("b", 1.0, &varied)).collect();
+    assert!(nothing.iter().all(|verdict| verdict.reason().is_some()), "nor is it shown to be the same: {nothing:?}");
+    assert!(all_of(with_canaries("b", 0.9, &[0.011; 10])).all(|verdict| verdict == Verdict::Slower), "its own speed");
+}
+
+#[test]
+fn other_programs_that_wait_for_the_processors_hide_changes() {
+    let with = |factor: f64, average: f64, device: &str| {
+        let mut entry = entry(gemm(512), EngineId::Candle, device, &scaled(factor));
+        entry.load = Some(crate::record::Load { average_before: Some(average), ..Default::default() });
+        let mut run = run("a", vec![entry]);
+        run.machine.logical_cpus = 2;
+        run
+    };
+    let verdict = |factor: f64, average: f64, device: &str| {
+        let compared = compared(&with(1.0, 0.1, device), &with(factor, average, device));
+        compared.rows[0].cells[1].verdict.clone().unwrap()
+    };
+    assert_eq!(verdict(0.8, 2.0, "cpu"), Verdict::Slower, "what is measured fills two processors itself");
+    let crowded = verdict(0.8, 3.0, "cpu");
+    assert!(crowded.reason().unwrap().contains("may change a rate by 50.0 %"), "{crowded:?}");
+    assert_eq!(verdict(0.5, 3.0, "cpu"), Verdict::Slower, "more than they can take");
+    assert_eq!(verdict(0.8, 3.0, "vulkan:0"), Verdict::Slower, "a GPU is not what they wait for");
 }

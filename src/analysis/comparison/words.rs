@@ -1,6 +1,6 @@
 //! The comparison in words, alike in a window, in a terminal and in a document.
 
-use super::{Change, Compared, Figure, Kind, Row, Verdict, Why, judge::SAMPLES_MIN};
+use super::{Cause, Change, Compared, Figure, Kind, Row, Verdict, Why, judge::SAMPLES_MIN};
 use crate::{
     analysis::frameworks::times,
     units::{Quantity, Unit, binary_size, number, percent},
@@ -62,11 +62,18 @@ impl Why {
                     "too few samples: {count} on one side, and {SAMPLES_MIN} are needed; run it again with more time"
                 )
             }
-            Self::Unsteady(share) => format!(
-                "unsteady: the rate, or the device's fixed kernel, moved by {} while it was measured, which hides a change of \
-                 this size; run both again on a quiet machine",
-                percent(*share)
-            ),
+            Self::Unsteady(share, cause) => {
+                let share = percent(*share);
+                let what = match cause {
+                    Cause::Rate => format!("the rate moved by {share} while it was measured"),
+                    Cause::Throttled => format!("the device's fixed kernel moved by {share} while it was measured"),
+                    Cause::Device => format!("the device's fixed kernel varied by {share} from run to run"),
+                    Cause::Load => {
+                        format!("other programs waited for the processors, which alone may change a rate by {share}")
+                    }
+                };
+                format!("unsteady: {what}; a smaller change can't be told from that; run both again on a quiet machine")
+            }
             Self::Uncertain(interval) => format!(
                 "too noisy: the ratio lies anywhere from {} to {}; run both again on a quiet machine",
                 times(interval.low),
@@ -162,8 +169,9 @@ impl Compared {
             format!(
                 "A change is the ratio of medians with its 95 % bootstrap interval (percentile, 1999 seeded draws). It counts if the \
                  interval lies wholly beyond {} and a rank test finds it no chance (5 %, Benjamini and Hochberg's correction \
-                 for all rows). A row whose rate drifted by more than that while it was measured, or whose device was throttled by more, must \
-                 change by more than that.",
+                 for all rows). A row must change by more than that where more moved for other reasons: its rate while it was \
+                 measured, a throttled device, the fixed kernel beside its entries from run to run, other programs that waited \
+                 for its processors.",
                 percent(self.options.threshold)
             ),
             "\"same\" means that no change beyond that was shown, and that the interval is narrower than ± 10 %."
