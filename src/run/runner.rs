@@ -436,6 +436,7 @@ fn begin(plan: &Plan, machine: machine::Machine, conditions: machine::Conditions
         devices: plan.devices.clone(),
         entries: entries.collect(),
         notes: Vec::new(),
+        about: None,
     }
 }
 

@@ -19,6 +19,7 @@ mod export;
 mod external;
 mod fake;
 mod gguf;
+mod history;
 mod inference;
 mod kernels;
 mod layouts;
