@@ -1,8 +1,13 @@
-//! A chart as data, whoever draws it: lines over time, the curve over sizes, and thinning to what a screen can show.
+//! A chart as data, whoever draws it: lines over time, the curve over sizes, bars relative to a baseline, and thinning to what a
+//! screen can show.
 
 mod curves;
+mod relative;
 
-pub use self::curves::{Curve, Over, curves};
+pub use self::{
+    curves::{Curve, Over, curves},
+    relative::{Bar, BarGroup, BarSide, GROUPS_MAX, RelativeAxis, RelativeBars, Standing},
+};
 use crate::{
     engine::EngineId,
     measure::{Measurement, StopReason},

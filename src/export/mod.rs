@@ -1,6 +1,7 @@
 //! A run for other people and programs: the report as Markdown, HTML and PDF, tables, and the folder of raw results.
 
 mod bars;
+mod beside;
 mod cells;
 mod document;
 mod flat;
@@ -17,10 +18,12 @@ mod why;
 mod words;
 
 pub(crate) use self::{
+    beside::{Columns, difference_cells, legend, origin, plain, remarks, varies},
     cells::{NONE, TableCell, model_cells, model_headings, precisions, versus_headings, versus_rows},
     words::{footnotes, name, warnings},
 };
 pub use self::{
+    beside::{comparison_markdown, comparison_tsv},
     flat::{csv, json, json_line, jsonl},
     html::HtmlError,
     names::safe_name,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use eframe::egui::{Context, Key, KeyboardShortcut, Modifiers, ThemePreference};
 use serde::{Deserialize, Serialize};
 
+use super::comparing::{CompareAction, CompareText};
 use crate::{engine::EngineId, run::SuiteName};
 
 /// What the person wants. Views return these; only [`super::App::perform`] acts on them.
@@ -79,6 +80,11 @@ pub enum Action {
     OpenRun(PathBuf),
     /// Go back from a saved run to this machine.
     CloseRun,
+    /// Compare these run files and show it: several take the place of what was compared, the first is what the others are held
+    /// against; a single one joins what is compared already.
+    Compare(Vec<PathBuf>),
+    /// Do something with what is compared.
+    Comparing(CompareAction),
     /// Show the details of an entry, or hide them.
     Select(Option<usize>),
     /// Close the banner at this place.
@@ -104,6 +110,8 @@ pub enum View {
     Run,
     /// What was measured before?
     History,
+    /// Which is faster, and is it more than noise?
+    Compare,
     /// Which language models can be run here?
     Models,
     /// Which frameworks can be measured here?
@@ -114,13 +122,14 @@ pub enum View {
 
 impl View {
     /// Every view in the order of the navigation.
-    pub const ALL: [Self; 5] = [Self::Run, Self::History, Self::Models, Self::Engines, Self::Machine];
+    pub const ALL: [Self; 6] = [Self::Run, Self::History, Self::Compare, Self::Models, Self::Engines, Self::Machine];
 
     /// Its name.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Run => "Run",
             Self::History => "History",
+            Self::Compare => "Compare",
             Self::Models => "Models",
             Self::Engines => "Engines",
             Self::Machine => "Machine",
@@ -156,7 +165,7 @@ const fn with(key: Key) -> KeyboardShortcut {
 }
 
 /// The actions that need no further choice, in the palette's order.
-pub static COMMANDS: [Command; 22] = [
+pub static COMMANDS: [Command; 29] = [
     command(Action::RunSuite, "Run suite", "Measure the chosen suite on the chosen device", Some(with(Key::R))),
     command(
         Action::Cancel,
@@ -166,14 +175,56 @@ pub static COMMANDS: [Command; 22] = [
     ),
     command(Action::Show(View::Run), "Show Run", "How fast is this machine now?", Some(with(Key::Num1))),
     command(Action::Show(View::History), "Show History", "What was measured before?", Some(with(Key::Num2))),
-    command(Action::Show(View::Models), "Show Models", "Which language models can be run here?", Some(with(Key::Num3))),
+    command(
+        Action::Show(View::Compare),
+        "Show Compare",
+        "Which is faster, and is it more than noise?",
+        Some(with(Key::Num3)),
+    ),
+    command(Action::Show(View::Models), "Show Models", "Which language models can be run here?", Some(with(Key::Num4))),
     command(
         Action::Show(View::Engines),
         "Show Engines",
         "Which frameworks can be measured here?",
-        Some(with(Key::Num4)),
+        Some(with(Key::Num5)),
     ),
-    command(Action::Show(View::Machine), "Show Machine", "What is this machine?", Some(with(Key::Num5))),
+    command(Action::Show(View::Machine), "Show Machine", "What is this machine?", Some(with(Key::Num6))),
+    command(
+        Action::Comparing(CompareAction::Shown),
+        "Compare with baseline",
+        "Hold the run that is shown against the baseline, or against runs that you choose then",
+        Some(with(Key::D)),
+    ),
+    command(
+        Action::Comparing(CompareAction::Pick),
+        "Add runs…",
+        "Choose saved runs, the reference or files to compare",
+        None,
+    ),
+    command(
+        Action::Comparing(CompareAction::ChooseFiles),
+        "Add files to compare…",
+        "Choose run files, or what llama-bench -o json or jsonl wrote",
+        None,
+    ),
+    command(
+        Action::Comparing(CompareAction::Copy(CompareText::Tsv)),
+        "Copy comparison",
+        "Copy the comparison as tab-separated values, for a spreadsheet",
+        None,
+    ),
+    command(
+        Action::Comparing(CompareAction::Copy(CompareText::Markdown)),
+        "Copy comparison as Markdown",
+        "Copy the comparison as a Markdown document: rows, method, what differs",
+        None,
+    ),
+    command(
+        Action::Comparing(CompareAction::Copy(CompareText::Command)),
+        "Copy compare command",
+        "Copy the command line that makes the same comparison",
+        None,
+    ),
     command(Action::CancelInstall, "Cancel installation", "Stop installing; what was downloaded is kept", None),
     command(Action::Suite(SuiteName::Quick), "Suite: Quick", SuiteName::Quick.description(), None),
     command(Action::Suite(SuiteName::Standard), "Suite: Standard", SuiteName::Standard.description(), None),

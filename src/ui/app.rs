@@ -13,6 +13,8 @@ use super::{
     action::{Action, EnginePath, View, pressed},
     background::Background,
     choosing::{Choosing, Wanted},
+    comparer::Comparer,
+    comparing::{CompareAction, CompareText, RunSource},
     engine_state::{EngineStage, EngineWork},
     fetching::Fetching,
     keeping::Keeping,
@@ -50,6 +52,7 @@ pub struct App {
     fetching: Fetching,
     keeping: Keeping,
     choosing: Choosing,
+    comparer: Comparer,
     palette: Option<Palette>,
     forms: Forms,
     actions: Vec<Action>,
@@ -92,6 +95,7 @@ impl App {
             fetching,
             keeping,
             choosing: Choosing::default(),
+            comparer: Comparer::default(),
             palette: None,
             forms: Forms::default(),
             actions: Vec::new(),
@@ -131,7 +135,7 @@ impl App {
 
     /// Whether the background lane still owes something.
     pub fn waits(&self) -> bool {
-        self.background.waits() || self.keeping.waits()
+        self.background.waits() || self.keeping.waits() || self.comparer.waits()
     }
 
     /// Does what the person wants, if it makes sense now.
@@ -170,6 +174,15 @@ impl App {
                 self.state.choices.theme = theme.into();
                 context.set_theme(theme);
             }
+            Action::Compare(paths) => {
+                let replace = paths.len() > 1;
+                let sources = paths.into_iter().map(RunSource::File).collect();
+                self.comparer.want(&mut self.state, sources, replace);
+            }
+            Action::Comparing(action) => self.compare(context, action),
+            Action::CopyResults if self.state.choices.view == View::Compare => {
+                context.copy_text(self.state.comparing.text(CompareText::Tsv));
+            }
             Action::CopyResults => context.copy_text(self.state.shown().map(table_text).unwrap_or_default()),
             Action::CopyMachine => context.copy_text(machine_text::text(&self.state)),
             Action::CopyText(text) => context.copy_text(text),
@@ -191,6 +204,25 @@ impl App {
                 self.palette = if self.palette.is_some() { None } else { Some(Palette::default()) };
             }
             other => self.keep(&other),
+        }
+    }
+
+    /// Does what is wanted of the comparison.
+    fn compare(&mut self, context: &Context, action: CompareAction) {
+        match action {
+            CompareAction::ChooseFiles => self.choosing.open(&self.runner, Wanted::RunFiles),
+            CompareAction::Pick => {
+                self.state.choices.view = View::Compare;
+                self.forms.compare.toggle_picker();
+            }
+            CompareAction::Copy(text) => context.copy_text(self.state.comparing.text(text)),
+            CompareAction::Shown => {
+                let file = self.state.shown().and_then(|session| session.file.clone()).map(RunSource::File);
+                let known = file.as_ref().is_some_and(|file| self.state.comparing.holds(file));
+                self.state.choices.view = View::Compare;
+                self.comparer.want(&mut self.state, file.into_iter().filter(|_| !known).collect(), false);
+            }
+            other => self.comparer.change(&mut self.state, other),
         }
     }
 
@@ -332,6 +364,7 @@ impl App {
         if self.keeping.poll(&mut self.state) {
             self.renew_engines();
         }
+        self.comparer.poll(&self.runner, &self.store, &mut self.state);
         if self.fetching.poll(&mut self.state) {
             self.state.stale_models = true;
         }
@@ -345,9 +378,12 @@ impl App {
     }
 
     fn take_chosen(&mut self, wanted: Wanted, paths: Vec<PathBuf>) {
+        if wanted == Wanted::RunFiles {
+            return self.comparer.want(&mut self.state, paths.into_iter().map(RunSource::File).collect(), false);
+        }
         for path in paths {
             match wanted {
-                Wanted::ModelFiles | Wanted::ModelFolder => self.add_model(path),
+                Wanted::ModelFiles | Wanted::ModelFolder | Wanted::RunFiles => self.add_model(path),
                 Wanted::EngineFile(engine) | Wanted::EngineFolder(engine) => {
                     self.keeping.choose(&self.runner, engine, Some(path));
                 }
@@ -372,9 +408,18 @@ impl App {
     }
 }
 
-/// The files and folders that were dropped on the window in this frame.
-fn dropped(context: &Context) -> Vec<PathBuf> {
-    context.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect())
+/// What becomes of the files and folders that were dropped on the window in this frame: runs to compare, or models.
+fn dropped(context: &Context, view: View) -> Vec<Action> {
+    let paths: Vec<PathBuf> =
+        context.input(|input| input.raw.dropped_files.iter().map(|file| file.path().to_owned()).collect());
+    let is_run = |path: &PathBuf| {
+        let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+        view == View::Compare || view != View::Models && (extension == "json" || extension == "jsonl")
+    };
+    let (runs, models): (Vec<PathBuf>, Vec<PathBuf>) = paths.into_iter().partition(is_run);
+    let runs: Vec<RunSource> = runs.into_iter().map(RunSource::File).collect();
+    let runs = (!runs.is_empty()).then_some(Action::Comparing(CompareAction::Add(runs)));
+    runs.into_iter().chain(models.into_iter().map(Action::AddPath)).collect()
 }
 
 impl eframe::App for App {
@@ -388,7 +433,7 @@ impl eframe::App for App {
         let context = ui.ctx().clone();
         let mut actions = std::mem::take(&mut self.actions);
         actions.extend(pressed(&context));
-        actions.extend(dropped(&context).into_iter().map(Action::AddPath));
+        actions.extend(dropped(&context, self.state.choices.view));
         shell::ui(ui, &self.state, &mut self.forms, &mut actions);
         if let Some(palette) = &mut self.palette
             && !palette.ui(ui, &self.state, &mut actions)

@@ -14,6 +14,8 @@ pub(super) enum Wanted {
     ModelFiles,
     /// A folder with models to add.
     ModelFolder,
+    /// Runs to compare.
+    RunFiles,
     /// The program that an engine is: a Python, or llama-bench.
     EngineFile(EngineId),
     /// The folder that it is in.
@@ -41,6 +43,10 @@ impl Choosing {
                 let chosen = dialog.pick_file();
                 runner.aside(move || pollster::block_on(chosen).into_iter().map(PathBuf::from).collect())
             }
+            Wanted::RunFiles => {
+                let chosen = dialog.add_filter("Runs, or llama-bench's JSON", &["json", "jsonl"]).pick_files();
+                runner.aside(move || pollster::block_on(chosen).into_iter().flatten().map(PathBuf::from).collect())
+            }
             Wanted::ModelFiles => {
                 let chosen = dialog.add_filter("GGUF and safetensors", &["gguf", "safetensors"]).pick_files();
                 runner.aside(move || pollster::block_on(chosen).into_iter().flatten().map(PathBuf::from).collect())
@@ -64,6 +70,7 @@ impl Choosing {
 
 fn title(wanted: Wanted) -> String {
     match wanted {
+        Wanted::RunFiles => "Add runs to compare".to_owned(),
         Wanted::ModelFiles => "Add models".to_owned(),
         Wanted::ModelFolder => "Add a folder with models".to_owned(),
         Wanted::EngineFile(EngineId::LlamaCpp) => "Choose llama-bench".to_owned(),

@@ -8,6 +8,8 @@ mod app;
 mod background;
 mod bars;
 mod choosing;
+mod comparer;
+mod comparing;
 mod engine_state;
 mod fetching;
 mod keeping;
@@ -17,6 +19,7 @@ mod notes;
 mod open;
 mod palette;
 mod plot;
+mod relative;
 mod rows;
 mod session;
 mod shell;
@@ -28,6 +31,7 @@ mod widgets;
 pub use self::{
     action::{Action, COMMANDS, Command, EnginePath, View},
     app::App,
+    comparing::{Chosen, CompareAction, CompareText, Comparing, RunSource, Shown},
     engine_state::{EngineStage, EngineWork, ListedEngine},
     open::{Models, OpenError, open},
     session::{Live, Session},

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     action::{Action, View},
+    comparing::{CompareAction, Comparing},
     engine_state::{EngineStage, EngineWork, ListedEngine},
     rows::capitalised,
     session::Session,
@@ -160,6 +161,8 @@ pub struct State {
     pub hub: Option<PathBuf>,
     /// The saved runs, once they were listed.
     pub history: Option<Vec<Listed>>,
+    /// What is compared, and how.
+    pub comparing: Comparing,
     /// The run made in this window.
     pub current: Option<Session>,
     /// A saved run being looked at.
@@ -335,7 +338,12 @@ impl State {
             | Action::AddModel
             | Action::AddPath(_)
             | Action::ForgetPath(_) => !busy,
+            Action::CopyResults if self.choices.view == View::Compare => self.comparing.shown.is_some(),
             Action::CopyResults => self.shown().is_some(),
+            Action::Comparing(CompareAction::Shown) => {
+                self.shown().is_some_and(|session| session.file.is_some() && session.live.is_none())
+            }
+            Action::Comparing(action) => self.comparing.allows(action),
             Action::CopyMachine => self.machine.is_some(),
             Action::CloseRun => self.opened.is_some(),
             Action::DismissBanner(place) => *place < self.banners.len(),
@@ -343,6 +351,7 @@ impl State {
             | Action::Theme(_)
             | Action::CopyText(_)
             | Action::OpenRun(_)
+            | Action::Compare(_)
             | Action::OpenFolder(_)
             | Action::Select(_)
             | Action::Palette => true,

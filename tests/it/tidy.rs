@@ -86,7 +86,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("provision", &["engine", "machine", "measure", "units"]),
     ("record", &["engine", "machine", "measure", "workload", "units", "stats"]),
     ("analysis", &["record", "machine", "measure", "workload", "engine", "units", "stats"]),
-    ("chart", &["record", "engine", "machine", "measure", "workload", "units", "stats"]),
+    ("chart", &["analysis", "record", "engine", "machine", "measure", "workload", "units", "stats"]),
     ("export", &["analysis", "record", "engine", "machine", "measure", "workload", "units", "stats"]),
     ("run", &["engine", "machine", "measure", "model", "record", "workload", "analysis", "units", "stats"]),
     (

@@ -168,13 +168,15 @@ fn throttling(entry: &Entry) -> f64 {
     (high / low - 1.0).max(0.0)
 }
 
-/// Whether a higher value is better.
-pub(super) const fn higher_is_better(row: &Row) -> bool {
-    match row.unit {
-        Unit::FlopPerSecond | Unit::BytePerSecond | Unit::TokenPerSecond => true,
-        // How much fits is better the more it is; how much was taken, the less.
-        Unit::Byte => matches!(row.workload.kind(), WorkloadKind::TensorLimit),
-        Unit::Second | Unit::Nat => false,
+impl Row {
+    /// Whether a higher value is better.
+    pub const fn higher_is_better(&self) -> bool {
+        match self.unit {
+            Unit::FlopPerSecond | Unit::BytePerSecond | Unit::TokenPerSecond => true,
+            // How much fits is better the more it is; how much was taken, the less.
+            Unit::Byte => matches!(self.workload.kind(), WorkloadKind::TensorLimit),
+            Unit::Second | Unit::Nat => false,
+        }
     }
 }
 
@@ -303,7 +305,7 @@ fn correct(rows: &mut [Row], threshold: f64) {
     let p_values: Vec<f64> = rows.iter().flat_map(|row| row.cells.iter().filter_map(tested)).collect();
     let mut corrected = ranks::corrected(&p_values).into_iter();
     for row in rows {
-        let higher = higher_is_better(row);
+        let higher = row.higher_is_better();
         for cell in &mut row.cells {
             let Some(change) = cell.change.as_mut().filter(|change| change.p.is_some()) else { continue };
             let p = corrected.next().unwrap_or(1.0);

@@ -219,6 +219,13 @@ fn value_of<'a>(properties: &[(&str, &'a str)], name: &str) -> Option<&'a str> {
     properties.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
 }
 
+impl Row {
+    /// What an entry says of this row.
+    pub fn measurement<'a>(&self, entry: &'a Entry) -> Option<&'a Measurement> {
+        measurement(entry, self.metric.as_deref().map(|name| (name, self.at_bytes)))
+    }
+}
+
 /// The measurement of a row: an entry's first, or the one of this name.
 pub(super) fn measurement<'a>(entry: &'a Entry, metric: Option<(&str, Option<u64>)>) -> Option<&'a Measurement> {
     let first = entry.headline()?;

@@ -244,6 +244,20 @@ impl Compared {
         Self { kind, sides, baseline, rows, conditions, options }
     }
 
+    /// The speed of a side as a share of the baseline's, and its interval: more is better, whatever the unit and whichever way the
+    /// ratio is written.
+    pub fn speed(&self, row: &Row, cell: &Cell) -> Option<(f64, Option<Interval>)> {
+        let change = cell.change?;
+        // Engines' ratios are the baseline's ÷ the side's.
+        let turned = (self.kind == Kind::Engines) == row.higher_is_better();
+        let turn = |ratio: f64| if turned { 1.0 / ratio } else { ratio };
+        let interval = change.interval.map(|interval| {
+            let (one, other) = (turn(interval.low), turn(interval.high));
+            Interval { low: one.min(other), high: one.max(other) }
+        });
+        Some((turn(change.ratio), interval))
+    }
+
     /// How many verdicts of each kind there are.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();

@@ -7,6 +7,16 @@ use crate::{
 };
 
 impl Verdict {
+    /// A sign that says the same as the word: up is better.
+    pub const fn sign(&self) -> &'static str {
+        match self {
+            Self::Faster => "▲",
+            Self::Slower => "▼",
+            Self::Same => "=",
+            Self::NotComparable(_) => "–",
+        }
+    }
+
     /// The word in a row of this unit: what is no rate is higher or lower, not faster.
     pub const fn word(&self, unit: Unit) -> &'static str {
         match (self, unit) {
@@ -88,14 +98,23 @@ fn signed(share: f64) -> String {
 }
 
 impl Figure {
-    /// "12.84 TFLOPS", with the share of half its interval where there is one.
-    pub fn text(&self) -> String {
-        let value = match self.unit {
+    /// "12.84 TFLOPS".
+    pub fn value_text(&self) -> String {
+        match self.unit {
             Unit::TokenPerSecond => format!("{} t/s", number(self.median)),
             unit => Quantity::new(self.median, unit).to_string(),
-        };
-        let width = self.interval.map(|interval| interval.relative_half_width(self.median));
-        width.map_or_else(|| value.clone(), |width| format!("{value} ± {}", percent(width)))
+        }
+    }
+
+    /// "± 0.4 %": half its own interval, as a share.
+    pub fn width_text(&self) -> Option<String> {
+        self.interval.map(|interval| format!("± {}", percent(interval.relative_half_width(self.median))))
+    }
+
+    /// "12.84 TFLOPS", with the share of half its interval where there is one.
+    pub fn text(&self) -> String {
+        let width = self.width_text().map(|width| format!(" {width}")).unwrap_or_default();
+        format!("{}{width}", self.value_text())
     }
 }
 
@@ -125,6 +144,16 @@ impl Compared {
         let (own, base) = (self.label(side), self.label(self.baseline));
         let (above, below) = if self.kind == Kind::Engines { (base, own) } else { (own, base) };
         (side != self.baseline).then(|| format!("{above} ÷ {below}"))
+    }
+
+    /// How it was compared, in a line; [`Compared::method`] says it in full.
+    pub fn method_line(&self) -> String {
+        let rows = if self.rows.len() == 1 { "1 row".to_owned() } else { format!("{} rows", self.rows.len()) };
+        format!(
+            "Noise threshold {}, more where a rate or the device was unsteady · 95 % bootstrap interval of the ratio of medians \
+             · rank test, corrected for {rows}",
+            percent(self.options.threshold)
+        )
     }
 
     /// How it was compared, in sentences.

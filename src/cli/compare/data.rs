@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::plain;
 use crate::{
     analysis::comparison::{Cell, Compared, Kind, Row, Verdict},
+    export::plain,
     record::{AppInfo, Run},
 };
 
@@ -12,7 +12,7 @@ use crate::{
 const FORMAT_VERSION: u32 = 1;
 
 /// The whole comparison as one JSON object.
-pub(super) fn json(runs: &[Run], compared: &Compared) -> String {
+pub(super) fn json(runs: &[&Run], compared: &Compared) -> String {
     let sides: Vec<Value> = (0..compared.sides.len()).filter_map(|side| side_json(runs, compared, side)).collect();
     let rows: Vec<Value> = compared.rows.iter().map(|row| row_json(compared, row)).collect();
     let app = AppInfo::current();
@@ -32,7 +32,7 @@ pub(super) fn json(runs: &[Run], compared: &Compared) -> String {
     serde_json::to_string_pretty(&document).unwrap_or_default() + "\n"
 }
 
-fn side_json(runs: &[Run], compared: &Compared, side: usize) -> Option<Value> {
+fn side_json(runs: &[&Run], compared: &Compared, side: usize) -> Option<Value> {
     let own = compared.sides.get(side)?;
     let run = runs.get(own.run)?;
     Some(json!({
@@ -82,7 +82,7 @@ fn cell_json(compared: &Compared, row: &Row, side: usize, cell: &Cell) -> Value 
 }
 
 /// One line a row and side that is held against the baseline.
-pub(super) fn csv(runs: &[Run], compared: &Compared) -> Result<String, String> {
+pub(super) fn csv(runs: &[&Run], compared: &Compared) -> Result<String, String> {
     const HEADINGS: [&str; 19] = [
         "workload",
         "parameters",
@@ -116,7 +116,7 @@ pub(super) fn csv(runs: &[Run], compared: &Compared) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|error| error.to_string())
 }
 
-fn record(runs: &[Run], compared: &Compared, row: &Row, (side, cell): (usize, &Cell)) -> [String; 19] {
+fn record(runs: &[&Run], compared: &Compared, row: &Row, (side, cell): (usize, &Cell)) -> [String; 19] {
     let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
     let run = |side: usize| {
         let id = compared.sides.get(side).and_then(|side| runs.get(side.run)).map(|run| run.id.as_str());

@@ -1,7 +1,6 @@
 //! `roofline compare`: runs beside each other, or the engines of one run.
 
 mod data;
-mod document;
 mod table;
 
 use std::{
@@ -13,7 +12,8 @@ use clap::{Args, ValueEnum};
 
 use super::output::{self, Error, Exit};
 use crate::{
-    analysis::comparison::{CompareError, Compared, Kind, Options, THRESHOLD},
+    analysis::comparison::{CompareError, Compared, Options, THRESHOLD},
+    export::{comparison_markdown, plain},
     record::{FILE_BYTES_MAX, NameError, Run, Store, named, parse},
     units::percent,
 };
@@ -99,11 +99,12 @@ impl CompareArguments {
 pub(super) fn compare(arguments: &CompareArguments, data_dir: &Path) -> Result<Exit, Error> {
     check_output(arguments)?;
     let (runs, compared) = if arguments.engines { engines(arguments, data_dir)? } else { beside(arguments, data_dir)? };
+    let all: Vec<&Run> = runs.iter().collect();
     let text = match arguments.format() {
-        CompareFormat::Table => table::text(&runs, &compared),
-        CompareFormat::Json => data::json(&runs, &compared),
-        CompareFormat::Md => document::text(&runs, &compared),
-        CompareFormat::Csv => data::csv(&runs, &compared).map_err(Error::failure)?,
+        CompareFormat::Table => table::text(&all, &compared),
+        CompareFormat::Json => data::json(&all, &compared),
+        CompareFormat::Md => comparison_markdown(&all, &compared),
+        CompareFormat::Csv => data::csv(&all, &compared).map_err(Error::failure)?,
     };
     output::write(&arguments.output, &text)?;
     let slower = compared.counts().slower > 0;
@@ -207,94 +208,6 @@ impl Loader {
     }
 }
 
-/// Text that came from a file or a command line, on one line and without anything that steers a terminal.
-fn plain(text: &str) -> String {
-    const SHOWN: usize = 600;
-    let steers = |c: &char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-    let line = text.chars().filter(|c| !steers(c)).map(|c| if c.is_control() { ' ' } else { c });
-    let mut shown: String = line.take(SHOWN + 1).collect();
-    if let Some((end, _)) = shown.char_indices().nth(SHOWN) {
-        shown.truncate(end);
-        shown.push('…');
-    }
-    shown
-}
-
-/// What a reader needs to know of a run's origin, in one line: "20261125T…: Apple M5 · macOS 26.1 · 2026-11-25 10:53 UTC".
-fn origin(run: &Run) -> String {
-    let os = format!("{} {}", run.machine.os.name, run.machine.os.version);
-    let devices = super::table::devices(run);
-    let devices = if run.machine.chip.is_empty() { devices } else { run.machine.chip.clone() };
-    let mut parts = vec![devices, os];
-    if run.started_at != jiff::Timestamp::UNIX_EPOCH {
-        parts.push(run.started_at.strftime("%Y-%m-%d %H:%M UTC").to_string());
-    }
-    let program = &run.app.version;
-    let is_own = program.starts_with(|first: char| first.is_ascii_digit());
-    parts.push(if is_own { format!("Roofline {program}") } else { program.clone() });
-    if run.is_published() {
-        parts.push("published figures, no samples".to_owned());
-    }
-    let parts: Vec<&str> = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty()).collect();
-    plain(&parts.join(" · "))
-}
-
-/// The runs with their labels, and which is the baseline.
-fn legend(runs: &[Run], compared: &Compared) -> Vec<[String; 3]> {
-    let line = |(index, run): (usize, &Run)| {
-        let label = if compared.kind == Kind::Runs { compared.label(index).to_owned() } else { String::new() };
-        let is_base = compared.kind == Kind::Runs && index == compared.baseline;
-        let text = if is_base { format!("{} (baseline)", origin(run)) } else { origin(run) };
-        [label, plain(&run.id), text]
-    };
-    runs.iter().enumerate().map(line).collect()
-}
-
-/// What must be known beside the rows: why some aren't comparable, what is doubtful. Equal reasons stand together.
-fn remarks(runs: &[Run], compared: &Compared) -> Vec<String> {
-    let mut found: Vec<((usize, String), Vec<usize>)> = Vec::new();
-    let mut places = std::collections::HashMap::new();
-    for (number, row) in compared.rows.iter().enumerate() {
-        for (side, cell) in row.cells.iter().enumerate() {
-            let reason = cell
-                .verdict
-                .as_ref()
-                .and_then(|verdict| Some(format!("{}: {}", verdict.word(row.unit), verdict.reason()?)));
-            for text in reason.into_iter().chain(cell.notes.iter().cloned()) {
-                let place = *places.entry((side, text)).or_insert_with_key(|key| {
-                    found.push((key.clone(), Vec::new()));
-                    found.len() - 1
-                });
-                found.get_mut(place).into_iter().for_each(|(_, rows)| rows.push(number));
-            }
-        }
-    }
-    let name = |row: &usize| {
-        let row = compared.rows.get(*row)?;
-        Some(format!("{} {}", row.title(), row.parameters()))
-    };
-    let line = |((side, text), rows): &((usize, String), Vec<usize>)| {
-        const NAMED: usize = 3;
-        let named: Vec<String> = rows.iter().take(NAMED).filter_map(name).collect();
-        let more = if rows.len() > NAMED { format!(" and {} more", rows.len() - NAMED) } else { String::new() };
-        plain(&format!("{}, {}{more}: {text}", compared.label(*side), named.join("; ")))
-    };
-    let same = runs.iter().enumerate().filter_map(|(index, run)| {
-        let first = runs.iter().take(index).position(|other| other.id == run.id)?;
-        Some(format!("{} and {} have the same id", compared.label(first), compared.label(index)))
-    });
-    let of_runs = runs.iter().enumerate().flat_map(|(index, run)| {
-        let label = if compared.kind == Kind::Runs { format!("{}: ", compared.label(index)) } else { String::new() };
-        run.notes.iter().map(move |note| plain(&format!("{label}{note}")))
-    });
-    same.chain(of_runs).chain(found.iter().map(line)).collect()
-}
-
-/// Whether rows have different values of something, so that it needs a column.
-fn varies<T: PartialEq>(mut values: impl Iterator<Item = T>) -> bool {
-    values.next().is_some_and(|first| values.any(|other| other != first))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -307,11 +220,5 @@ mod tests {
         for wrong in ["2", "-1%", "nan", "inf%", "", "%", "two"] {
             assert!(parse_threshold(wrong).unwrap_err().contains("choose one from 0%"), "{wrong}");
         }
-    }
-
-    #[test]
-    fn what_comes_from_files_is_one_plain_line() {
-        assert_eq!(plain("a\nb\u{1b}[31m\u{202e}c\t"), "a b [31mc ");
-        assert_eq!(plain(&"ä".repeat(1000)).chars().count(), 601);
     }
 }

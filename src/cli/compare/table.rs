@@ -4,15 +4,14 @@ use std::fmt::Write as _;
 
 use comfy_table::{Cell as TableCell, CellAlignment, Table, presets};
 
-use super::{legend, plain, remarks, varies};
 use crate::{
-    analysis::comparison::{Cell, Compared, Difference, Kind, Row},
-    export::NONE,
+    analysis::comparison::{Cell, Compared, Kind, Row},
+    export::{NONE, difference_cells, legend, plain, remarks, varies},
     record::Run,
 };
 
 /// Everything: the runs, the rows, what differs, how it was compared.
-pub(super) fn text(runs: &[Run], compared: &Compared) -> String {
+pub(super) fn text(runs: &[&Run], compared: &Compared) -> String {
     let mut text = String::new();
     for [label, id, origin] in legend(runs, compared) {
         writeln!(text, "{}", format!("{label}  {id}  {origin}").trim_start()).ok();
@@ -90,10 +89,4 @@ fn conditions(compared: &Compared) -> Table {
     }
     debug_assert!(compared.kind == Kind::Runs, "engines of one run share its conditions");
     table
-}
-
-/// The name of a condition, and its value in each run.
-pub(super) fn difference_cells(difference: &Difference) -> Vec<String> {
-    let value = |value: &Option<String>| value.as_deref().map_or_else(|| NONE.to_owned(), plain);
-    std::iter::once(plain(&difference.name)).chain(difference.values.iter().map(value)).collect()
 }

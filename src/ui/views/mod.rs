@@ -1,6 +1,7 @@
 //! One file a screen.
 
 mod charts;
+pub(super) mod compare;
 mod detail;
 pub(super) mod engines;
 mod frameworks;

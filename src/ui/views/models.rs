@@ -24,6 +24,8 @@ const WIDE: f32 = 760.0;
 /// What is written in the fields. The token is kept nowhere else.
 #[derive(Default)]
 pub(in crate::ui) struct Forms {
+    /// What is typed and opened in the Compare view.
+    pub(in crate::ui) compare: super::compare::Forms,
     /// A file or folder to add.
     pub(in crate::ui) path: String,
     /// A model to download.

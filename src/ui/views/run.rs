@@ -8,6 +8,7 @@ use crate::{
     run::SuiteName,
     ui::{
         action::Action,
+        comparing::CompareAction,
         notes,
         rows::capitalised,
         state::{Devices, State},
@@ -82,6 +83,7 @@ fn header_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
             }
             if state.shown().is_some_and(|session| session.live.is_none()) {
                 action_button(ui, state, &Action::CopyResults, actions);
+                action_button(ui, state, &Action::Comparing(CompareAction::Shown), actions);
             }
         },
     );

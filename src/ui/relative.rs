@@ -1,0 +1,170 @@
+//! Draws [`RelativeBars`]: groups of bars beside the baseline's, each with its interval.
+
+use eframe::egui::{
+    Align2, Color32, FontSelection, Label, Pos2, Rect, Role, Sense, Shape, Stroke, StrokeKind, TextWrapMode, Ui, Vec2,
+    WidgetInfo, WidgetText,
+};
+
+use super::theme::{self, Tokens};
+use crate::{
+    analysis::frameworks::times,
+    chart::{Bar, BarGroup, RelativeAxis, RelativeBars, Standing},
+    export::plain,
+    units::{number, percent},
+};
+
+/// Room for the axis on the left.
+const AXIS: f32 = 46.0;
+
+/// Room for two lines of words under the bars.
+const WORDS: f32 = 32.0;
+
+/// The least width of a group: narrower, its words can't be read.
+const GROUP: f32 = 76.0;
+
+/// No bar is wider than this.
+const BAR: f32 = 34.0;
+
+/// Draws the chart as wide as there is room; the row of the group that was clicked. `in_times` writes 1.5× instead of 150 %.
+pub(super) fn ui(
+    ui: &mut Ui,
+    bars: &RelativeBars,
+    height: f32,
+    in_times: bool,
+    colour: impl Fn(usize) -> Color32,
+) -> Option<usize> {
+    let tokens = Tokens::of(ui);
+    let (rect, _) = ui.allocate_exact_size(Vec2::new(ui.available_width(), height), Sense::hover());
+    if bars.groups.is_empty() {
+        let words = theme::label("No row has figures that can be held against each other").color(tokens.faint);
+        ui.put(rect, Label::new(words));
+        return None;
+    }
+    let plot = Rect::from_min_max(rect.min + Vec2::new(AXIS, 4.0), rect.max - Vec2::new(0.0, WORDS));
+    let fit = ((plot.width() / GROUP) as usize).max(1);
+    let left_out = bars.left_out + bars.groups.len().saturating_sub(fit);
+    let axis = bars.axis();
+    axis_ui(ui, plot, &axis, in_times);
+    let count = bars.groups.len().min(fit);
+    let width = plot.width() / count as f32;
+    let mut clicked = None;
+    for (place, group) in bars.groups.iter().take(fit).enumerate() {
+        let left = plot.left() + width * place as f32;
+        let area = Rect::from_min_max(Pos2::new(left, plot.top()), Pos2::new(left + width, rect.bottom()));
+        let response = ui.interact(area, ui.scope_id().with(("bars", group.row)), Sense::click());
+        let spoken = spoken(bars, group, in_times);
+        response.widget_info(|| WidgetInfo::labeled(Role::Button, true, &spoken));
+        if response.hovered() || response.has_focus() {
+            ui.painter().rect_filled(area.shrink2(Vec2::new(2.0, 0.0)), 4, tokens.hover);
+        }
+        let inside = Rect::from_min_max(area.min, Pos2::new(area.right(), plot.bottom()));
+        group_ui(ui, inside, group, &axis, &colour);
+        words_ui(ui, area, plot.bottom(), group);
+        if response.on_hover_text(spoken.replace("; ", "\n")).clicked() {
+            clicked = Some(group.row);
+        }
+    }
+    base_line(ui, plot, &axis);
+    if left_out > 0 {
+        let text = format!("and {left_out} more rows in the table");
+        ui.painter().text(plot.right_top(), Align2::RIGHT_TOP, text, theme::tick_font(), tokens.faint);
+    }
+    clicked
+}
+
+/// A share as it is written.
+fn value_text(value: f64, in_times: bool) -> String {
+    if in_times || value >= 9.995 { times(value) } else { percent(value) }
+}
+
+/// Horizontal lines and what they mean.
+fn axis_ui(ui: &Ui, plot: Rect, axis: &RelativeAxis, in_times: bool) {
+    let tokens = Tokens::of(ui);
+    let y = |value: f64| plot.bottom() - axis.place(value) as f32 * plot.height();
+    let mut last = f32::INFINITY;
+    for tick in &axis.ticks {
+        let at = y(*tick);
+        ui.painter().line_segment([Pos2::new(plot.left(), at), Pos2::new(plot.right(), at)], (1.0, tokens.line));
+        // Words that would lie on each other are left out.
+        if last - at >= 13.0 {
+            let text = if in_times { format!("{}×", number(*tick)) } else { format!("{} %", number(tick * 100.0)) };
+            let place = Pos2::new(plot.left() - 6.0, at);
+            ui.painter().text(place, Align2::RIGHT_CENTER, text, theme::tick_font(), tokens.dim);
+            last = at;
+        }
+    }
+}
+
+/// The baseline across all groups.
+fn base_line(ui: &Ui, plot: Rect, axis: &RelativeAxis) {
+    let tokens = Tokens::of(ui);
+    let y = plot.bottom() - axis.place(1.0) as f32 * plot.height();
+    let line = [Pos2::new(plot.left(), y), Pos2::new(plot.right(), y)];
+    ui.painter().extend(Shape::dashed_line(&line, Stroke::new(1.0, tokens.dim), 4.0, 4.0));
+}
+
+fn group_ui(ui: &Ui, area: Rect, group: &BarGroup, axis: &RelativeAxis, colour: &impl Fn(usize) -> Color32) {
+    let (tokens, painter) = (Tokens::of(ui), ui.painter());
+    let y = |value: f64| area.bottom() - axis.place(value) as f32 * area.height();
+    let step = ((area.width() - 12.0) / group.bars.len().max(1) as f32).min(BAR + 3.0);
+    let start = area.center().x - step * group.bars.len() as f32 / 2.0;
+    for (side, bar) in group.bars.iter().enumerate() {
+        let Some(bar) = bar else { continue };
+        let left = start + step * side as f32;
+        let (one, other) = (y(bar.value), y(axis.origin()));
+        // A bar that is no longer than nothing is still seen.
+        let (top, bottom) = (one.min(other), one.max(other).max(one.min(other) + 1.5));
+        let drawn = Rect::from_min_max(Pos2::new(left + 1.0, top), Pos2::new(left + step - 2.0, bottom));
+        let own = colour(side);
+        if bar.standing == Standing::Undecided {
+            painter.rect(drawn, 2, own.gamma_multiply(0.35), Stroke::new(1.0, own), StrokeKind::Inside);
+        } else {
+            painter.rect_filled(drawn, 2, own);
+        }
+        if let Some(interval) = bar.interval {
+            let x = drawn.center().x;
+            let stroke = Stroke::new(1.25, tokens.text);
+            let (low, high) = (y(interval.low), y(interval.high));
+            painter.line_segment([Pos2::new(x, low), Pos2::new(x, high)], stroke);
+            let cap = (step / 5.0).min(4.0);
+            for end in [low, high] {
+                painter.line_segment([Pos2::new(x - cap, end), Pos2::new(x + cap, end)], stroke);
+            }
+        }
+    }
+}
+
+/// What was measured, and how, under the group.
+fn words_ui(ui: &Ui, area: Rect, top: f32, group: &BarGroup) {
+    let tokens = Tokens::of(ui);
+    let turned = if group.inverted { " ↓" } else { "" };
+    let lines = [(format!("{}{turned}", plain(&group.title)), tokens.text), (plain(&group.detail), tokens.dim)];
+    for (line, (text, colour)) in lines.into_iter().enumerate() {
+        let text = WidgetText::from(theme::label(text));
+        let wrap = Some(TextWrapMode::Truncate);
+        let galley = text.into_galley(ui, wrap, area.width() - 8.0, FontSelection::Default);
+        let place = Pos2::new(area.center().x - galley.size().x / 2.0, top + 3.0 + 14.0 * line as f32);
+        ui.painter().galley(place, galley, colour);
+    }
+}
+
+/// "GEMM f16, n = 4096; B 103 % (101 % to 105 %), faster".
+fn spoken(bars: &RelativeBars, group: &BarGroup, in_times: bool) -> String {
+    let one = |(side, bar): (usize, &Option<Bar>)| {
+        let label = bars.sides.get(side).map(|side| plain(&side.label)).unwrap_or_default();
+        let Some(bar) = bar else { return format!("{label}: no bar") };
+        let text = |value: f64| value_text(value, in_times);
+        let range = bar.interval.map(|interval| format!(" ({} to {})", text(interval.low), text(interval.high)));
+        let word = match bar.standing {
+            Standing::Baseline => "baseline",
+            Standing::Faster => "faster",
+            Standing::Slower => "slower",
+            Standing::Same => "same",
+            Standing::Undecided => "undecided",
+        };
+        format!("{label}: {}{}, {word}", text(bar.value), range.unwrap_or_default())
+    };
+    let turned = if group.inverted { ", less is better and turned round" } else { "" };
+    let all: Vec<String> = group.bars.iter().enumerate().map(one).collect();
+    format!("{}, {}{turned}; {}", plain(&group.title), plain(&group.detail), all.join("; "))
+}
