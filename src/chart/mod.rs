@@ -1,12 +1,14 @@
-//! A chart as data, whoever draws it: lines over time, the curve over sizes, bars relative to a baseline, and thinning to what a
-//! screen can show.
+//! A chart as data, whoever draws it: lines over time, the curve over sizes, bars relative to a baseline, a metric over many
+//! runs, and thinning to what a screen can show.
 
 mod curves;
 mod relative;
+mod trend;
 
 pub use self::{
     curves::{Curve, Over, curves},
     relative::{Bar, BarGroup, BarSide, GROUPS_MAX, RelativeAxis, RelativeBars, Standing},
+    trend::{FIGURES_MAX, TrendChart, TrendPoint},
 };
 use crate::{
     engine::EngineId,

@@ -145,7 +145,8 @@ pub(super) fn runs(arguments: &RunsArguments, data_dir: &Path) -> Result<Exit, E
             Ok(Exit::Success)
         }
         Some(RunsCommand::Deleted) => {
-            let ids = store.deleted().into_iter().filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()));
+            let ids =
+                store.deleted().into_iter().filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()));
             output::write("-", &ids.map(|id| id + "\n").collect::<String>())?;
             Ok(Exit::Success)
         }
@@ -180,8 +181,9 @@ fn delete(store: &Store, names: &[String]) -> Result<Exit, Error> {
     for error in &deleted.kept {
         output::complain(&error.to_string());
     }
-    if deleted.runs > 0 {
-        let runs = if deleted.runs == 1 { "1 run".to_owned() } else { format!("{} runs", deleted.runs) };
+    let count = deleted.runs.len();
+    if count > 0 {
+        let runs = if count == 1 { "1 run".to_owned() } else { format!("{count} runs") };
         output::complain(&format!("{runs} deleted; `roofline runs restore ID` gets one back for 30 days"));
     }
     Ok(if deleted.kept.is_empty() { Exit::Success } else { Exit::Failure })
@@ -265,9 +267,8 @@ fn table(shown: &[&Listed]) -> String {
 }
 
 fn cells(header: &RunHeader) -> [String; 9] {
-    let figure = |value: Option<f64>, unit| {
-        value.map_or_else(|| "—".to_owned(), |value| Quantity::new(value, unit).to_string())
-    };
+    let figure =
+        |value: Option<f64>, unit| value.map_or_else(|| "—".to_owned(), |value| Quantity::new(value, unit).to_string());
     let (done, all) = header.done;
     let state = match header.state {
         RunState::Finished => "finished",

@@ -26,8 +26,8 @@ const STAMP: &str = "%Y%m%dT%H%M%S";
 pub struct Deleted {
     /// Where it is now; absent where nothing was.
     pub folder: Option<PathBuf>,
-    /// How many runs were.
-    pub runs: usize,
+    /// The runs that were, by the files that they had.
+    pub runs: Vec<PathBuf>,
     /// Why others weren't, one reason for each.
     pub kept: Vec<ChangeError>,
 }
@@ -55,11 +55,11 @@ impl Store {
                 self.check_here(path).and_then(|()| move_run(path, &folder))
             };
             match moved {
-                Ok(_) => deleted.runs += 1,
+                Ok(_) => deleted.runs.push(path.clone()),
                 Err(error) => deleted.kept.push(error),
             }
         }
-        if deleted.runs > 0 {
+        if !deleted.runs.is_empty() {
             deleted.folder = Some(folder);
             self.empty_trash();
         } else {

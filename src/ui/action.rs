@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use eframe::egui::{Context, Key, KeyboardShortcut, Modifiers, ThemePreference};
 use serde::{Deserialize, Serialize};
 
-use super::comparing::{CompareAction, CompareText};
+use super::{
+    comparing::{CompareAction, CompareText},
+    listing::RunsAction,
+};
 use crate::{engine::EngineId, run::SuiteName};
 
 /// What the person wants. Views return these; only [`super::App::perform`] acts on them.
@@ -85,6 +88,8 @@ pub enum Action {
     Compare(Vec<PathBuf>),
     /// Do something with what is compared.
     Comparing(CompareAction),
+    /// Do something with the saved runs.
+    Runs(RunsAction),
     /// Show the details of an entry, or hide them.
     Select(Option<usize>),
     /// Close the banner at this place.
@@ -165,7 +170,7 @@ const fn with(key: Key) -> KeyboardShortcut {
 }
 
 /// The actions that need no further choice, in the palette's order.
-pub static COMMANDS: [Command; 29] = [
+pub static COMMANDS: [Command; 38] = [
     command(Action::RunSuite, "Run suite", "Measure the chosen suite on the chosen device", Some(with(Key::R))),
     command(
         Action::Cancel,
@@ -225,6 +230,35 @@ pub static COMMANDS: [Command; 29] = [
         "Copy the command line that makes the same comparison",
         None,
     ),
+    command(Action::Runs(RunsAction::Find), "Find runs", "Write words to find saved runs by", Some(with(Key::F))),
+    command(Action::Runs(RunsAction::PickAll), "Select all runs", "Select all saved runs that are listed", None),
+    command(Action::Runs(RunsAction::Open), "Open run", "Show the selected run", None),
+    command(
+        Action::Runs(RunsAction::Compare),
+        "Compare runs",
+        "Compare the selected runs, one with the baseline",
+        None,
+    ),
+    command(
+        Action::Runs(RunsAction::Export),
+        "Export runs…",
+        "Write the selected runs into a folder, one JSON file each, over none that is there",
+        None,
+    ),
+    command(
+        Action::Runs(RunsAction::Delete),
+        "Delete runs",
+        "Move the selected runs to the trash, where they stay for 30 days (Delete)",
+        None,
+    ),
+    command(Action::Runs(RunsAction::Undo), "Undo delete", "Get back the runs that were deleted last", None),
+    command(
+        Action::Runs(RunsAction::Pin),
+        "Pin as baseline",
+        "Make the selected run the one that others are compared with, or no longer",
+        None,
+    ),
+    command(Action::Runs(RunsAction::Reveal), "Reveal file", "Show the selected run's file in the file manager", None),
     command(Action::CancelInstall, "Cancel installation", "Stop installing; what was downloaded is kept", None),
     command(Action::Suite(SuiteName::Quick), "Suite: Quick", SuiteName::Quick.description(), None),
     command(Action::Suite(SuiteName::Standard), "Suite: Standard", SuiteName::Standard.description(), None),

@@ -14,6 +14,8 @@ mod engine_state;
 mod fetching;
 mod keeping;
 mod legend;
+mod librarian;
+mod listing;
 mod machine_text;
 mod notes;
 mod open;
@@ -33,6 +35,7 @@ pub use self::{
     app::App,
     comparing::{Chosen, CompareAction, CompareText, Comparing, RunSource, Shown},
     engine_state::{EngineStage, EngineWork, ListedEngine},
+    listing::{Listing, Pick, RunsAction, Undo},
     open::{Models, OpenError, open},
     session::{Live, Session},
     state::{Choices, Devices, Download, DownloadState, State, ThemeChoice},

@@ -278,7 +278,7 @@ fn what_is_deleted_comes_back_with_its_words() {
     fs::write(store.path_of("broken"), "{").unwrap();
     let wanted = [paths[0].clone(), paths[1].clone(), store.path_of("gone")];
     let deleted = store.delete(&wanted).unwrap();
-    assert_eq!((deleted.runs, deleted.kept.len()), (2, 1));
+    assert_eq!((deleted.runs.len(), deleted.kept.len()), (2, 1));
     assert_eq!(store.list().len(), 3);
     assert_eq!(fs::read_to_string(store.path_of("broken")).unwrap(), "{");
     // A run of the same name was saved meanwhile: neither is lost.
@@ -305,7 +305,7 @@ fn a_run_that_goes_on_is_not_deleted() {
     let deleted = store.delete(std::slice::from_ref(&path)).unwrap();
     assert!(matches!(deleted.kept.as_slice(), [ChangeError::Running(_)]) && deleted.folder.is_none());
     drop(held);
-    assert_eq!(store.delete(&[path]).unwrap().runs, 1, "one that was left behind is");
+    assert_eq!(store.delete(&[path]).unwrap().runs.len(), 1, "one that was left behind is");
 }
 
 #[test]

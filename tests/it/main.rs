@@ -42,4 +42,5 @@ mod tokenizer;
 mod training;
 mod ui;
 mod ui_engines;
+mod ui_history;
 mod weights;

@@ -26,6 +26,8 @@ const WIDE: f32 = 760.0;
 pub(in crate::ui) struct Forms {
     /// What is typed and opened in the Compare view.
     pub(in crate::ui) compare: super::compare::Forms,
+    /// What is being written about a saved run.
+    pub(in crate::ui) runs: super::history::Words,
     /// A file or folder to add.
     pub(in crate::ui) path: String,
     /// A model to download.
