@@ -3,8 +3,8 @@
 use super::{Point, ticks};
 use crate::record::Figure;
 
-/// So many figures are drawn; of more, the newest. That is what a chart of a screen's width can tell apart.
-pub const FIGURES_MAX: usize = 2000;
+/// So many figures are drawn; of more, the newest.
+pub const FIGURES_MAX: usize = 10_000;
 
 /// One figure: where it stands, how wide its interval is, and whether it is doubted.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -130,7 +130,7 @@ mod tests {
         let chart = TrendChart::of(&figures);
         assert_eq!((chart.points.len(), chart.outside), (7, 2));
         assert!(chart.range.0 >= 0.0 && chart.range.1 < 4.0, "{:?}", chart.range);
-        let many: Vec<Figure> = (0..3000).map(|day| figure(day, 3.0)).collect();
+        let many: Vec<Figure> = (0..11_000).map(|day| figure(day, 3.0)).collect();
         let chart = TrendChart::of(&many);
         assert_eq!((chart.points.len(), chart.points[0].place), (FIGURES_MAX, 1000));
         assert_eq!(TrendChart::of(&[]), TrendChart::default());

@@ -86,8 +86,8 @@ impl App {
         let runner = Runner::new(Arc::clone(&engines), store.clone(), wake)?;
         let mut background = Background::default();
         background.look(&runner, &engines);
-        librarian.list(&runner);
         background.check_writable(&runner, &store);
+        librarian.list(&runner);
         Ok(Self {
             state: State { choices, ..State::default() },
             engines,

@@ -69,8 +69,8 @@ pub(super) struct Librarian {
     changes: Vec<Receiver<Done>>,
     /// Set while something is measured: nothing is read then.
     stop: Arc<AtomicBool>,
-    /// Set when the folder was changed by anyone.
-    changed: Arc<AtomicBool>,
+    /// Whether the folder was changed by anyone.
+    folder: Arc<Folder>,
     /// The trend was asked for and not begun.
     wants_trend: bool,
     has_listed: bool,
@@ -79,9 +79,9 @@ pub(super) struct Librarian {
 impl Librarian {
     /// Over the runs in `store`; `wake` is called when there is news.
     pub(super) fn new(store: Store, wake: Wake) -> io::Result<Self> {
-        let changed = Arc::new(AtomicBool::new(false));
-        let (folder, flag, woken) = (store.folder().to_owned(), Arc::downgrade(&changed), Arc::clone(&wake));
-        std::thread::Builder::new().name("roofline-watch".to_owned()).spawn(move || watch(&folder, &flag, &woken))?;
+        let folder = Arc::new(Folder::default());
+        let (path, watched, woken) = (store.folder().to_owned(), Arc::downgrade(&folder), Arc::clone(&wake));
+        std::thread::Builder::new().name("roofline-watch".to_owned()).spawn(move || watch(&path, &watched, &woken))?;
         let stop = Arc::default();
         Ok(Self {
             store,
@@ -90,7 +90,7 @@ impl Librarian {
             trend: None,
             changes: Vec::new(),
             stop,
-            changed,
+            folder,
             wants_trend: false,
             has_listed: false,
         })
@@ -103,7 +103,8 @@ impl Librarian {
 
     /// Lists the saved runs.
     pub(super) fn list(&mut self, runner: &Runner) {
-        self.changed.store(false, Ordering::Release);
+        self.folder.changed.store(false, Ordering::Release);
+        let folder = Arc::clone(&self.folder);
         let told = Arc::new(Mutex::new(Told::default()));
         let (store, teller, wake, stop) =
             (self.store.clone(), Arc::clone(&told), Arc::clone(&self.wake), Arc::clone(&self.stop));
@@ -112,6 +113,8 @@ impl Librarian {
             if is_first {
                 store.empty_trash();
             }
+            // Before anything is looked at, so that whatever comes later is noticed.
+            folder.look(store.folder());
             let mut last: Option<Instant> = None;
             store.list_with(&mut |some, left| {
                 let mut told = teller.lock().unwrap_or_else(PoisonError::into_inner);
@@ -213,7 +216,7 @@ impl Librarian {
         if busy {
             return;
         }
-        if self.going.is_none() && self.changed.load(Ordering::Acquire) {
+        if self.going.is_none() && self.folder.changed.load(Ordering::Acquire) {
             self.list(runner);
         }
         if self.wants_trend && self.trend.is_none() && self.going.is_none() {
@@ -306,14 +309,14 @@ impl Librarian {
                 if !restored.in_the_way.is_empty() {
                     state.warn("some deleted runs stay in the trash, since there are runs of the same names now");
                 }
-                self.changed.store(true, Ordering::Release);
+                self.folder.changed.store(true, Ordering::Release);
                 None
             }
             Done::Edited(_, Err(error))
             | Done::Pinned(Err(error))
             | Done::Deleted(Err(error))
             | Done::Restored(Err(error)) => {
-                self.changed.store(true, Ordering::Release);
+                self.folder.changed.store(true, Ordering::Release);
                 Some(error.to_string())
             }
             Done::Exported(Err(error)) | Done::Revealed(Err(error)) => Some(error),
@@ -341,17 +344,32 @@ fn edited(state: &mut State, path: &Path, about: About) {
     state.runs.touch();
 }
 
-/// Looks at the folder until nobody wants to know any more. Every save, deletion and new name changes its time.
-fn watch(folder: &Path, changed: &Weak<AtomicBool>, wake: &Wake) {
-    let time = || -> Option<SystemTime> { fs::metadata(folder).ok()?.modified().ok() };
-    let mut known = time();
+/// What is known of the folder of saved runs.
+#[derive(Default)]
+struct Folder {
+    /// When it was changed last, as the last listing found it; every save, deletion and new name changes that.
+    time: Mutex<Option<SystemTime>>,
+    /// It was changed since, or is to be listed for another reason.
+    changed: AtomicBool,
+}
+
+impl Folder {
+    /// Takes in when it was changed; what that was before.
+    fn look(&self, path: &Path) -> (Option<SystemTime>, Option<SystemTime>) {
+        let now = fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+        let mut time = self.time.lock().unwrap_or_else(PoisonError::into_inner);
+        (std::mem::replace(&mut *time, now), now)
+    }
+}
+
+/// Looks at the folder until nobody wants to know any more.
+fn watch(path: &Path, folder: &Weak<Folder>, wake: &Wake) {
     loop {
         std::thread::sleep(WATCH);
-        let Some(changed) = changed.upgrade() else { return };
-        let now = time();
-        if now != known {
-            known = now;
-            changed.store(true, Ordering::Release);
+        let Some(folder) = folder.upgrade() else { return };
+        let (before, now) = folder.look(path);
+        if before.is_some() && before != now {
+            folder.changed.store(true, Ordering::Release);
             wake();
         }
     }

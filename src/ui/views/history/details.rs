@@ -18,8 +18,8 @@ use crate::{
 };
 
 /// The height of the card for one run, and for several, with the room before it.
-const ONE: f32 = 176.0;
-const SEVERAL: f32 = 72.0;
+const ONE: f32 = 196.0;
+const SEVERAL: f32 = 92.0;
 
 /// How high the card is.
 pub(super) fn height(state: &State) -> f32 {
@@ -112,14 +112,17 @@ pub(super) fn ui(ui: &mut Ui, state: &State, listed: &[Listed], words: &mut Word
     words.show(header, actions);
     ui.add_space(space::M);
     card(ui, |ui| {
-        bar_ui(ui, state, &summary(header), header.pinned, actions);
+        bar_ui(ui, state, &when(header.started_at), header.pinned, actions);
+        let summary = summary(header);
+        let label = Label::new(theme::label(&summary).color(Tokens::of(ui).dim)).truncate();
+        ui.add(label).on_hover_text(summary);
         fields_ui(ui, words, actions);
     });
 }
 
 /// Where and how it was made, in a line.
 fn summary(header: &RunHeader) -> String {
-    let mut parts = vec![when(header.started_at), header.machine.clone()];
+    let mut parts = vec![header.machine.clone()];
     parts.extend(header.duration_s.map(|seconds| format!("took {}", duration(seconds))));
     let engines: Vec<&str> = header.engines.iter().map(crate::engine::EngineId::title).collect();
     parts.push(engines.join(", "));
@@ -135,7 +138,7 @@ fn bar_ui(ui: &mut Ui, state: &State, words: &str, pinned: bool, actions: &mut V
     Sides::new().height(theme::CONTROL).shrink_left().truncate().show(
         ui,
         |ui| {
-            ui.add(Label::new(theme::label(words).color(tokens.dim)).truncate()).on_hover_text(words);
+            ui.label(eframe::egui::RichText::new(words).color(tokens.text));
         },
         |ui| {
             // From right to left.
@@ -169,6 +172,7 @@ fn fields_ui(ui: &mut Ui, words: &mut Words, actions: &mut Vec<Action>) {
     ui.horizontal_top(|ui| {
         label_ui(ui, "Note");
         let field = TextEdit::multiline(&mut words.note).desired_rows(2).char_limit(NOTE_CHARS_MAX);
+        let field = field.background_color(Tokens::of(ui).ground);
         let width = ui.available_width();
         // A long note scrolls in its place.
         let scroll = eframe::egui::ScrollArea::vertical().max_height(44.0).min_scrolled_height(44.0);
@@ -196,6 +200,7 @@ fn label_ui(ui: &mut Ui, name: &str) {
 fn field_ui(ui: &mut Ui, name: &str, text: &mut String, (most, width): (usize, f32), hint: &str) -> bool {
     label_ui(ui, name);
     let field = TextEdit::singleline(text).char_limit(most).desired_width(width).align(Align2::LEFT_CENTER);
+    let field = field.background_color(Tokens::of(ui).ground);
     let field = ui.add(field.min_size(Vec2::new(0.0, theme::CONTROL)));
     field.widget_info(|| WidgetInfo::labeled(Role::TextInput, true, name));
     let left = field.lost_focus();

@@ -31,11 +31,12 @@ pub(super) fn take(ui: &Ui, state: &State, listed: &[Listed], actions: &mut Vec<
         (Key::End, end),
     ];
     for (key, rows) in steps {
-        // The narrower first: without it, Shift is held for nothing.
-        if pressed(Modifiers::SHIFT, key) {
-            actions.push(Action::Runs(RunsAction::Move(rows, Pick::Through)));
-        } else if pressed(Modifiers::NONE, key) {
-            actions.push(Action::Runs(RunsAction::Move(rows, Pick::Only)));
+        // The narrower first: without it, Shift is held for nothing. A key that repeats may be there several times.
+        for (modifiers, pick) in [(Modifiers::SHIFT, Pick::Through), (Modifiers::NONE, Pick::Only)] {
+            let times = ui.input_mut(|input| input.count_and_consume_key(modifiers, key));
+            if times > 0 {
+                actions.push(Action::Runs(RunsAction::Move(rows.saturating_mul(times as i64), pick)));
+            }
         }
     }
     let keys = [

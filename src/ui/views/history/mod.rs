@@ -57,7 +57,7 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, words: &mut Words, actions: 
     keys::take(ui, state, listed, actions);
     let below = details::height(state);
     card(ui, |ui| {
-        let height = ui.available_height() - space::L - space::M - below;
+        let height = ui.available_height() - space::L - space::XL - below;
         table::ui(ui, state, listed, height, actions);
     });
     details::ui(ui, state, listed, words, actions);

@@ -23,6 +23,9 @@ use crate::{
 /// More metrics than this are not offered at once; the filters narrow them.
 const METRICS_MAX: usize = 300;
 
+/// More points than this are drawn smaller, and their intervals fainter.
+const DENSE: usize = 200;
+
 /// A point is meant by a pointer that is so near.
 const NEAR: f32 = 14.0;
 
@@ -116,7 +119,8 @@ fn plot_ui(ui: &mut Ui, state: &State, metric: &Metric, chart: &TrendChart, scal
     let (start, is_short) = (chart.start_s, chart.is_short());
     let days = AxisHints::new_x().formatter(move |mark, _| day(start, mark.value, is_short));
     let marks: Vec<f64> = chart.day_marks(6);
-    let mark = move |value: f64| GridMark { value, step_size: 1.0 };
+    let step_size = marks.get(1).zip(marks.first()).map_or(1.0, |(second, first)| second - first);
+    let mark = move |value: f64| GridMark { value, step_size };
     let values = AxisHints::new_y().formatter(|mark, _| short(mark.value)).min_thickness(40.0);
     let values = values.tick_label_color(tokens.faint).tick_label_font(theme::tick_font());
     let plot = base_plot(ui, "trend", days)
@@ -133,7 +137,8 @@ fn plot_ui(ui: &mut Ui, state: &State, metric: &Metric, chart: &TrendChart, scal
             let points = chart.points.iter().filter(|point| (point.doubted, point.barred) == wanted);
             points.map(|point| [point.at[0], point.at[1] / scale.factor]).collect()
         };
-        let dots = |points: Vec<[f64; 2]>| Points::new("", points).radius(3.0).allow_hover(false);
+        let radius = if chart.points.len() > DENSE { 2.0 } else { 3.5 };
+        let dots = |points: Vec<[f64; 2]>| Points::new("", points).radius(radius).allow_hover(false);
         plot.points(dots(of((false, false))).color(tokens.engine(metric.engine)));
         plot.points(dots(of((true, false))).color(tokens.warn).filled(false));
         plot.points(dots(of((true, true))).color(tokens.bad).filled(false).shape(MarkerShape::Cross));
@@ -165,12 +170,12 @@ fn intervals_ui<T>(ui: &Ui, metric: &Metric, chart: &TrendChart, scale: Scale, s
     let tokens = Tokens::of(ui);
     let frame: Rect = *shown.transform.frame();
     let painter = ui.painter_at(frame);
-    let stroke = Stroke::new(1.0, tokens.engine(metric.engine).gamma_multiply(0.6));
+    let strength = if chart.points.len() > DENSE { 0.2 } else { 0.6 };
     for point in &chart.points {
         let Some((low, high)) = point.interval else { continue };
         let ends = [low, high].map(|y| place(&shown.transform, point.at[0], y / scale.factor));
-        let colour = if point.doubted { tokens.warn.gamma_multiply(0.6) } else { stroke.color };
-        painter.line_segment(ends, Stroke::new(1.0, colour));
+        let colour = if point.doubted { tokens.warn } else { tokens.engine(metric.engine) };
+        painter.line_segment(ends, Stroke::new(1.0, colour.gamma_multiply(strength)));
     }
 }
 
