@@ -49,8 +49,10 @@ pub struct BarGroup {
     pub row: usize,
     /// "GEMM f16".
     pub title: String,
-    /// "n = 4096", with the engine where rows are of several.
+    /// "n = 4096".
     pub detail: String,
+    /// Whose figures they are, where rows are of several engines.
+    pub engine: Option<EngineId>,
     /// What was measured.
     pub unit: Unit,
     /// Less is better of this unit, so the baseline's figure was divided by the side's.
@@ -165,12 +167,11 @@ fn group(compared: &Compared, place: usize, row: &Row, engines: bool) -> BarGrou
     let bar = |(side, cell): (usize, &Cell)| {
         if side == compared.baseline { cell.figure.map(|_| base) } else { drawn(compared, row, cell) }
     };
-    let engine = row.engine.filter(|_| engines).map(|engine| engine.title().to_owned());
-    let parameters = Some(row.parameters()).filter(|text| !text.is_empty());
     BarGroup {
         row: place,
         title: row.title(),
-        detail: parameters.into_iter().chain(engine).collect::<Vec<_>>().join(" · "),
+        detail: row.parameters(),
+        engine: row.engine.filter(|_| engines),
         unit: row.unit,
         inverted: !row.higher_is_better(),
         bars: row.cells.iter().enumerate().map(bar).collect(),
@@ -261,6 +262,7 @@ mod tests {
                 row: 0,
                 title: String::new(),
                 detail: String::new(),
+                engine: None,
                 unit: Unit::Second,
                 inverted: true,
                 bars: values.iter().map(bar).collect(),

@@ -140,7 +140,8 @@ impl App {
 
     /// Whether the background lane still owes something.
     pub fn waits(&self) -> bool {
-        self.background.waits() || self.keeping.waits() || self.comparer.waits() || self.librarian.waits()
+        let lists = self.background.waits() || self.librarian.waits() || self.keeping.waits();
+        lists || self.comparer.waits() || self.state.comparing.pending
     }
 
     /// Does what the person wants, if it makes sense now.

@@ -10,14 +10,15 @@ use crate::{
     analysis::frameworks::times,
     chart::{Bar, BarGroup, RelativeAxis, RelativeBars, Standing},
     export::plain,
-    units::{number, percent},
+    units::percent,
 };
 
 /// Room for the axis on the left.
 const AXIS: f32 = 46.0;
 
-/// Room for two lines of words under the bars.
+/// Room for two lines of words under the bars, and for another where rows are of several engines.
 const WORDS: f32 = 32.0;
+const WORDS_WITH_ENGINE: f32 = 46.0;
 
 /// The least width of a group: narrower, its words can't be read.
 const GROUP: f32 = 76.0;
@@ -40,9 +41,9 @@ pub(super) fn ui(
         ui.put(rect, Label::new(words));
         return None;
     }
-    let plot = Rect::from_min_max(rect.min + Vec2::new(AXIS, 4.0), rect.max - Vec2::new(0.0, WORDS));
-    let fit = ((plot.width() / GROUP) as usize).max(1);
-    let left_out = bars.left_out + bars.groups.len().saturating_sub(fit);
+    let words = if bars.groups.iter().any(|group| group.engine.is_some()) { WORDS_WITH_ENGINE } else { WORDS };
+    let plot = Rect::from_min_max(rect.min + Vec2::new(AXIS, 4.0), rect.max - Vec2::new(0.0, words));
+    let fit = fit(rect.width());
     let axis = bars.axis();
     axis_ui(ui, plot, &axis, in_times);
     let count = bars.groups.len().min(fit);
@@ -65,11 +66,24 @@ pub(super) fn ui(
         }
     }
     base_line(ui, plot, &axis);
-    if left_out > 0 {
-        let text = format!("and {left_out} more rows in the table");
-        ui.painter().text(plot.right_top(), Align2::RIGHT_TOP, text, theme::tick_font(), tokens.faint);
-    }
     clicked
+}
+
+/// How many groups fit into this width.
+fn fit(width: f32) -> usize {
+    (((width - AXIS) / GROUP) as usize).max(1)
+}
+
+/// How many rows have bars that are not drawn in this width.
+pub(super) fn left_out(bars: &RelativeBars, width: f32) -> usize {
+    bars.left_out + bars.groups.len().saturating_sub(fit(width))
+}
+
+/// A tick as short as it can be.
+fn tick_text(tick: f64, in_times: bool) -> String {
+    let (value, sign) = if in_times { (tick, "×") } else { (tick * 100.0, " %") };
+    let text = format!("{value:.4}");
+    format!("{}{sign}", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
 /// A share as it is written.
@@ -87,9 +101,8 @@ fn axis_ui(ui: &Ui, plot: Rect, axis: &RelativeAxis, in_times: bool) {
         ui.painter().line_segment([Pos2::new(plot.left(), at), Pos2::new(plot.right(), at)], (1.0, tokens.line));
         // Words that would lie on each other are left out.
         if last - at >= 13.0 {
-            let text = if in_times { format!("{}×", number(*tick)) } else { format!("{} %", number(tick * 100.0)) };
             let place = Pos2::new(plot.left() - 6.0, at);
-            ui.painter().text(place, Align2::RIGHT_CENTER, text, theme::tick_font(), tokens.dim);
+            ui.painter().text(place, Align2::RIGHT_CENTER, tick_text(*tick, in_times), theme::tick_font(), tokens.dim);
             last = at;
         }
     }
@@ -138,8 +151,9 @@ fn group_ui(ui: &Ui, area: Rect, group: &BarGroup, axis: &RelativeAxis, colour: 
 fn words_ui(ui: &Ui, area: Rect, top: f32, group: &BarGroup) {
     let tokens = Tokens::of(ui);
     let turned = if group.inverted { " ↓" } else { "" };
+    let engine = group.engine.map(|engine| (engine.title().to_owned(), tokens.dim));
     let lines = [(format!("{}{turned}", plain(&group.title)), tokens.text), (plain(&group.detail), tokens.dim)];
-    for (line, (text, colour)) in lines.into_iter().enumerate() {
+    for (line, (text, colour)) in lines.into_iter().chain(engine).enumerate() {
         let text = WidgetText::from(theme::label(text));
         let wrap = Some(TextWrapMode::Truncate);
         let galley = text.into_galley(ui, wrap, area.width() - 8.0, FontSelection::Default);
@@ -166,5 +180,6 @@ fn spoken(bars: &RelativeBars, group: &BarGroup, in_times: bool) -> String {
     };
     let turned = if group.inverted { ", less is better and turned round" } else { "" };
     let all: Vec<String> = group.bars.iter().enumerate().map(one).collect();
+    let turned = group.engine.map_or(turned.to_owned(), |engine| format!(", {}{turned}", engine.title()));
     format!("{}, {}{turned}; {}", plain(&group.title), plain(&group.detail), all.join("; "))
 }

@@ -404,3 +404,70 @@ fn a_folder_without_rights_is_empty_and_says_why_nothing_can_be_changed() {
     assert_eq!(all, 0);
     assert!(edited.unwrap_err().to_string().contains("rights"));
 }
+
+/// The program with its data in `folder`: its standard output, its standard error, and its exit status.
+fn roofline(folder: &Path, arguments: &[&str]) -> (String, String, i32) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_roofline"));
+    let output = command.args(arguments).env("ROOFLINE_DATA_DIR", folder).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
+    (text(&output.stdout), text(&output.stderr), output.status.code().unwrap())
+}
+
+#[test]
+fn the_command_line_lists_finds_and_changes_runs() {
+    let (folder, store) = store();
+    let folder = folder.path();
+    assert!(roofline(folder, &["runs"]).1.contains("no run was saved yet"));
+    let paths = generate(&store, 60);
+    let (out, err, _) = roofline(folder, &["runs"]);
+    assert!(out.contains("run-00059") && !out.contains("run-00009") && err.contains("10 more"), "{out}{err}");
+    for arguments in [
+        ["runs", "rename", "run-00007", "With the fan"].as_slice(),
+        &["runs", "tag", "With the fan", "desk", "lid"],
+        &["runs", "untag", "run-00007", "LID"],
+        &["runs", "note", "run-00007", "one\ntwo"],
+        &["runs", "pin", "With the fan"],
+    ] {
+        let (_, err, code) = roofline(folder, arguments);
+        assert_eq!(code, 0, "{arguments:?}: {err}");
+    }
+    let (out, _, _) = roofline(folder, &["runs", "--tag", "desk", "--machine", "epyc", "--json"]);
+    let rows: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((rows[0]["about"]["name"].as_str(), rows[0]["baseline"].as_bool()), (Some("With the fan"), Some(true)));
+    assert_eq!(rows.as_array().unwrap().len(), 1);
+    let (out, _, code) = roofline(folder, &["export", "baseline", "--format", "json"]);
+    let exported: Run = serde_json::from_str(&out).unwrap();
+    assert_eq!((exported.about.unwrap().note.as_deref(), code), (Some("one\ntwo"), 0));
+    let best = |arguments: &[&str]| {
+        let rows: serde_json::Value = serde_json::from_str(&roofline(folder, arguments).0).unwrap();
+        rows[0]["best_flops"].as_f64().unwrap()
+    };
+    let sorted = ["runs", "--sort", "gemm", "--limit", "1", "--json"];
+    assert!(best(&sorted) > best(&[&sorted[..], &["--reverse"]].concat()));
+    let (_, err, code) = roofline(folder, &["runs", "delete", "With the fan", "run-00008"]);
+    assert!(code == 0 && err.contains("2 runs deleted") && !paths[7].exists(), "{err}");
+    assert_eq!(roofline(folder, &["runs", "deleted"]).0, "run-00007\nrun-00008\n");
+    assert_eq!(roofline(folder, &["runs", "restore", "run-00007"]).2, 0);
+    assert_eq!(Store::load(&paths[7]).unwrap().about.unwrap().tags, ["desk"]);
+}
+
+#[test]
+fn the_command_line_refuses_what_makes_no_sense() {
+    let (folder, store) = store();
+    let path = generate(&store, 1).remove(0);
+    let long = "x".repeat(10_000);
+    for (arguments, code, words) in [
+        (["runs", "rename", "nowhere", "x"].as_slice(), 2, "no run is called"),
+        (&["runs", "rename", "run-00000", &long], 2, "at most 120 characters"),
+        (&["runs", "rename", "../run-00000", "x"], 2, "no run is called"),
+        (&["runs", "rename", "apple-m5", "x"], 2, "no run is called"),
+        (&["runs", "delete", "baseline"], 2, "no saved run is pinned"),
+        (&["runs", "restore", "run"], 1, "no deleted run"),
+        (&["runs", "--sort", "colour"], 2, "started"),
+        (&["compare", "baseline", "run-00000"], 2, "no saved run is pinned"),
+    ] {
+        let (_, err, got) = roofline(folder.path(), arguments);
+        assert!(got == code && err.contains(words), "{arguments:?}: {got}: {err}");
+    }
+    assert_eq!(Store::load(&path).unwrap().about, None);
+}

@@ -41,6 +41,7 @@ mod tiny;
 mod tokenizer;
 mod training;
 mod ui;
+mod ui_compare;
 mod ui_engines;
 mod ui_history;
 mod weights;

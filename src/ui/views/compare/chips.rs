@@ -1,6 +1,9 @@
 //! What is compared: a chip for each run, or each engine of the one run.
 
-use eframe::egui::{Button, Color32, ComboBox, Frame, Margin, Role, Sense, Stroke, Ui, Vec2, WidgetInfo};
+use eframe::egui::{
+    Button, Color32, ComboBox, FontSelection, Frame, Margin, Role, Sense, Stroke, TextWrapMode, Ui, Vec2, WidgetInfo,
+    WidgetText,
+};
 
 use crate::{
     analysis::comparison::{Kind, Side},
@@ -49,9 +52,10 @@ fn run_ui(ui: &mut Ui, place: usize, chosen: &Chosen, engines_of: Option<usize>,
     let tokens = Tokens::of(ui);
     let leads = engines_of.map_or(place == 0, |engines| engines == place);
     let is_base = engines_of.is_none() && place == 0;
+    let title = format!("{} · {}", short(&chosen.title()), moment(&chosen.run));
+    let words = format!("{}  {title}", letter(place));
+    make_room(ui, &words, is_base);
     chip(ui, leads, tokens.data(place), |ui| {
-        let title = format!("{} · {}", short(&chosen.title()), moment(&chosen.run));
-        let words = format!("{}  {title}", letter(place));
         let name = match (is_base, engines_of) {
             (true, _) => format!("Baseline {title}"),
             (false, None) => format!("Make {title} the baseline"),
@@ -81,6 +85,7 @@ fn engine_ui(ui: &mut Ui, shown: &Shown, place: usize, side: &Side, actions: &mu
     let tokens = Tokens::of(ui);
     let Some(engine) = side.engine else { return };
     let leads = place == shown.compared.baseline;
+    make_room(ui, &side.label, leads);
     chip(ui, leads, tokens.engine(engine), |ui| {
         let name = if leads { format!("Baseline {}", side.label) } else { format!("Make {} the baseline", side.label) };
         let button = Button::new(theme::label(&side.label).color(tokens.text)).frame(false);
@@ -94,6 +99,21 @@ fn engine_ui(ui: &mut Ui, shown: &Shown, place: usize, side: &Side, actions: &mu
             ui.label(theme::label("baseline").color(tokens.dim));
         }
     });
+}
+
+/// Goes to the next line where words of this length, with what is around them in a chip, don't fit into this one: a frame doesn't
+/// wrap by itself.
+fn make_room(ui: &mut Ui, words: &str, is_base: bool) {
+    const AROUND: f32 = 64.0;
+    let width = |text: &str| {
+        let text = WidgetText::from(theme::label(text));
+        text.into_galley(ui, Some(TextWrapMode::Extend), f32::INFINITY, FontSelection::Default).size().x
+    };
+    let base = if is_base { width("baseline") + 6.0 } else { 0.0 };
+    let needed = width(words) + base + AROUND;
+    if ui.available_size_before_wrap().x < needed {
+        ui.end_row();
+    }
 }
 
 /// A rounded frame with a dot in the colour of the data.

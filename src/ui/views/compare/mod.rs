@@ -26,8 +26,11 @@ use crate::{
 /// The chart, or the samples of a row in its place.
 const CHART: f32 = 186.0;
 
-/// The least that the table is given; beyond, the view scrolls.
-const TABLE_MIN: f32 = 230.0;
+/// The least that the table's card is given; beyond, the view scrolls.
+const TABLE_MIN: f32 = 300.0;
+
+/// What is in the card beside the rows: margins, the tools over them, the heading, the method under them.
+const BESIDE_TABLE: f32 = 152.0;
 
 /// What is typed and opened in this view.
 #[derive(Debug, Default)]
@@ -55,26 +58,25 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, forms: &mut Forms, actions: 
     let comparing = &state.comparing;
     header_ui(ui, state, actions);
     ui.add_space(space::S);
-    let bottom = ui.max_rect().bottom();
+    let room = ui.available_height();
     ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
         ui.spacing_mut().item_spacing.y = space::S;
+        let top = ui.cursor().top();
         if !comparing.chosen.is_empty() {
             chips::ui(ui, state, actions);
         }
         let Some(shown) = &comparing.shown else { return nothing_ui(ui, state, actions) };
         conditions::ui(ui, shown, &mut forms.conditions);
         forms.rows.renew(shown, &forms.filter, forms.changed_only, forms.sort);
-        let tall = ui.spacing().item_spacing.y;
         match comparing.selected.and_then(|place| Some((place, shown.compared.rows.get(place)?))) {
             Some((_, row)) => card(ui, |ui| samples::ui(ui, shown, row, CHART, actions)),
             None => card(ui, |ui| chart_ui(ui, shown, forms, actions)),
         }
-        // What is left of the window, not of what scrolls.
-        let used = ui.cursor().top() + tall;
-        let height = (bottom - used - ui.clip_rect().top().min(0.0)).max(TABLE_MIN);
+        // What is left of the window, however far the view is scrolled.
+        let height = (room - (ui.cursor().top() - top)).max(TABLE_MIN) - BESIDE_TABLE;
         card(ui, |ui| {
             tools_ui(ui, shown, forms);
-            table::ui(ui, comparing, shown, forms, height - 100.0, actions);
+            table::ui(ui, comparing, shown, forms, height, actions);
             method_ui(ui, shown);
         });
         ui.add_space(space::S);
@@ -98,7 +100,7 @@ fn header_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
                 count => format!("{count} runs"),
             };
             ui.label(RichText::new(text).color(tokens.dim));
-            if let Some(word) = progress(state) {
+            if let Some(word) = progress(state).filter(|_| comparing.shown.is_some()) {
                 ui.label(theme::label(word).color(tokens.dim));
             }
         },
@@ -173,7 +175,7 @@ fn nothing_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
 
 fn chart_ui(ui: &mut Ui, shown: &Shown, forms: &mut Forms, actions: &mut Vec<Action>) {
     let tokens = Tokens::of(ui);
-    let compared = &shown.compared;
+    let (compared, width) = (&shown.compared, ui.available_width());
     Sides::new().height(22.0).shrink_left().truncate().show(
         ui,
         |ui| {
@@ -187,8 +189,14 @@ fn chart_ui(ui: &mut Ui, shown: &Shown, forms: &mut Forms, actions: &mut Vec<Act
                 "higher is better"
             };
             ui.label(theme::label(words).color(tokens.dim));
+            let more = forms.rows.bars().map_or(0, |bars| relative::left_out(bars, width));
+            if more > 0 {
+                ui.label(theme::label(format!("· {more} more rows in the table")).color(tokens.faint));
+            }
         },
         |ui| {
+            ui.visuals_mut().selection.bg_fill = tokens.hover;
+            ui.visuals_mut().selection.stroke.color = tokens.text;
             for (on, words, hint) in [(true, "×", "Bars as multiples"), (false, "%", "Bars in percent")] {
                 let button = Button::selectable(forms.times == on, words).min_size(Vec2::new(28.0, 22.0));
                 let response = ui.add(button).on_hover_text(hint);
@@ -211,11 +219,14 @@ fn chart_ui(ui: &mut Ui, shown: &Shown, forms: &mut Forms, actions: &mut Vec<Act
 fn tools_ui(ui: &mut Ui, shown: &Shown, forms: &mut Forms) {
     let tokens = Tokens::of(ui);
     ui.horizontal(|ui| {
+        ui.visuals_mut().widgets.inactive.bg_stroke = eframe::egui::Stroke::new(1.0, tokens.line);
         let field = TextEdit::singleline(&mut forms.filter).hint_text("Filter rows").desired_width(160.0);
         let field = ui.add(field.margin(eframe::egui::Margin::symmetric(8, 4)));
         field.widget_info(|| WidgetInfo::labeled(eframe::egui::Role::TextInput, true, "Filter rows"));
-        ui.visuals_mut().widgets.inactive.bg_stroke = eframe::egui::Stroke::new(1.0, tokens.faint);
-        ui.checkbox(&mut forms.changed_only, "Changed only").on_hover_text("Only rows that are faster or slower");
+        ui.scope(|ui| {
+            ui.visuals_mut().widgets.inactive.bg_stroke = eframe::egui::Stroke::new(1.0, tokens.faint);
+            ui.checkbox(&mut forms.changed_only, "Changed only").on_hover_text("Only rows that are faster or slower");
+        });
         sort_ui(ui, shown, forms);
         let (listed, all) = (forms.rows.listed().len(), shown.compared.rows.len());
         let rows = if listed == all { format!("{all} rows") } else { format!("{listed} of {all} rows") };
@@ -294,9 +305,13 @@ fn command_ui(ui: &mut Ui, comparing: &Comparing, state: &State, actions: &mut V
     let action = Action::Comparing(CompareAction::Copy(CompareText::Command));
     let words = RichText::new(&command).monospace().size(11.0).color(tokens.faint);
     let button = Button::new(words).frame(false).truncate();
-    let response = ui.add_enabled(state.allows(&action), button).on_hover_text(format!("{command}\nClick to copy"));
-    response.widget_info(|| WidgetInfo::labeled(eframe::egui::Role::Button, true, format!("Copy {command}")));
-    if response.clicked() {
-        actions.push(action);
-    }
+    ui.scope(|ui| {
+        ui.spacing_mut().interact_size.y = 16.0;
+        ui.spacing_mut().button_padding = Vec2::ZERO;
+        let response = ui.add_enabled(state.allows(&action), button).on_hover_text(format!("{command}\nClick to copy"));
+        response.widget_info(|| WidgetInfo::labeled(eframe::egui::Role::Button, true, format!("Copy {command}")));
+        if response.clicked() {
+            actions.push(action);
+        }
+    });
 }
