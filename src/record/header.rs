@@ -57,6 +57,9 @@ pub struct RunHeader {
     /// It is the baseline.
     #[serde(skip)]
     pub pinned: bool,
+    /// Everything that a search looks at, in lower case.
+    #[serde(skip)]
+    pub(super) words: String,
 }
 
 /// A file in the store.
@@ -113,7 +116,7 @@ impl RunHeader {
         };
         let measured = run.entries.iter().filter(|entry| entry.outcome == Outcome::Done);
         let models = run.entries.iter().filter_map(|entry| entry.workload.model());
-        Self {
+        let mut header = Self {
             path: path.to_owned(),
             id: line(&run.id, CHARS_MAX),
             started_at: run.started_at,
@@ -131,7 +134,36 @@ impl RunHeader {
             done: (done, run.entries.len()),
             about: run.about.clone().and_then(About::cleaned).unwrap_or_default(),
             pinned: false,
+            words: String::new(),
+        };
+        header.renew_words();
+        header
+    }
+
+    /// Takes in what is written about the run now.
+    pub fn set_about(&mut self, about: About) {
+        self.about = about;
+        self.renew_words();
+    }
+
+    /// Takes in whether it is the baseline.
+    pub fn set_pinned(&mut self, pinned: bool) {
+        if self.pinned != pinned {
+            self.pinned = pinned;
+            self.renew_words();
         }
+    }
+
+    /// Gathers the words that a search looks at: done where runs are listed, so that a search only looks.
+    pub(super) fn renew_words(&mut self) {
+        let about = &self.about;
+        let (file, date) = (self.file_id(), self.started_at.strftime("%Y-%m-%d").to_string());
+        let mut all: Vec<&str> = vec![&file, &date, &self.id, &self.suite, &self.device, &self.machine];
+        all.extend(self.models.iter().chain(&about.tags).chain(&about.name).chain(&about.note).map(String::as_str));
+        all.extend(self.engines.iter().map(EngineId::title));
+        all.extend(self.kinds.iter().map(|kind| kind.id()));
+        all.extend(self.pinned.then_some(super::BASELINE));
+        self.words = all.join("\n").to_lowercase();
     }
 
     /// The headline of a list's row, as "44.41 TFLOPS · 3060 GB/s".

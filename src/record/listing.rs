@@ -130,7 +130,11 @@ impl Store {
     fn shown(&self, known: &Known, baseline: Option<&Path>) -> Listed {
         let path = self.folder().join(&known.file);
         let one = match &known.shown {
-            Ok(header) => Listed::Run(RunHeader { path, ..header.clone() }),
+            Ok(header) => {
+                let mut header = RunHeader { path, ..header.clone() };
+                header.renew_words();
+                Listed::Run(header)
+            }
             Err(reason) => Listed::Unreadable { reason: format!("{reason}{}", path.display()), path },
         };
         marked(one, baseline)
@@ -152,11 +156,11 @@ impl Store {
     }
 }
 
-fn marked(one: Listed, baseline: Option<&Path>) -> Listed {
-    match one {
-        Listed::Run(header) => Listed::Run(RunHeader { pinned: baseline == Some(&header.path), ..header }),
-        other @ Listed::Unreadable { .. } => other,
+fn marked(mut one: Listed, baseline: Option<&Path>) -> Listed {
+    if let Listed::Run(header) = &mut one {
+        header.set_pinned(baseline == Some(&header.path));
     }
+    one
 }
 
 /// Reads a file: what a list shows, what the index keeps of it, and its figures.

@@ -144,12 +144,11 @@ impl Query {
         let words: Vec<String> = self.search.split_whitespace().map(str::to_lowercase).collect();
         let machine = self.machine.as_ref().map(|machine| machine.to_lowercase());
         let tag = self.tag.as_ref().map(|tag| tag.to_lowercase());
-        let mut haystack = String::new();
         let mut found: Vec<(usize, &Listed)> = listed
             .iter()
             .enumerate()
             .filter(|(_, one)| self.filters(one, machine.as_deref(), tag.as_deref()))
-            .filter(|(_, one)| words.is_empty() || has_words(one, &words, &mut haystack))
+            .filter(|(_, one)| words.is_empty() || has_words(one, &words))
             .collect();
         found.sort_by(|(_, a), (_, b)| match (a, b) {
             (Listed::Run(a), Listed::Run(b)) => {
@@ -176,32 +175,15 @@ impl Query {
     }
 }
 
-/// Whether all words are in what is listed of a run. `haystack` is room that is used again and again.
-fn has_words(one: &Listed, words: &[String], haystack: &mut String) -> bool {
-    haystack.clear();
-    let mut add = |text: &str| {
-        haystack.extend(folded(text));
-        haystack.push('\n');
-    };
-    add(&one.path().file_stem().map(std::ffi::OsStr::to_string_lossy).unwrap_or_default());
-    if let Listed::Run(header) = one {
-        let about = &header.about;
-        let texts = [&header.id, &header.suite, &header.device, &header.machine];
-        texts
-            .into_iter()
-            .chain(&header.models)
-            .chain(&about.tags)
-            .chain(&about.name)
-            .chain(&about.note)
-            .for_each(|t| add(t));
-        header.engines.iter().for_each(|engine| add(engine.title()));
-        header.kinds.iter().for_each(|kind| add(kind.id()));
-        add(&header.started_at.strftime("%Y-%m-%d").to_string());
-        if header.pinned {
-            add(super::BASELINE);
+/// Whether all words are in what is listed of a run.
+fn has_words(one: &Listed, words: &[String]) -> bool {
+    match one {
+        Listed::Run(header) => words.iter().all(|word| header.words.contains(word.as_str())),
+        Listed::Unreadable { path, .. } => {
+            let name = path.file_stem().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+            words.iter().all(|word| name.contains(word.as_str()))
         }
     }
-    words.iter().all(|word| haystack.contains(word.as_str()))
 }
 
 #[cfg(test)]
@@ -214,7 +196,7 @@ mod tests {
         run.id = id.to_owned();
         let mut header = RunHeader::of(std::path::Path::new(&format!("/runs/{id}.json")), &run);
         let name = Some(name.to_owned()).filter(|name| !name.is_empty());
-        header.about = About { name, tags: vec!["Fan".into()], ..About::default() };
+        header.set_about(About { name, tags: vec!["Fan".into()], ..About::default() });
         header.best_flops = flops;
         Listed::Run(header)
     }

@@ -174,6 +174,7 @@ impl Librarian {
             }
             RunsAction::Trend(on) => {
                 state.runs.trends = on;
+                state.runs.touch();
                 self.wants_trend |= on;
             }
             RunsAction::Metric(metric) => {
@@ -286,7 +287,7 @@ impl Librarian {
             Done::Pinned(Ok(pinned)) => {
                 for one in state.history.iter_mut().flatten() {
                     if let Listed::Run(header) = one {
-                        header.pinned = pinned.as_ref() == Some(&header.path);
+                        header.set_pinned(pinned.as_ref() == Some(&header.path));
                     }
                 }
                 state.runs.touch();
@@ -334,7 +335,7 @@ fn edited(state: &mut State, path: &Path, about: About) {
         if let Listed::Run(header) = one
             && header.path == path
         {
-            header.about = about.clone();
+            header.set_about(about.clone());
         }
     }
     let shown = [&mut state.opened, &mut state.current].into_iter().flatten();

@@ -155,20 +155,30 @@ impl Listing {
         if self.made_for == now {
             return;
         }
+        let is_other =
+            self.made_for.is_none_or(|(start, count, _)| (start, count) != (history.as_ptr() as usize, history.len()));
         self.made_for = now;
         self.shown = self.query.select(history);
-        let there: HashSet<&Path> =
-            history.iter().filter_map(Listed::header).map(|header| header.path.as_path()).collect();
+        if is_other {
+            self.keep_picks(history);
+            self.list_choices(history);
+        }
+        let trend = self.trend.as_ref().filter(|_| self.trends);
+        let found: HashSet<&Path> = trend.iter().flat_map(|_| self.paths(history)).collect();
+        let figures = trend.into_iter().flat_map(|trend| &trend.figures);
+        self.figures = figures.filter(|figure| found.contains(figure.path.as_path())).cloned().collect();
+    }
+
+    /// What is gone is picked no longer.
+    fn keep_picks(&mut self, history: &[Listed]) {
+        let headers = history.iter().filter_map(Listed::header);
+        let there: HashSet<&Path> = headers.map(|header| header.path.as_path()).collect();
         self.picked.retain(|path| there.contains(path.as_path()));
         for place in [&mut self.cursor, &mut self.anchor] {
             if place.as_ref().is_some_and(|path| !there.contains(path.as_path())) {
                 *place = None;
             }
         }
-        self.list_choices(history);
-        let found: HashSet<&Path> = self.paths(history).collect();
-        let figures = self.trend.iter().flat_map(|trend| &trend.figures);
-        self.figures = figures.filter(|figure| found.contains(figure.path.as_path())).cloned().collect();
     }
 
     fn list_choices(&mut self, history: &[Listed]) {
