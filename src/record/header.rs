@@ -64,6 +64,7 @@ pub struct RunHeader {
 
 /// A file in the store.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are runs: a box would only scatter ten thousand of them")]
 pub enum Listed {
     /// A readable run.
     Run(RunHeader),

@@ -4,6 +4,7 @@
 //! inode. One that is damaged or of another version is thrown away and made anew.
 
 use std::{
+    fmt::Write as _,
     fs::{self, Metadata},
     io::{self, Write as _},
     path::Path,
@@ -73,8 +74,11 @@ pub(super) fn write(path: &Path, known: &[&Known]) -> io::Result<()> {
 
 /// The first line of an index: what it holds, by which program, and the sum of all that follows.
 fn head(what: &str, body: &str) -> String {
-    let sum: String = Sha256::digest(body.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("roofline-index {what} {VERSION} {} {sum}", env!("CARGO_PKG_VERSION"))
+    let mut head = format!("roofline-index {what} {VERSION} {} ", env!("CARGO_PKG_VERSION"));
+    for byte in Sha256::digest(body.as_bytes()) {
+        write!(head, "{byte:02x}").ok();
+    }
+    head
 }
 
 /// What follows the first line of an index that is whole.

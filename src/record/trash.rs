@@ -59,11 +59,11 @@ impl Store {
                 Err(error) => deleted.kept.push(error),
             }
         }
-        if !deleted.runs.is_empty() {
+        if deleted.runs.is_empty() {
+            fs::remove_dir(&folder).ok();
+        } else {
             deleted.folder = Some(folder);
             self.empty_trash();
-        } else {
-            fs::remove_dir(&folder).ok();
         }
         Ok(deleted)
     }

@@ -1,6 +1,7 @@
 //! Lists, changes and moves saved runs on the background lane, and notices what other programs do with them. Nothing here blocks.
 
 use std::{
+    fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
     process::Command,
@@ -281,7 +282,7 @@ impl Librarian {
     fn take(&self, state: &mut State, done: Done) {
         let refused = match done {
             Done::Edited(path, Ok(about)) => {
-                edited(state, &path, about);
+                edited(state, &path, &about);
                 None
             }
             Done::Pinned(Ok(pinned)) => {
@@ -330,7 +331,7 @@ impl Librarian {
 }
 
 /// Shows at once what is written about a run now.
-fn edited(state: &mut State, path: &Path, about: About) {
+fn edited(state: &mut State, path: &Path, about: &About) {
     for one in state.history.iter_mut().flatten() {
         if let Listed::Run(header) = one
             && header.path == path
@@ -439,7 +440,7 @@ fn file_address(path: &Path) -> String {
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => address.push(char::from(*byte)),
-            other => address.push_str(&format!("%{other:02X}")),
+            other => drop(write!(address, "%{other:02X}")),
         }
     }
     address

@@ -253,8 +253,12 @@ impl Listing {
         let Some(last) = paths.len().checked_sub(1) else { return };
         let now = self.cursor.as_deref().and_then(|cursor| paths.iter().position(|path| *path == cursor));
         // From before the first or after the last where none is picked.
-        let now = now.map_or(if rows > 0 { -1 } else { last as i64 + 1 }, |now| now as i64);
-        let next = now.saturating_add(rows).clamp(0, last as i64) as usize;
+        let next = match (now, usize::try_from(rows.unsigned_abs()).unwrap_or(usize::MAX)) {
+            (Some(now), down) if rows > 0 => now.saturating_add(down).min(last),
+            (Some(now), up) => now.saturating_sub(up),
+            (None, down) if rows > 0 => (down - 1).min(last),
+            (None, up) => (last + 1).saturating_sub(up),
+        };
         let path = paths.get(next).map(|path| (*path).to_owned());
         self.bring = Some(next);
         if let Some(path) = path {

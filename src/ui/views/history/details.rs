@@ -104,7 +104,7 @@ pub(super) fn ui(ui: &mut Ui, state: &State, listed: &[Listed], words: &mut Word
         if !state.runs.picked.is_empty() {
             ui.add_space(space::M);
             card(ui, |ui| {
-                bar_ui(ui, state, &format!("{} runs selected", count(state.runs.picked.len())), false, actions)
+                bar_ui(ui, state, &format!("{} runs selected", count(state.runs.picked.len())), false, actions);
             });
         }
         return;

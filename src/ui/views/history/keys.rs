@@ -21,7 +21,7 @@ pub(super) fn take(ui: &Ui, state: &State, listed: &[Listed], actions: &mut Vec<
         return;
     }
     let pressed = |modifiers, key| ui.input_mut(|input| input.consume_key(modifiers, key));
-    let end = listed.len() as i64;
+    let end = i64::try_from(listed.len()).unwrap_or(i64::MAX);
     let steps = [
         (Key::ArrowUp, -1),
         (Key::ArrowDown, 1),
@@ -35,7 +35,8 @@ pub(super) fn take(ui: &Ui, state: &State, listed: &[Listed], actions: &mut Vec<
         for (modifiers, pick) in [(Modifiers::SHIFT, Pick::Through), (Modifiers::NONE, Pick::Only)] {
             let times = ui.input_mut(|input| input.count_and_consume_key(modifiers, key));
             if times > 0 {
-                actions.push(Action::Runs(RunsAction::Move(rows.saturating_mul(times as i64), pick)));
+                actions
+                    .push(Action::Runs(RunsAction::Move(rows.saturating_mul(i64::try_from(times).unwrap_or(1)), pick)));
             }
         }
     }
