@@ -509,6 +509,7 @@ mod tests {
             conditions: Conditions::default(),
             devices: vec![Device::example("vulkan:0", name), Device::example("cuda:0", name)],
             notes: Vec::new(),
+            about: None,
             entries: vec![
                 entry(copy, EngineId::Wgpu, "vulkan:0", 3.0e12),
                 entry(decode, EngineId::Candle, "cuda:0", 150.0),

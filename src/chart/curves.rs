@@ -125,6 +125,7 @@ mod tests {
             conditions: Conditions::default(),
             devices: Vec::new(),
             notes: Vec::new(),
+            about: None,
             entries: vec![
                 done(EngineId::Mlx, 1024, Layout::Ab, 3.0),
                 done(EngineId::Pytorch, 2048, Layout::Ab, 5.0),

@@ -1,5 +1,5 @@
-//! A chart as data, whoever draws it: lines over time, the curve over sizes, bars relative to a baseline, and thinning to what a
-//! screen can show.
+//! A chart as data, whoever draws it: lines over time, the curve over sizes, bars relative to a baseline, a metric over many
+//! runs, and thinning to what a screen can show.
 
 mod beside;
 mod catalogue;
@@ -11,6 +11,7 @@ mod origin;
 pub mod palette;
 mod relative;
 mod roof;
+mod trend;
 
 pub use self::{
     beside::{bandwidth, tokens},
@@ -24,6 +25,7 @@ pub use self::{
     lines::{are_several, tint_of},
     relative::{Bar, BarGroup, BarSide, GROUPS_MAX, RelativeAxis, RelativeBars, Standing},
     roof::roofline_chart,
+    trend::{FIGURES_MAX, TrendChart, TrendPoint},
 };
 use crate::{
     engine::EngineId,

@@ -11,6 +11,7 @@ mod output;
 mod progress;
 mod report;
 mod run;
+mod runs;
 mod shown;
 mod system;
 mod table;
@@ -27,6 +28,7 @@ pub use self::{
     models::{ModelsArguments, ModelsCommand},
     output::Exit,
     report::ReportArguments,
+    runs::{RunsArguments, RunsCommand},
 };
 use crate::{
     engine::{EngineId, Surroundings},
@@ -56,6 +58,8 @@ pub enum Command {
     Run(Box<RunArguments>),
     /// Hold saved runs against each other, or the engines of one run: faster, slower, same, or not comparable and why
     Compare(CompareArguments),
+    /// List saved runs, find, name, note, tag, pin, delete and restore them
+    Runs(Box<RunsArguments>),
     /// List suites, workloads, engines and devices, and why something is unavailable
     List(FormatArguments),
     /// Describe this machine
@@ -249,6 +253,7 @@ pub fn perform(command: &Command, data_dir: PathBuf) -> Exit {
     let result = match command {
         Command::Run(arguments) => run::run(arguments, data_dir),
         Command::Compare(arguments) => compare::compare(arguments, &data_dir),
+        Command::Runs(arguments) => runs::runs(arguments, &data_dir),
         Command::List(format) => list::list(format.json, data_dir),
         Command::System(format) => system::system(format.json, data_dir),
         Command::Models(arguments) => models::models(arguments),

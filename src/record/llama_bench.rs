@@ -73,6 +73,7 @@ fn of_llama_bench(text: &str, path: &Path) -> Option<Result<Run, LoadError>> {
         devices: devices(&results),
         entries,
         notes,
+        about: None,
     }))
 }
 

@@ -1,19 +1,32 @@
 //! What is kept: the saved run, its schema and the store.
 
+mod about;
+mod figures;
+mod header;
+mod index;
+mod listing;
 mod llama_bench;
 mod named;
+mod query;
 mod schema;
 mod store;
+mod trash;
 
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    about::{About, ChangeError, Edit, NAME_CHARS_MAX, NOTE_CHARS_MAX, TAG_CHARS_MAX, TAGS_MAX},
+    figures::{Figure, Metric, Trend},
+    header::{Listed, RunHeader, sort_listed},
+    listing::Listing,
     llama_bench::{open, parse},
-    named::{NameError, REFERENCE, named, reference},
+    named::{BASELINE, NameError, REFERENCE, named, reference, saved},
+    query::{Query, Sort},
     schema::schema_text,
-    store::{FILE_BYTES_MAX, Listed, LoadError, RunHeader, RunLock, SaveError, Store},
+    store::{FILE_BYTES_MAX, LoadError, RunLock, SaveError, Store},
+    trash::{Deleted, Restored},
 };
 use crate::{
     engine::EngineId,
@@ -56,6 +69,9 @@ pub struct Run {
     /// Sentences that a reader of the whole run should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// What a person wrote about it. In the store it stands in a file beside the run's; an exported run carries it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<About>,
 }
 
 impl Run {

@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{LoadError, Run, Store};
+use super::{Listed, LoadError, Run, RunHeader, Store};
 
 /// The name of the reference that is part of the program.
 pub const REFERENCE: &str = "apple-m5";
+
+/// What names the run that is pinned as the baseline.
+pub const BASELINE: &str = "baseline";
 
 /// The figures published for an Apple M5, that Roofline began with.
 const APPLE_M5: &str = include_str!("../../assets/reference/apple-m5.json");
@@ -28,10 +31,25 @@ pub enum NameError {
         /// The one before it.
         second: String,
     },
+    /// Several saved runs were given this name.
+    #[error("{count} saved runs are called \"{name}\", among them {first} and {second}; give the id of one")]
+    Shared {
+        /// What was given.
+        name: String,
+        /// How many there are.
+        count: usize,
+        /// The id of the newest of them.
+        first: String,
+        /// That of the one before it.
+        second: String,
+    },
+    /// No run is pinned.
+    #[error("no saved run is pinned as the {BASELINE}; pin one with `roofline runs pin RUN`")]
+    Unpinned,
     /// There is nothing of this name.
     #[error(
-        "no run is called \"{name}\"; give {REFERENCE}, the id of a saved run or its beginning, or a run file; saved runs \
-         are kept in {}",
+        "no run is called \"{name}\"; give {REFERENCE}, {BASELINE}, the id of a saved run or its beginning, its name, or a \
+         run file; saved runs are kept in {}",
         folder.display()
     )]
     Unknown {
@@ -49,26 +67,61 @@ pub fn reference() -> Result<Run, LoadError> {
     serde_json::from_str(APPLE_M5).map_err(malformed)
 }
 
-/// The run of this name: [`REFERENCE`], the id of a saved run or a beginning that only one has, or the path of a file.
+/// The run of this name: [`REFERENCE`], [`BASELINE`], the id of a saved run or a beginning that only one has, the name that a
+/// person gave it, or the path of a file.
 ///
 /// What looks like a path is one; ids are never paths. A file of the folder that one is in comes after saved runs.
 pub fn named(store: &Store, name: &str) -> Result<Run, NameError> {
     if name == REFERENCE {
         return Ok(reference()?);
     }
-    let path = Path::new(name);
-    let is_plain = !name.is_empty() && !name.contains(['/', '\\']);
-    if !is_plain || path.extension().is_some_and(|extension| extension == "json") {
+    if looks_like_a_path(name) && Path::new(name).symlink_metadata().is_ok() {
         return load(store, name);
     }
-    let ids = saved(store, name);
+    match saved(store, name) {
+        Ok(path) => Ok(Store::load(&path)?),
+        Err(NameError::Unknown { .. }) => load(store, name),
+        Err(error) => Err(error),
+    }
+}
+
+/// The file of the saved run of this name: [`BASELINE`], an id or a beginning that only one has, or the name that a person gave
+/// it.
+pub fn saved(store: &Store, name: &str) -> Result<PathBuf, NameError> {
+    if name == BASELINE {
+        return store.baseline().ok_or(NameError::Unpinned);
+    }
+    let ids = if name.is_empty() || looks_like_a_path(name) { Vec::new() } else { ids(store, name) };
     match ids.as_slice() {
-        [] => load(store, name),
-        [one] => Ok(Store::load(&store.path_of(one))?),
-        _ if ids.iter().any(|id| id == name) => Ok(Store::load(&store.path_of(name))?),
+        [] => called(store, name),
+        [one] => Ok(store.path_of(one)),
+        _ if ids.iter().any(|id| id == name) => Ok(store.path_of(name)),
         [.., second, first] => {
             let (first, second) = (first.clone(), second.clone());
             Err(NameError::Ambiguous { name: name.to_owned(), count: ids.len(), first, second })
+        }
+    }
+}
+
+fn looks_like_a_path(name: &str) -> bool {
+    name.contains(['/', '\\']) || Path::new(name).extension().is_some_and(|extension| extension == "json")
+}
+
+/// The saved run that a person gave this name.
+fn called(store: &Store, name: &str) -> Result<PathBuf, NameError> {
+    let unknown = || NameError::Unknown { name: name.to_owned(), folder: store.folder().to_owned() };
+    if name.is_empty() {
+        return Err(unknown());
+    }
+    let listed = store.list();
+    let headers = listed.iter().filter_map(Listed::header);
+    let found: Vec<&RunHeader> = headers.filter(|header| header.about.name.as_deref() == Some(name)).collect();
+    match found.as_slice() {
+        [] => Err(unknown()),
+        [one] => Ok(one.path.clone()),
+        [first, second, ..] => {
+            let (first, second) = (first.file_id(), second.file_id());
+            Err(NameError::Shared { name: name.to_owned(), count: found.len(), first, second })
         }
     }
 }
@@ -82,7 +135,7 @@ fn load(store: &Store, name: &str) -> Result<Run, NameError> {
 }
 
 /// Ids of saved runs that begin so, oldest first. Names of files tell them: nothing is read.
-fn saved(store: &Store, start: &str) -> Vec<String> {
+fn ids(store: &Store, start: &str) -> Vec<String> {
     let files = std::fs::read_dir(store.folder()).into_iter().flatten().filter_map(Result::ok);
     let id = |file: std::fs::DirEntry| Some(file.file_name().to_str()?.strip_suffix(".json")?.to_owned());
     let mut ids: Vec<String> = files.filter_map(id).filter(|id| id.starts_with(start)).collect();

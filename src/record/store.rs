@@ -9,11 +9,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{FORMAT_VERSION, Outcome, Run, RunState};
-use crate::units::{Quantity, Unit};
+use super::{About, FORMAT_VERSION, Run};
 
 /// A run file larger than this is not read: a full suite takes under 1 MiB.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -85,45 +83,6 @@ pub enum LoadError {
     },
 }
 
-/// What a list of runs shows of one.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RunHeader {
-    /// Its file.
-    pub path: PathBuf,
-    /// Its id.
-    pub id: String,
-    /// When it was started.
-    pub started_at: Timestamp,
-    /// How long it took in seconds, if it ended.
-    pub duration_s: Option<f64>,
-    /// How it ended.
-    pub state: RunState,
-    /// The suite's name.
-    pub suite: String,
-    /// The device's or machine's name.
-    pub device: String,
-    /// The best plausible GEMM rate in FLOP/s.
-    pub best_flops: Option<f64>,
-    /// The best plausible bandwidth in B/s.
-    pub best_bandwidth: Option<f64>,
-    /// How many entries are done, and how many there are.
-    pub done: (usize, usize),
-}
-
-/// A file in the store.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Listed {
-    /// A readable run.
-    Run(RunHeader),
-    /// A file that can't be read, with the reason.
-    Unreadable {
-        /// Which.
-        path: PathBuf,
-        /// Why, as a whole sentence.
-        reason: String,
-    },
-}
-
 /// Held while measuring: only one copy of the program measures at a time.
 #[derive(Debug)]
 pub struct RunLock(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] File);
@@ -172,22 +131,8 @@ impl Store {
         Ok(path)
     }
 
-    /// Every file in the store, newest first, unreadable ones last.
-    pub fn list(&self) -> Vec<Listed> {
-        let Ok(folder) = fs::read_dir(&self.folder) else { return Vec::new() };
-        let paths = folder.filter_map(|file| Some(file.ok()?.path()));
-        let runs = paths.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
-        let mut listed: Vec<Listed> = runs.map(|path| list_one(&path)).collect();
-        listed.sort_by(|a, b| match (a, b) {
-            (Listed::Run(a), Listed::Run(b)) => b.started_at.cmp(&a.started_at).then_with(|| a.id.cmp(&b.id)),
-            (Listed::Run(_), Listed::Unreadable { .. }) => std::cmp::Ordering::Less,
-            (Listed::Unreadable { .. }, Listed::Run(_)) => std::cmp::Ordering::Greater,
-            (Listed::Unreadable { path: a, .. }, Listed::Unreadable { path: b, .. }) => a.cmp(b),
-        });
-        listed
-    }
-
-    /// Reads one run file, in the store or not.
+    /// Reads one run file, in the store or not, with what was written about it beside it. What was written and can't be read is
+    /// no reason not to read the run.
     pub fn load(path: &Path) -> Result<Run, LoadError> {
         let io_error = |source| LoadError::Io { path: path.to_owned(), source };
         let malformed = |reason: String| LoadError::Malformed { path: path.to_owned(), reason };
@@ -208,7 +153,10 @@ impl Store {
             return Err(malformed("it is empty".to_owned()));
         }
         let text = io::read_to_string(BufReader::new(file)).map_err(io_error)?;
-        Self::parse(&text, path)
+        let mut run = Self::parse(&text, path)?;
+        let own = run.about.take().and_then(About::cleaned);
+        run.about = About::beside(path).ok().flatten().or(own).filter(|about| !about.is_empty());
+        Ok(run)
     }
 
     /// Reads the text of a run file; errors name it `path`.
@@ -241,42 +189,7 @@ pub(super) fn write_whole(path: &Path, run: &Run) -> io::Result<()> {
 }
 
 /// A temporary file, whose errors don't tell its name: the sentence around them names the file that matters.
-fn temporary_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+pub(super) fn temporary_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".saving-").suffix(".tmp").tempfile_in(folder).map_err(|error| io::Error::from(error.kind()))
-}
-
-fn list_one(path: &Path) -> Listed {
-    match Store::load(path) {
-        Ok(run) => Listed::Run(RunHeader::of(path, &run)),
-        Err(error) => Listed::Unreadable { path: path.to_owned(), reason: error.to_string() },
-    }
-}
-
-impl RunHeader {
-    /// What a list shows of `run`.
-    pub fn of(path: &Path, run: &Run) -> Self {
-        let median = |best: Option<&super::Entry>| Some(best?.headline()?.summary.median);
-        let done = run.entries.iter().filter(|entry| entry.outcome == Outcome::Done).count();
-        Self {
-            path: path.to_owned(),
-            id: run.id.clone(),
-            started_at: run.started_at,
-            duration_s: run.ended_at.map(|end| end.duration_since(run.started_at).as_secs_f64()),
-            state: run.state,
-            suite: run.suite.name.clone(),
-            device: run.devices.first().map_or_else(|| run.machine.chip.clone(), |device| device.name.clone()),
-            best_flops: median(run.best_gemm(None)),
-            best_bandwidth: median(run.best_bandwidth()),
-            done: (done, run.entries.len()),
-        }
-    }
-
-    /// The headline of a list's row, as "44.41 TFLOPS · 3060 GB/s".
-    pub fn headline(&self) -> String {
-        let flops = self.best_flops.map(|value| Quantity::new(value, Unit::FlopPerSecond).to_string());
-        let bandwidth = self.best_bandwidth.map(|value| Quantity::new(value, Unit::BytePerSecond).to_string());
-        let parts: Vec<String> = flops.into_iter().chain(bandwidth).collect();
-        if parts.is_empty() { "—".to_owned() } else { parts.join(" · ") }
-    }
 }

@@ -436,6 +436,7 @@ fn begin(plan: &Plan, machine: machine::Machine, conditions: machine::Conditions
         devices: plan.devices.clone(),
         entries: entries.collect(),
         notes: plan.missing.iter().map(|reason| format!("An engine took no part: {reason}.")).collect(),
+        about: None,
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     comparing::{CompareAction, CompareText},
     exporting::ExportFormat,
+    listing::RunsAction,
     reporting::ReportRun,
 };
 use crate::{chart::Chart, engine::EngineId, run::SuiteName};
@@ -109,6 +110,8 @@ pub enum Action {
     Compare(Vec<PathBuf>),
     /// Do something with what is compared.
     Comparing(CompareAction),
+    /// Do something with the saved runs.
+    Runs(RunsAction),
     /// Show the details of an entry, or hide them.
     Select(Option<usize>),
     /// Close the banner at this place.
@@ -204,7 +207,7 @@ const fn with(key: Key) -> KeyboardShortcut {
 }
 
 /// The actions that need no further choice, in the palette's order.
-pub static COMMANDS: [Command; 41] = [
+pub static COMMANDS: [Command; 50] = [
     command(Action::RunSuite, "Run suite", "Measure the chosen suite on the chosen device", Some(with(Key::R))),
     command(
         Action::Cancel,
@@ -278,6 +281,35 @@ pub static COMMANDS: [Command; 41] = [
     command(Action::Export(ExportFormat::Json), "Export as JSON…", ExportFormat::Json.hint(), None),
     command(Action::Export(ExportFormat::Csv), "Export as CSV…", ExportFormat::Csv.hint(), None),
     command(Action::Export(ExportFormat::Raw), "Export as raw folder…", ExportFormat::Raw.hint(), None),
+    command(Action::Runs(RunsAction::Find), "Find runs", "Write words to find saved runs by", Some(with(Key::F))),
+    command(Action::Runs(RunsAction::PickAll), "Select all runs", "Select all saved runs that are listed", None),
+    command(Action::Runs(RunsAction::Open), "Open run", "Show the selected run", None),
+    command(
+        Action::Runs(RunsAction::Compare),
+        "Compare runs",
+        "Compare the selected runs, one with the baseline",
+        None,
+    ),
+    command(
+        Action::Runs(RunsAction::Export),
+        "Export runs…",
+        "Write the selected runs into a folder, one JSON file each, over none that is there",
+        None,
+    ),
+    command(
+        Action::Runs(RunsAction::Delete),
+        "Delete runs",
+        "Move the selected runs to the trash, where they stay for 30 days (Delete)",
+        None,
+    ),
+    command(Action::Runs(RunsAction::Undo), "Undo delete", "Get back the runs that were deleted last", None),
+    command(
+        Action::Runs(RunsAction::Pin),
+        "Pin as baseline",
+        "Make the selected run the one that others are compared with, or no longer",
+        None,
+    ),
+    command(Action::Runs(RunsAction::Reveal), "Reveal file", "Show the selected run's file in the file manager", None),
     command(Action::CancelInstall, "Cancel installation", "Stop installing; what was downloaded is kept", None),
     command(Action::Suite(SuiteName::Quick), "Suite: Quick", SuiteName::Quick.description(), None),
     command(Action::Suite(SuiteName::Standard), "Suite: Standard", SuiteName::Standard.description(), None),

@@ -18,6 +18,8 @@ use super::{
     engine_state::{EngineStage, EngineWork},
     fetching::Fetching,
     keeping::Keeping,
+    librarian::Librarian,
+    listing::RunsAction,
     machine_text,
     open::Models,
     palette::Palette,
@@ -57,6 +59,7 @@ pub struct App {
     picturing: Picturing,
     comparer: Comparer,
     reporting: Reporting,
+    librarian: Librarian,
     palette: Option<Palette>,
     forms: Forms,
     actions: Vec<Action>,
@@ -83,11 +86,12 @@ impl App {
         });
         let fetching = Fetching::new(Arc::clone(&wake) as Wake);
         let keeping = Keeping::new(Arc::clone(&wake) as Wake);
+        let mut librarian = Librarian::new(store.clone(), Arc::clone(&wake) as Wake)?;
         let runner = Runner::new(Arc::clone(&engines), store.clone(), wake)?;
         let mut background = Background::default();
         background.look(&runner, &engines);
-        background.list(&runner, &store);
         background.check_writable(&runner, &store);
+        librarian.list(&runner);
         Ok(Self {
             state: State { choices, ..State::default() },
             engines,
@@ -102,6 +106,7 @@ impl App {
             picturing: Picturing::default(),
             comparer: Comparer::default(),
             reporting: Reporting::default(),
+            librarian,
             palette: None,
             forms: Forms::default(),
             actions: Vec::new(),
@@ -141,8 +146,9 @@ impl App {
 
     /// Whether the background lane still owes something.
     pub fn waits(&self) -> bool {
-        let work = self.background.waits() || self.keeping.waits() || self.state.comparing.pending;
-        work || self.comparer.waits() || self.picturing.waits() || self.reporting.waits()
+        let lists = self.background.waits() || self.librarian.waits() || self.keeping.waits();
+        let work = self.comparer.waits() || self.picturing.waits() || self.reporting.waits();
+        lists || work || self.state.comparing.pending
     }
 
     /// Does what the person wants, if it makes sense now.
@@ -187,6 +193,12 @@ impl App {
                 self.comparer.want(&mut self.state, sources, replace);
             }
             Action::Comparing(action) => self.compare(context, action),
+            Action::Runs(RunsAction::Export) => self.choosing.open(&self.runner, Wanted::ExportFolder),
+            Action::Runs(action) => {
+                if let Some(then) = self.librarian.act(&self.runner, &mut self.state, action) {
+                    self.perform(context, then);
+                }
+            }
             Action::CopyResults if self.state.choices.view == View::Compare => {
                 context.copy_text(self.state.comparing.text(CompareText::Tsv));
             }
@@ -391,6 +403,7 @@ impl App {
         if self.keeping.poll(&mut self.state) {
             self.renew_engines();
         }
+        self.librarian.poll(&self.runner, &mut self.state);
         self.comparer.poll(&self.runner, &self.store, &mut self.state);
         if self.fetching.poll(&mut self.state) {
             self.state.stale_models = true;
@@ -399,7 +412,7 @@ impl App {
             self.background.list_models(&self.runner, &self.state);
         }
         if std::mem::take(&mut self.state.stale) {
-            self.background.list(&self.runner, &self.store);
+            self.librarian.list(&self.runner);
             self.background.look(&self.runner, &self.engines);
         }
     }
@@ -411,6 +424,7 @@ impl App {
         for path in paths {
             match wanted {
                 Wanted::ModelFiles | Wanted::ModelFolder | Wanted::RunFiles => self.add_model(path),
+                Wanted::ExportFolder => self.librarian.export(&self.runner, &mut self.state, path),
                 Wanted::EngineFile(engine) | Wanted::EngineFolder(engine) => {
                     self.keeping.choose(&self.runner, engine, Some(path));
                 }
@@ -464,7 +478,10 @@ impl eframe::App for App {
         let mut actions = std::mem::take(&mut self.actions);
         actions.extend(pressed(&context));
         actions.extend(dropped(&context, self.state.choices.view));
+        self.state.refresh_runs();
+        self.forms.runs.flush_unless(self.state.choices.view == View::History, &mut actions);
         shell::ui(ui, &self.state, &mut self.forms, &mut actions);
+        (self.state.runs.bring, self.state.runs.find) = (None, false);
         if let Some(palette) = &mut self.palette
             && !palette.ui(ui, &self.state, &mut actions)
         {
@@ -491,6 +508,9 @@ impl eframe::App for App {
     }
 
     fn on_exit(&mut self) {
+        if let Some((path, edits)) = self.forms.runs.take() {
+            self.librarian.edit_now(&path, &edits);
+        }
         self.cancel();
         self.fetching.cancel();
         self.keeping.end();

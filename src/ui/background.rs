@@ -16,7 +16,7 @@ use crate::{
     engine::{Engine, EngineId},
     machine::{self, Conditions, Machine},
     model::resolve,
-    record::{Listed, LoadError, Run, SaveError, Store},
+    record::{LoadError, Run, SaveError, Store},
     run::{FoundDevice, ListedModel, Plan, PlanError, Request, Runner, catalogue},
 };
 
@@ -37,7 +37,6 @@ pub(super) struct Background {
     facts: Option<Receiver<Facts>>,
     /// What engines outside the program have: their frameworks take seconds to say so.
     others: Option<Receiver<Found>>,
-    history: Option<Receiver<Vec<Listed>>>,
     writable: Option<Receiver<Result<(), SaveError>>>,
     opening: Option<(PathBuf, Receiver<Result<Run, LoadError>>)>,
     plan: Option<Receiver<Result<Plan, PlanError>>>,
@@ -67,12 +66,6 @@ impl Background {
             Facts { machine: machine::detect(), conditions: machine::conditions(true), devices, absent }
         }));
         self.others = Some(runner.aside(move || find(&all, false)));
-    }
-
-    /// Lists the saved runs.
-    pub(super) fn list(&mut self, runner: &Runner, store: &Store) {
-        let store = store.clone();
-        self.history = Some(runner.background(move || store.list()));
     }
 
     /// Proves that runs can be saved.
@@ -120,7 +113,7 @@ impl Background {
 
     /// Whether anything is under way.
     pub(super) fn waits(&self) -> bool {
-        let listing = self.history.is_some() || self.writable.is_some() || self.opening.is_some();
+        let listing = self.writable.is_some() || self.opening.is_some();
         let models = self.models.is_some() || !self.adding.is_empty();
         listing || models || self.facts.is_some() || self.others.is_some() || self.plan.is_some()
     }
@@ -143,9 +136,6 @@ impl Background {
             state.models = Some(models);
         }
         self.poll_adding(state);
-        if let Some(Ok(list)) = taken(&mut self.history) {
-            state.history = Some(list);
-        }
         if let Some(Ok(Err(error))) = taken(&mut self.writable) {
             state.warn(&error.to_string());
         }

@@ -16,6 +16,8 @@ pub(super) enum Wanted {
     ModelFolder,
     /// Runs to compare.
     RunFiles,
+    /// The folder that runs are written into.
+    ExportFolder,
     /// The program that an engine is: a Python, or llama-bench.
     EngineFile(EngineId),
     /// The folder that it is in.
@@ -35,7 +37,7 @@ impl Choosing {
         let dialog = rfd::AsyncFileDialog::new().set_title(title(wanted));
         // Made here, where macOS wants it, and waited for elsewhere.
         let receiver = match wanted {
-            Wanted::ModelFolder | Wanted::EngineFolder(_) => {
+            Wanted::ModelFolder | Wanted::ExportFolder | Wanted::EngineFolder(_) => {
                 let chosen = dialog.pick_folder();
                 runner.aside(move || pollster::block_on(chosen).into_iter().map(PathBuf::from).collect())
             }
@@ -71,6 +73,7 @@ impl Choosing {
 fn title(wanted: Wanted) -> String {
     match wanted {
         Wanted::RunFiles => "Add runs to compare".to_owned(),
+        Wanted::ExportFolder => "Export runs into a folder".to_owned(),
         Wanted::ModelFiles => "Add models".to_owned(),
         Wanted::ModelFolder => "Add a folder with models".to_owned(),
         Wanted::EngineFile(EngineId::LlamaCpp) => "Choose llama-bench".to_owned(),

@@ -1,6 +1,6 @@
 //! How lines of several engines are told apart: by colour and marker whose, by the kind of line of what.
 
-use eframe::egui::{Color32, Pos2, Rect, Sense, Shape, Stroke, Ui, Vec2, pos2};
+use eframe::egui::{Color32, Pos2, Rect, Sense, Shape, Stroke, TextStyle, TextWrapMode, Ui, Vec2, WidgetText, pos2};
 use egui_plot::{LineStyle, MarkerShape};
 
 use super::theme::{self, Tokens, space};
@@ -43,12 +43,13 @@ pub(super) fn legend_ui(ui: &mut Ui, series: &[Series]) {
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = Vec2::new(space::XS, 2.0);
         ui.spacing_mut().interact_size.y = 14.0;
-        // Each piece stays together where the line breaks.
         for engine in engines {
+            together(ui, 10.0, engine.title());
             ui.horizontal(|ui| engine_ui(ui, engine));
             ui.add_space(space::XS);
         }
         for kind in kinds.iter().filter(|_| kinds.len() > 1) {
+            together(ui, 20.0, &kind.label());
             ui.horizontal(|ui| {
                 let (rect, _) = ui.allocate_exact_size(Vec2::new(20.0, 14.0), Sense::hover());
                 line_sample(ui, rect, line_style(*kind), tokens.dim);
@@ -57,6 +58,22 @@ pub(super) fn legend_ui(ui: &mut Ui, series: &[Series]) {
             ui.add_space(space::XS);
         }
     });
+}
+
+/// Begins a new line where a mark so wide and the words after it would not fit into this one: a wrapping layout breaks lines
+/// between widgets alone, not before a group of them.
+fn together(ui: &mut Ui, mark: f32, words: &str) {
+    let galley = WidgetText::from(theme::label(words)).into_galley(
+        ui,
+        Some(TextWrapMode::Extend),
+        f32::INFINITY,
+        TextStyle::Body,
+    );
+    let width = mark + ui.spacing().item_spacing.x + galley.size().x;
+    let begun = ui.cursor().left() > ui.max_rect().left();
+    if begun && width > ui.available_size_before_wrap().x {
+        ui.end_row();
+    }
 }
 
 /// An engine's marker and name in its colour.

@@ -17,6 +17,8 @@ mod figure;
 mod keeping;
 mod lazy;
 mod legend;
+mod librarian;
+mod listing;
 mod machine_text;
 mod notes;
 mod open;
@@ -39,6 +41,7 @@ pub use self::{
     comparing::{Chosen, CompareAction, CompareText, Comparing, RunSource, Shown},
     engine_state::{EngineStage, EngineWork, ListedEngine},
     exporting::ExportFormat,
+    listing::{Listing, Pick, RunsAction, Undo},
     open::{Models, OpenError, open},
     reporting::{REPORT_RUNS_MAX, Report, ReportRun},
     session::{Live, Session},

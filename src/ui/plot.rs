@@ -197,7 +197,8 @@ pub(super) fn loss_chart(ui: &mut Ui, title: &str, curve: &[Point]) {
     });
 }
 
-fn base_plot<'a>(ui: &Ui, id: &str, x_axis: AxisHints<'a>) -> Plot<'a> {
+/// A plot that is neither dragged nor zoomed.
+pub(super) fn base_plot<'a>(ui: &Ui, id: &str, x_axis: AxisHints<'a>) -> Plot<'a> {
     let tokens = Tokens::of(ui);
     let dress = |axis: AxisHints<'a>| axis.tick_label_color(tokens.faint).tick_label_font(theme::tick_font());
     let y_axis = AxisHints::new_y().formatter(|mark, _| short(mark.value)).min_thickness(40.0);
@@ -224,7 +225,7 @@ fn scaled(points: &[Point], scale: Scale) -> Vec<Point> {
 }
 
 /// A tick's number without needless digits.
-fn short(value: f64) -> String {
+pub(super) fn short(value: f64) -> String {
     let text = format!("{value:.2}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }

@@ -33,7 +33,7 @@ pub(super) fn ui(ui: &mut Ui, state: &State, forms: &mut Forms, actions: &mut Ve
         views::report::written_ui(ui, state, actions);
         match state.choices.view {
             View::Run => views::run::ui(ui, state, actions),
-            View::History => views::history::ui(ui, state, actions),
+            View::History => views::history::ui(ui, state, &mut forms.runs, actions),
             View::Compare => views::compare::ui(ui, state, &mut forms.compare, actions),
             View::Models => views::models::ui(ui, state, forms, actions),
             View::Engines => views::engines::ui(ui, state, actions),

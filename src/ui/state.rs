@@ -9,11 +9,13 @@ use super::{
     action::{Action, View},
     comparing::{CompareAction, Comparing},
     engine_state::{EngineStage, EngineWork, ListedEngine},
+    listing::{Listing, RunsAction},
     reporting::Report,
     rows::capitalised,
     session::Session,
 };
 use crate::{
+    analysis::comparison::SIDES_MAX,
     engine::EngineId,
     machine::{Conditions, Device, Machine},
     record::{Listed, RunHeader, RunState},
@@ -162,6 +164,8 @@ pub struct State {
     pub hub: Option<PathBuf>,
     /// The saved runs, once they were listed.
     pub history: Option<Vec<Listed>>,
+    /// Which of them are shown and picked.
+    pub runs: Listing,
     /// What is compared, and how.
     pub comparing: Comparing,
     /// The run made in this window.
@@ -356,6 +360,7 @@ impl State {
                 self.shown().is_some_and(|session| session.file.is_some() && session.live.is_none())
             }
             Action::Comparing(action) => self.comparing.allows(action),
+            Action::Runs(action) => self.allows_runs(action),
             Action::CopyMachine => self.machine.is_some(),
             Action::CloseRun => self.opened.is_some(),
             Action::Export(format) | Action::ExportTo(format, _) => self.report.can_export(*format),
@@ -383,6 +388,25 @@ impl State {
     pub(super) fn charted(&self) -> Option<&Session> {
         let latest = self.latest.as_ref().filter(|_| self.choices.view == View::Explain);
         self.shown().or(latest)
+    }
+
+    /// Whether something can be done with the saved runs now.
+    fn allows_runs(&self, action: &RunsAction) -> bool {
+        let picked = if self.choices.view == View::History { self.runs.picked.len() } else { 0 };
+        match action {
+            RunsAction::Open | RunsAction::Pin | RunsAction::Reveal => picked == 1,
+            RunsAction::Compare => (1..=SIDES_MAX).contains(&picked),
+            RunsAction::Export | RunsAction::Delete => picked > 0,
+            RunsAction::Undo | RunsAction::CloseUndo => self.runs.undo.is_some(),
+            RunsAction::PickAll => self.choices.view == View::History && !self.runs.shown().is_empty(),
+            RunsAction::Everything => self.runs.query.is_narrow(),
+            _ => true,
+        }
+    }
+
+    /// Finds and sorts the saved runs anew, if they or what is looked for have changed.
+    pub(super) fn refresh_runs(&mut self) {
+        self.runs.refresh(self.history.as_deref().unwrap_or_default());
     }
 
     /// Whether work with an engine goes on.

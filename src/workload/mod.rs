@@ -49,7 +49,8 @@ pub enum Workload {
 }
 
 /// The family of a workload, as named on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum WorkloadKind {
     /// Matrix multiplication.
     Gemm,

@@ -6,7 +6,7 @@ use roofline::{
     engine::EngineId,
     machine::{Conditions, CoreGroup, Device, DeviceKind, DeviceLimits, Machine, OperatingSystem, PowerSource},
     measure::{Check, Clock, Measurement, Sample, StopReason, WarmUp},
-    record::{AppInfo, Canary, Entry, FORMAT_VERSION, Mark, MarkKind, Outcome, Run, RunState, SuiteInfo},
+    record::{About, AppInfo, Canary, Entry, FORMAT_VERSION, Mark, MarkKind, Outcome, Run, RunState, SuiteInfo},
     stats::Summary,
     units::Unit,
     workload::{
@@ -42,6 +42,11 @@ pub(crate) fn run(id: &str, second: i64) -> Run {
         devices: vec![device(DeviceKind::IntegratedGpu), device(DeviceKind::Cpu)],
         entries: entries(start),
         notes: vec!["The cooling was changed between entries.".to_owned()],
+        about: Some(About {
+            name: Some("Before the new fan".to_owned()),
+            note: Some("Lid open.\nOn the desk.".to_owned()),
+            tags: vec!["desk".to_owned()],
+        }),
     }
 }
 

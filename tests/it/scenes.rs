@@ -146,6 +146,7 @@ pub(crate) fn pending_run() -> Run {
         devices: vec![device("metal:0", "Apple M5", false)],
         entries: entries.collect(),
         notes: Vec::new(),
+        about: None,
     }
 }
 

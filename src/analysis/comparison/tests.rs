@@ -50,6 +50,7 @@ fn run(id: &str, entries: Vec<Entry>) -> Run {
         conditions: Conditions::default(),
         devices: vec![Device::example("vulkan:0", "A GPU"), Device::example("vulkan:1", "Another GPU"), cpu],
         notes: Vec::new(),
+        about: None,
         entries,
     }
 }

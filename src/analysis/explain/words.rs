@@ -33,6 +33,7 @@ fn opening(kind: MarkKind) -> String {
         MarkKind::Uncertain => "Uncertain",
         MarkKind::Functional => "It shows that the engine works, not how fast",
         MarkKind::Disagrees => "The engine ran another model than the others",
+        MarkKind::Unproven => "Not compared with others",
     }
     .to_owned()
 }

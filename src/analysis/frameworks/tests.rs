@@ -28,6 +28,7 @@ fn run(entries: Vec<Entry>) -> Run {
         devices: vec![Device::example(GPU, "Apple M5"), Device::example("vulkan:0", "Apple M5"), cpu],
         entries,
         notes: Vec::new(),
+        about: None,
     }
 }
 

@@ -188,7 +188,7 @@ impl Loader {
         }
         named(&self.store, name).map_err(|error| match &error {
             NameError::Load(_) => Error::failure(plain(&error.to_string())),
-            NameError::Ambiguous { .. } | NameError::Unknown { .. } => Error::usage(plain(&error.to_string())),
+            _ => Error::usage(plain(&error.to_string())),
         })
     }
 

@@ -30,6 +30,8 @@ pub(in crate::ui) struct Forms {
     pub(in crate::ui) explain: super::explain::Page,
     /// What the report remembers.
     pub(in crate::ui) report: super::report::Page,
+    /// What is being written about a saved run.
+    pub(in crate::ui) runs: super::history::Words,
     /// A file or folder to add.
     pub(in crate::ui) path: String,
     /// A model to download.
