@@ -102,19 +102,25 @@ pub enum Status {
     Works,
     /// A part of it; the sentence says what doesn't.
     Partly(String),
+    /// What was measured; the sentence says what was skipped, for want of time or memory.
+    Cut(String),
     /// Nothing; the sentence says why.
     Fails(String),
+    /// All of it was skipped; the sentence says why.
+    Unmeasured(String),
     /// Nothing yet.
     Waits,
 }
 
 impl Status {
-    /// "works", "works in part", "does not work", "waits".
+    /// "works", "works in part", "measured in part", "does not work", "not measured", "waits".
     pub const fn word(&self) -> &'static str {
         match self {
             Self::Works => "works",
             Self::Partly(_) => "works in part",
+            Self::Cut(_) => "measured in part",
             Self::Fails(_) => "does not work",
+            Self::Unmeasured(_) => "not measured",
             Self::Waits => "waits",
         }
     }
@@ -122,7 +128,7 @@ impl Status {
     /// What doesn't work, and why.
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::Partly(reason) | Self::Fails(reason) => Some(reason),
+            Self::Partly(reason) | Self::Cut(reason) | Self::Fails(reason) | Self::Unmeasured(reason) => Some(reason),
             Self::Works | Self::Waits => None,
         }
     }
@@ -344,19 +350,23 @@ fn peak(own: &[(usize, &Entry)], of: [Option<usize>; 2]) -> Slot {
     }
 }
 
-/// What can't be done is said by the engine; what went wrong or was left out is a part that doesn't work.
+/// What can't be done is said by the engine; what went wrong is a part that doesn't work, and what was skipped says nothing
+/// of the engine.
 fn status(own: &[(usize, &Entry)]) -> Status {
     let done = own.iter().filter(|(_, entry)| entry.outcome == Outcome::Done).count();
     let first = |wanted: fn(&Outcome) -> bool| own.iter().find(|(_, entry)| wanted(&entry.outcome));
-    let failed = first(|outcome| matches!(outcome, Outcome::Failed(_) | Outcome::Skipped(_)));
+    let failed = first(|outcome| matches!(outcome, Outcome::Failed(_)));
+    let skipped = first(|outcome| matches!(outcome, Outcome::Skipped(_)));
     let refused = first(|outcome| matches!(outcome, Outcome::Unsupported(_)));
     let told = |(_, entry): &(usize, &Entry)| format!("{}: {}", entry.workload.title(), reason_of(entry));
-    match (done, failed.or(refused)) {
-        (0, Some(reason)) => Status::Fails(told(reason)),
-        (0, None) => Status::Waits,
-        (_, Some(reason)) if failed.is_some() => Status::Partly(told(reason)),
+    match (done > 0, failed, skipped) {
+        (true, Some(reason), _) => Status::Partly(told(reason)),
+        (true, None, Some(reason)) => Status::Cut(told(reason)),
         // Training or the like is not every framework's affair; its cell says so.
-        (_, _) => Status::Works,
+        (true, None, None) => Status::Works,
+        (false, Some(reason), _) => Status::Fails(told(reason)),
+        (false, None, Some(reason)) => Status::Unmeasured(told(reason)),
+        (false, None, None) => refused.map_or(Status::Waits, |reason| Status::Fails(told(reason))),
     }
 }
 

@@ -257,6 +257,21 @@ fn a_second_path_of_the_same_framework_stays_beside_the_faster_one() {
     assert_eq!(row.status, Status::Partly("Decode 128: failed: it broke".into()));
 }
 
+#[test]
+fn what_was_skipped_says_nothing_of_whether_an_engine_works() {
+    let work = || decode(&model(Precision::F16, 16.0), 0);
+    let skipped = |mut entry: Entry| {
+        entry.measurements.clear();
+        entry.outcome = Outcome::Skipped("it would take an hour".into());
+        entry
+    };
+    let status = |entries| Comparison::of(&run(entries)).models[0].rows[0].status.clone();
+    let (done, skipped) = (done(work(), EngineId::Pytorch, 40.0), skipped(done(work(), EngineId::Pytorch, 90.0)));
+    let why = "Decode 128: skipped: it would take an hour".to_owned();
+    assert_eq!(status(vec![skipped.clone()]), Status::Unmeasured(why.clone()));
+    assert_eq!(status(vec![done, skipped]), Status::Cut(why));
+}
+
 fn telling(engine: EngineId, precision: Precision, shift: f64, tokens: [u32; 4]) -> Entry {
     let model = model(precision, 16.0);
     let mut entry = done(prefill(&model), engine, if engine == EngineId::Mlx { 900.0 } else { 500.0 });

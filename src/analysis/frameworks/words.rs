@@ -63,6 +63,9 @@ impl ModelRow {
         let barred = self.barred.iter().map(|reason| format!("{BARRED} {of}: not compared, {reason}"));
         let status = match &self.status {
             Status::Partly(reason) | Status::Fails(reason) => Some(format!("{of} {} ({reason})", self.status.word())),
+            Status::Cut(reason) | Status::Unmeasured(reason) => {
+                Some(format!("{of}: {} ({reason})", self.status.word()))
+            }
             Status::Works | Status::Waits => None,
         };
         let refused = self.slots.iter().filter_map(|slot| slot.absence.as_deref());

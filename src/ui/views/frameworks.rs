@@ -185,6 +185,7 @@ fn status_ui(ui: &mut Ui, row: &ModelRow) {
     let tone = match row.status {
         Status::Works => Tone::Good,
         Status::Partly(_) => Tone::Warn,
+        Status::Cut(_) | Status::Unmeasured(_) => Tone::Dim,
         Status::Fails(_) => Tone::Bad,
         Status::Waits => Tone::Faint,
     };
