@@ -30,7 +30,7 @@ pub struct ChartArguments {
     #[arg(long, default_value = "light")]
     pub theme: ChartTheme,
     /// Width and height in points, from 160 to 4000 each; without it 960 wide and as high as needed
-    #[arg(long, value_name = "WxH", allow_negative_numbers = true, value_parser = Look::size_from)]
+    #[arg(long, value_name = "WxH", allow_hyphen_values = true, value_parser = Look::size_from)]
     pub size: Option<(u32, u32)>,
     /// The file, or the folder that several go into; "-" is standard output
     #[arg(long, value_name = "PATH", default_value = ".")]

@@ -64,8 +64,12 @@ impl Columns {
             left,
             bar,
             bar_width: (left + width - values - 8.0 - bar).max(20.0),
-            most: most.filter(is_finite).fold(level.max(0.0), f64::max).max(f64::MIN_POSITIVE),
-            least: if bars.logarithmic { lowest(bars) } else { least.filter(is_finite).fold(level.min(0.0), f64::min) },
+            most: most.filter(|value| value.is_finite()).fold(level.max(0.0), f64::max).max(f64::MIN_POSITIVE),
+            least: if bars.logarithmic {
+                lowest(bars)
+            } else {
+                least.filter(|value| value.is_finite()).fold(level.min(0.0), f64::min)
+            },
             with_detail,
             logarithmic: bars.logarithmic,
         }
@@ -83,10 +87,6 @@ impl Columns {
         let share = if share.is_finite() { share } else { 0.0 };
         self.bar + share.clamp(0.0, 1.0) * self.bar_width
     }
-}
-
-fn is_finite(value: &f64) -> bool {
-    value.is_finite()
 }
 
 /// Where an axis of ratios begins: a little below the least, so that it is a bar too.
