@@ -105,9 +105,8 @@ impl Roofline {
     }
 
     fn roofs_of(&self, published: bool) -> Vec<Roof> {
-        let rate = |ceiling: &Ceiling| match published {
-            true => ceiling.published,
-            false => ceiling.measured.map(|best| best.rate),
+        let rate = |ceiling: &Ceiling| {
+            if published { ceiling.published } else { ceiling.measured.map(|best| best.rate) }
         };
         let bandwidth = rate(&self.memory);
         let level = |(dtype, ceiling): &(Dtype, Ceiling)| {

@@ -125,9 +125,9 @@ fn plot_ui(
             let Some(peak) = roof.peak else { continue };
             let dtype = roof.dtype.map(|dtype| format!("{dtype} ")).unwrap_or_default();
             let words = theme::label(format!("{dtype}{}", Quantity::new(peak, Unit::FlopPerSecond)));
-            // Right of the ridge: large products, which lie near the level, are far from it.
+            // Right of the ridge, and of another level's slope: large products, which lie near the level, are far from it.
             let begins = roof.ridge().unwrap_or(left).max(left).log10();
-            let at = PlotPoint::new(begins + 0.04, peak.log10() + 0.03);
+            let at = PlotPoint::new(begins + 0.28, peak.log10() + 0.03);
             plot.text(Text::new("", at, words).color(tokens.dim).anchor(Align2::LEFT_BOTTOM).allow_hover(false));
         }
         for group in groups {
