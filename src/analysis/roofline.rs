@@ -169,6 +169,8 @@ pub fn rooflines(run: &Run) -> Vec<Roofline> {
         }
     }
     charts.retain(|chart| chart.extent().is_some());
+    // What is emulated comes after real devices.
+    charts.sort_by_key(|chart| matches!(chart.place, Place::Emulated(_)));
     charts
 }
 
