@@ -105,9 +105,8 @@ impl Roofline {
     }
 
     fn roofs_of(&self, published: bool) -> Vec<Roof> {
-        let rate = |ceiling: &Ceiling| match published {
-            true => ceiling.published,
-            false => ceiling.measured.map(|best| best.rate),
+        let rate = |ceiling: &Ceiling| {
+            if published { ceiling.published } else { ceiling.measured.map(|best| best.rate) }
         };
         let bandwidth = rate(&self.memory);
         let level = |(dtype, ceiling): &(Dtype, Ceiling)| {
@@ -170,6 +169,8 @@ pub fn rooflines(run: &Run) -> Vec<Roofline> {
         }
     }
     charts.retain(|chart| chart.extent().is_some());
+    // What is emulated comes after real devices.
+    charts.sort_by_key(|chart| matches!(chart.place, Place::Emulated(_)));
     charts
 }
 

@@ -61,8 +61,9 @@ pub fn recommendations(run: &Run, comparison: &Comparison) -> Vec<Recommendation
             if matches!(first.place, Place::Emulated(_)) {
                 continue;
             }
-            let last = list.last().unwrap_or(second);
-            let text = if column == ModelColumn::Memory { smaller(first, last) } else { faster(first, second, last) };
+            let slowest = list.last().unwrap_or(second);
+            let text =
+                if column == ModelColumn::Memory { smaller(first, slowest) } else { faster(first, second, slowest) };
             let title = format!("{title}, on {}", first.place.phrase());
             found.push(Recommendation { title, text, command: command(first, task) });
         }

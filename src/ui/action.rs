@@ -120,6 +120,14 @@ pub enum Action {
     Palette,
 }
 
+impl Action {
+    /// It is about the report, or the runs that it is made of.
+    pub(super) const fn is_of_report(&self) -> bool {
+        let writes = matches!(self, Self::Export(_) | Self::ExportTo(..) | Self::DismissExport);
+        writes || matches!(self, Self::OpenReference | Self::ReportRun(_))
+    }
+}
+
 /// What names the place of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnginePath {

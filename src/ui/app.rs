@@ -236,11 +236,7 @@ impl App {
             Action::Palette => {
                 self.palette = if self.palette.is_some() { None } else { Some(Palette::default()) };
             }
-            Action::OpenReference
-            | Action::ReportRun(_)
-            | Action::Export(_)
-            | Action::ExportTo(..)
-            | Action::DismissExport => self.reporting.perform(&self.runner, &mut self.state, action),
+            other if other.is_of_report() => self.reporting.perform(&self.runner, &mut self.state, other),
             other => self.keep(&other),
         }
     }

@@ -217,6 +217,6 @@ mod tests {
         run.id = "../../x\n<y>".into();
         run.machine.chip = "/etc".into();
         let name = file_name(&[run], ExportFormat::Html);
-        assert!(!name.contains(['/', '\\', '\n', '<']) && name.ends_with(".html"), "{name}");
+        assert!(!name.contains(['/', '\\', '\n', '<']) && name.split('.').next_back() == Some("html"), "{name}");
     }
 }

@@ -44,6 +44,8 @@ pub struct Report {
     pub(super) preview: Option<Preview>,
     /// How often one was made: tells a new one from the last.
     pub(super) made: u64,
+    /// The newest saved run is being read for it.
+    pub reading_latest: bool,
     /// It is being made.
     pub making: bool,
     /// Why it could not be.
@@ -60,6 +62,7 @@ impl Default for Report {
             chosen: vec![ReportRun::Shown],
             preview: None,
             made: 0,
+            reading_latest: false,
             making: false,
             problem: None,
             writing: None,
@@ -142,16 +145,13 @@ impl Reporting {
         let title = format!("Export as {}", format.title());
         let dialog = rfd::AsyncFileDialog::new().set_title(title);
         // Made here, where macOS wants it, and waited for elsewhere.
-        let receiver = match format.extension() {
-            Some(end) => {
-                let name = exporting::file_name(&preview.runs, format);
-                let chosen = dialog.add_filter(format.title(), &[end]).set_file_name(name).save_file();
-                runner.aside(move || pollster::block_on(chosen).map(PathBuf::from))
-            }
-            None => {
-                let chosen = dialog.pick_folder();
-                runner.aside(move || pollster::block_on(chosen).map(PathBuf::from))
-            }
+        let receiver = if let Some(end) = format.extension() {
+            let name = exporting::file_name(&preview.runs, format);
+            let chosen = dialog.add_filter(format.title(), &[end]).set_file_name(name).save_file();
+            runner.aside(move || pollster::block_on(chosen).map(PathBuf::from))
+        } else {
+            let chosen = dialog.pick_folder();
+            runner.aside(move || pollster::block_on(chosen).map(PathBuf::from))
         };
         self.asking = Some((format, receiver));
     }
@@ -206,7 +206,7 @@ impl Reporting {
             }
             Err(TryRecvError::Disconnected) => {}
         }
-        state.reading_latest = false;
+        state.report.reading_latest = false;
     }
 
     /// Reads the newest saved run, where none is open.
@@ -223,7 +223,7 @@ impl Reporting {
         }
         let Some(path) = newest.filter(|path| self.tried.as_ref() != Some(path)) else { return };
         self.tried = Some(path.clone());
-        state.reading_latest = true;
+        state.report.reading_latest = true;
         let file = path.clone();
         self.latest = Some((path, runner.background(move || Store::load(&file))));
     }

@@ -172,8 +172,6 @@ pub struct State {
     pub current: Option<Session>,
     /// The newest saved run, read where none is open and a view needs one.
     pub latest: Option<Session>,
-    /// It is being read.
-    pub reading_latest: bool,
     /// The report.
     pub report: Report,
     /// A saved run being looked at.

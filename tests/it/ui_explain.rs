@@ -30,7 +30,8 @@ fn shown(run: Run, view: View, size: [f32; 2], folder: &Path) -> Harness<'static
 fn wait(harness: &mut Harness<'static, App>, done: impl Fn(&App) -> bool) {
     let start = Instant::now();
     harness.run_steps(3);
-    while !(done(harness.state()) && !harness.state().waits()) && start.elapsed() < Duration::from_secs(30) {
+    let is_owed = |app: &App| !done(app) || app.waits();
+    while is_owed(harness.state()) && start.elapsed() < Duration::from_secs(30) {
         harness.run_steps(2);
         std::thread::sleep(Duration::from_millis(2));
     }

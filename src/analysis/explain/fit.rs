@@ -61,7 +61,7 @@ impl Fit {
     pub fn in_memory(&self) -> Option<bool> {
         let most = self.memory.filter(|room| room.shared).map(|room| room.bytes);
         // What can be held at once grows with what other programs leave, and proves more than it refutes.
-        let held = self.held.filter(|held| self.total() <= *held).is_some();
+        let held = self.held.is_some_and(|held| self.total() <= held);
         if held { Some(true) } else { most.map(|most| self.total() <= most) }
     }
 
@@ -183,9 +183,7 @@ impl Limits {
         let told = run.devices.iter().filter(|device| device.limits.max_buffer_bytes > 0);
         for device in told {
             let place = Place::of(Some(device), &device.id);
-            if !limits.tensor.contains_key(&place) {
-                limits.tensor.insert(place, device.limits.max_buffer_bytes as f64);
-            }
+            limits.tensor.entry(place).or_insert(device.limits.max_buffer_bytes as f64);
         }
         limits
     }

@@ -146,6 +146,13 @@ impl Meaning {
                 "Tokens a second that go through a training step: forward, backward, and the update of the adapters. A \
                  data set's tokens ÷ this is the time for one pass over it. Arithmetic bounds it."
             }
+            other => other.text_of_the_rest(),
+        }
+    }
+
+    /// The same of times, sizes and intervals.
+    const fn text_of_the_rest(self) -> &'static str {
+        match self {
             Self::FirstToken => {
                 "How long it takes from handing over the prompt until the first token of the answer is there: reading \
                  the prompt, and one step of writing."
@@ -170,7 +177,7 @@ impl Meaning {
                 "What a weight takes on average, scales included. Fewer bits mean less memory and faster writing, and a \
                  model that is a little less exact."
             }
-            Self::Interval => {
+            _ => {
                 "Between these values the true median lies with a probability of 95 %. Two figures whose intervals \
                  overlap can't be told apart."
             }

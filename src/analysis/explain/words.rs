@@ -86,7 +86,7 @@ fn absent(outcome: &Outcome) -> String {
 
 fn load(entry: &Entry, value: f64) -> String {
     let time = entry.measurements.iter().find(|figure| figure.metric == "load-time");
-    let time = time.map(|figure| Quantity::from(figure)).filter(|time| time.value.is_finite() && time.value > 0.0);
+    let time = time.map(Quantity::from).filter(|time| time.value.is_finite() && time.value > 0.0);
     let time = time.map_or_else(String::new, |time| format!(" in {time}"));
     let rate = entry.headline().map(|figure| Quantity::new(value, figure.unit).to_string()).unwrap_or_default();
     format!(

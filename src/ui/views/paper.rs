@@ -154,11 +154,11 @@ fn row_ui(ui: &mut Ui, table: &Table, cells: &[TableCell], head: bool) {
         ui.spacing_mut().item_spacing = Vec2::ZERO;
         for (column, (cell, width)) in cells.iter().zip(&widths).enumerate() {
             let align = if table.numeric.get(column) == Some(&true) { Align::Max } else { Align::Min };
-            let inner = (*width - space::M).max(8.0);
+            let inner = (*width - space::S).max(8.0);
             ui.allocate_ui_with_layout(Vec2::new(inner, 0.0), Layout::top_down(align), |ui| {
                 ui.set_width(inner);
                 let text = if cell.best { theme::medium(&cell.text) } else { RichText::new(&cell.text) };
-                let text = text.size(12.0).color(if head { tokens.dim } else { tokens.text });
+                let text = text.size(11.5).color(if head { tokens.dim } else { tokens.text });
                 ui.add(Label::new(text).wrap().selectable(!head));
             });
             ui.add_space(*width - inner);
@@ -171,18 +171,22 @@ fn row_ui(ui: &mut Ui, table: &Table, cells: &[TableCell], head: bool) {
 fn widths(table: &Table, width: f32) -> Vec<f32> {
     /// Rows that are looked at: the others are alike.
     const LOOKED: usize = 64;
-    const LETTER: f32 = 6.6;
+    const LETTER: f32 = 7.0;
+    /// A number with its unit stays in one line.
+    const NUMBER: usize = 11;
     let letters = |text: &str, most: usize| text.chars().count().clamp(3, most) as f32 * LETTER;
-    let word = |text: &str| text.split([' ', '/', '-']).map(|word| letters(word, 18)).fold(0.0, f32::max);
+    let word = |text: &str| text.split([' ', '/', '-']).map(|word| letters(word, 14)).fold(0.0, f32::max);
     let column = |place: usize| {
         let cells = table.rows.iter().take(LOOKED).filter_map(|row| Some(row.get(place)?.text.as_str()));
         let heading = table.headings.get(place).map_or("", String::as_str);
         let most = |wide: &dyn Fn(&str) -> f32, least: f32| cells.clone().map(wide).fold(least, f32::max);
-        let need = most(&word, word(heading)) + space::M;
+        let is_number = table.numeric.get(place) == Some(&true);
+        let least = |text: &str| if is_number { letters(text, NUMBER) } else { word(text) };
+        let need = most(&least, word(heading)) + space::S;
         (need, most(&|text| letters(text, 48), need))
     };
     let columns: Vec<(f32, f32)> = (0..table.headings.len()).map(column).collect();
-    let needed: f32 = columns.iter().map(|(need, _)| need).sum::<f32>().max(1.0);
+    let needed = columns.iter().map(|(need, _)| need).sum::<f32>().max(1.0);
     let wished: f32 = columns.iter().map(|(need, want)| (want - need).max(0.0)).sum();
     let left = width - needed;
     let share = |(need, want): (f32, f32)| match left {

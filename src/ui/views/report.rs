@@ -40,7 +40,7 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, page: &mut Page, actions: &m
     }
     match &report.preview {
         _ if state.running() => empty(ui, "The report is made when the run has ended", |_| {}),
-        _ if waits_for_one && (state.history.is_none() || state.reading_latest) => {
+        _ if waits_for_one && (state.history.is_none() || state.report.reading_latest) => {
             empty(ui, "Reading the latest run…", |_| {});
         }
         _ if waits_for_one => empty(ui, "There is no run to report yet; measure this machine, or open one", |ui| {

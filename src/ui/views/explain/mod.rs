@@ -129,7 +129,7 @@ pub(in crate::ui) fn subject(session: &Session) -> String {
 }
 
 fn none_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
-    if state.history.is_none() || state.reading_latest {
+    if state.history.is_none() || state.report.reading_latest {
         return empty(ui, "Reading the latest run…", |_| {});
     }
     empty(ui, "There is no run to explain yet; measure this machine, or open one", |ui| {

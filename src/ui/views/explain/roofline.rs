@@ -121,14 +121,11 @@ fn plot_ui(
             let line = Line::new(roof.text(), PlotPoints::from(line)).color(colour).width(1.5).style(style);
             plot.line(line.allow_band(false));
         }
-        for roof in roofs.iter().filter(|roof| roof.peak.is_some() && !roof.published) {
-            let Some(peak) = roof.peak else { continue };
+        for (roof, at, anchor) in labels(roofs, left) {
             let dtype = roof.dtype.map(|dtype| format!("{dtype} ")).unwrap_or_default();
-            let words = theme::label(format!("{dtype}{}", Quantity::new(peak, Unit::FlopPerSecond)));
-            // Right of the ridge: large products, which lie near the level, are far from it.
-            let begins = roof.ridge().unwrap_or(left).max(left).log10();
-            let at = PlotPoint::new(begins + 0.04, peak.log10() + 0.03);
-            plot.text(Text::new("", at, words).color(tokens.dim).anchor(Align2::LEFT_BOTTOM).allow_hover(false));
+            let peak = Quantity::new(roof.peak.unwrap_or_default(), Unit::FlopPerSecond);
+            let words = theme::label(format!("{dtype}{peak}"));
+            plot.text(Text::new("", at, words).color(tokens.dim).anchor(anchor).allow_hover(false));
         }
         for group in groups {
             let step = group.points.len().div_ceil(POINTS_MAX).max(1);
@@ -140,6 +137,30 @@ fn plot_ui(
         }
     });
     shown.response.widget_info(|| WidgetInfo::labeled(Role::Image, true, chart.text()));
+}
+
+/// Where the measured levels are named: over their lines, under them where the next one above is too near, and nowhere where
+/// that is taken too; the list under the chart has them all.
+fn labels(roofs: &[Roof], left: f64) -> Vec<(&Roof, PlotPoint, Align2)> {
+    /// The height of a line of text in powers of ten, with room.
+    const LINE: f64 = 0.3;
+    let mut levels: Vec<(&Roof, f64)> =
+        roofs.iter().filter(|roof| !roof.published).filter_map(|roof| Some((roof, roof.peak?.log10()))).collect();
+    levels.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    let mut found = Vec::new();
+    let mut lowest = f64::INFINITY;
+    for (roof, level) in levels {
+        // Right of the ridge, and of another level's slope: large products, which lie near the level, are far from it.
+        let begins = roof.ridge().unwrap_or(left).max(left).log10() + 0.28;
+        if level + LINE <= lowest {
+            found.push((roof, PlotPoint::new(begins, level + 0.03), Align2::LEFT_BOTTOM));
+            lowest = level;
+        } else if level <= lowest {
+            found.push((roof, PlotPoint::new(begins, level - 0.03), Align2::LEFT_TOP));
+            lowest = level - LINE;
+        }
+    }
+    found
 }
 
 /// What is read at each point that is drawn.
@@ -221,6 +242,16 @@ fn rate(log: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn levels_that_are_near_each_other_are_named_apart() {
+        let roof = |peak| Roof { dtype: None, published: false, bandwidth: Some(1e11), peak: Some(peak) };
+        let roofs = [roof(1.0e12), roof(1.1e12), roof(1.05e12), roof(5e12)];
+        let named: Vec<_> = labels(&roofs, 0.1).into_iter().map(|(roof, _, anchor)| (roof.peak, anchor)).collect();
+        let wanted =
+            [(Some(5e12), Align2::LEFT_BOTTOM), (Some(1.1e12), Align2::LEFT_BOTTOM), (Some(1.05e12), Align2::LEFT_TOP)];
+        assert_eq!(named, wanted, "the third of three has no room");
+    }
 
     #[test]
     fn powers_of_ten_are_written_as_people_do() {
