@@ -174,16 +174,9 @@ impl App {
                 self.state.choices.theme = theme.into();
                 context.set_theme(theme);
             }
-            Action::Compare(paths) => {
-                let replace = paths.len() > 1;
-                let sources = paths.into_iter().map(RunSource::File).collect();
-                self.comparer.want(&mut self.state, sources, replace);
-            }
+            Action::Compare(paths) => self.comparer.compare(&mut self.state, paths),
             Action::Comparing(action) => self.compare(context, action),
-            Action::CopyResults if self.state.choices.view == View::Compare => {
-                context.copy_text(self.state.comparing.text(CompareText::Tsv));
-            }
-            Action::CopyResults => context.copy_text(self.state.shown().map(table_text).unwrap_or_default()),
+            Action::CopyResults => context.copy_text(self.results_text()),
             Action::CopyMachine => context.copy_text(machine_text::text(&self.state)),
             Action::CopyText(text) => context.copy_text(text),
             Action::LookAgain => self.renew_engines(),
@@ -204,6 +197,14 @@ impl App {
                 self.palette = if self.palette.is_some() { None } else { Some(Palette::default()) };
             }
             other => self.keep(&other),
+        }
+    }
+
+    /// The results of the view, for a spreadsheet.
+    fn results_text(&self) -> String {
+        match self.state.choices.view {
+            View::Compare => self.state.comparing.text(CompareText::Tsv),
+            _ => self.state.shown().map(table_text).unwrap_or_default(),
         }
     }
 

@@ -67,6 +67,7 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, forms: &mut Forms, actions: 
         }
         let Some(shown) = &comparing.shown else { return nothing_ui(ui, state, actions) };
         conditions::ui(ui, shown, &mut forms.conditions);
+        forms.sort = forms.sort.within(&shown.compared);
         forms.rows.renew(shown, &forms.filter, forms.changed_only, forms.sort);
         match comparing.selected.and_then(|place| Some((place, shown.compared.rows.get(place)?))) {
             Some((_, row)) => card(ui, |ui| samples::ui(ui, shown, row, CHART, actions)),
