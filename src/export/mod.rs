@@ -2,6 +2,7 @@
 
 mod bars;
 mod beside;
+mod beside_csv;
 mod cells;
 mod document;
 mod flat;
@@ -24,6 +25,7 @@ pub(crate) use self::{
 };
 pub use self::{
     beside::{comparison_markdown, comparison_tsv},
+    beside_csv::comparison_csv,
     flat::{csv, json, json_line, jsonl},
     html::HtmlError,
     names::safe_name,
