@@ -198,6 +198,9 @@ fn chart_ui(ui: &mut Ui, shown: &Shown, forms: &mut Forms, actions: &mut Vec<Act
         |ui| {
             ui.visuals_mut().selection.bg_fill = tokens.hover;
             ui.visuals_mut().selection.stroke.color = tokens.text;
+            // As high as the button that closes the samples, so that nothing moves when they are opened.
+            ui.spacing_mut().interact_size.y = 22.0;
+            ui.spacing_mut().button_padding.y = 2.0;
             for (on, words, hint) in [(true, "×", "Bars as multiples"), (false, "%", "Bars in percent")] {
                 let button = Button::selectable(forms.times == on, words).min_size(Vec2::new(28.0, 22.0));
                 let response = ui.add(button).on_hover_text(hint);
