@@ -1,6 +1,6 @@
 //! Runs, or engines, beside each other for other people: a Markdown document, a table for a spreadsheet, and the pieces of both.
 
-use super::NONE;
+use super::{NONE, beside_csv::safe};
 use crate::{
     analysis::comparison::{Cell, Compared, Difference, Kind, Row},
     record::Run,
@@ -38,19 +38,21 @@ pub fn comparison_markdown(runs: &[&Run], compared: &Compared) -> String {
 /// All rows as tab-separated values with a header line, for a spreadsheet: the figures with their units, and why a row isn't
 /// comparable.
 pub fn comparison_tsv(compared: &Compared) -> String {
-    let cells = |cells: Vec<String>| cells.iter().map(|cell| plain(cell)).collect::<Vec<_>>().join("\t");
-    let (mut headings, _) = headings(compared);
+    let (mut headings, words) = headings(compared);
     headings.push("Why".to_owned());
-    let mut text = cells(headings) + "\n";
+    let mut text = headings.iter().map(|heading| safe(heading)).collect::<Vec<_>>().join("\t") + "\n";
     let columns = Columns::of(compared);
     for row in &compared.rows {
-        let mut line = line(compared, row, columns);
+        let line = line(compared, row, columns);
+        // Figures and changes are the program's own words, and begin with a sign.
+        let cells = line.iter().enumerate().map(|(place, cell)| if place < words { safe(cell) } else { plain(cell) });
         let why =
             row.cells.iter().enumerate().filter_map(|(side, cell)| {
                 Some(format!("{}: {}", compared.label(side), cell.verdict.as_ref()?.reason()?))
             });
-        line.push(why.collect::<Vec<_>>().join("; "));
-        text.push_str(&(cells(line) + "\n"));
+        let why = safe(&why.collect::<Vec<_>>().join("; "));
+        text.push_str(&cells.chain([why]).collect::<Vec<_>>().join("\t"));
+        text.push('\n');
     }
     text
 }

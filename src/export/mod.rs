@@ -1,6 +1,7 @@
 //! A run for other people and programs: the report as Markdown, HTML and PDF, tables, and the folder of raw results.
 
 mod beside;
+mod beside_csv;
 mod cells;
 mod document;
 mod flat;
@@ -27,6 +28,7 @@ pub(crate) use self::{
 };
 pub use self::{
     beside::{comparison_markdown, comparison_tsv},
+    beside_csv::comparison_csv,
     flat::{csv, json, json_line, jsonl},
     html::HtmlError,
     markdown::markdown_table,

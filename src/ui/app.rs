@@ -187,11 +187,7 @@ impl App {
                 self.state.choices.theme = theme.into();
                 context.set_theme(theme);
             }
-            Action::Compare(paths) => {
-                let replace = paths.len() > 1;
-                let sources = paths.into_iter().map(RunSource::File).collect();
-                self.comparer.want(&mut self.state, sources, replace);
-            }
+            Action::Compare(paths) => self.comparer.compare(&mut self.state, paths),
             Action::Comparing(action) => self.compare(context, action),
             Action::Runs(RunsAction::Export) => self.choosing.open(&self.runner, Wanted::ExportFolder),
             Action::Runs(action) => {
@@ -199,24 +195,11 @@ impl App {
                     self.perform(context, then);
                 }
             }
-            Action::CopyResults if self.state.choices.view == View::Compare => {
-                context.copy_text(self.state.comparing.text(CompareText::Tsv));
+            Action::CopyResults => context.copy_text(self.results_text()),
+            Action::CopyMarkdown => context.copy_text(self.results_markdown()),
+            Action::ExportChart(_) | Action::CopyChart(_) | Action::SaveChart | Action::SaveChartTo(_) => {
+                self.picturing.perform(&self.runner, context, &self.state, action);
             }
-            Action::CopyResults => context.copy_text(self.state.shown().map(table_text).unwrap_or_default()),
-            Action::CopyMarkdown if self.state.choices.view == View::Compare => {
-                context.copy_text(self.state.comparing.text(CompareText::Markdown));
-            }
-            Action::CopyMarkdown => {
-                context.copy_text(self.state.shown().map(table_markdown).unwrap_or_default());
-            }
-            Action::ExportChart(chart) => {
-                self.picturing.open(&self.runner, context, &self.state, chart);
-            }
-            Action::CopyChart(chart) => {
-                self.picturing.copy(&self.runner, context, &self.state, chart);
-            }
-            Action::SaveChart => self.picturing.ask(&self.runner),
-            Action::SaveChartTo(path) => self.picturing.write(&self.runner, path),
             Action::CopyMachine => context.copy_text(machine_text::text(&self.state)),
             Action::CopyText(text) => context.copy_text(text),
             Action::LookAgain => self.renew_engines(),
@@ -238,6 +221,22 @@ impl App {
             }
             other if other.is_of_report() => self.reporting.perform(&self.runner, &mut self.state, other),
             other => self.keep(&other),
+        }
+    }
+
+    /// The results of the view, for a spreadsheet.
+    fn results_text(&self) -> String {
+        match self.state.choices.view {
+            View::Compare => self.state.comparing.text(CompareText::Tsv),
+            _ => self.state.shown().map(table_text).unwrap_or_default(),
+        }
+    }
+
+    /// The same as a table in Markdown.
+    fn results_markdown(&self) -> String {
+        match self.state.choices.view {
+            View::Compare => self.state.comparing.text(CompareText::Markdown),
+            _ => self.state.shown().map(table_markdown).unwrap_or_default(),
         }
     }
 

@@ -3,7 +3,7 @@
 //! While something is measured nothing is read and nothing compared: the choice is kept, and answered when the run has ended.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, mpsc::Receiver},
 };
 
@@ -58,6 +58,12 @@ impl Comparer {
         self.reading.is_some() || self.comparing.is_some() || !self.wanted.is_empty()
     }
 
+    /// Compares these files: several take the place of what is compared, one joins it.
+    pub(super) fn compare(&mut self, state: &mut State, paths: Vec<PathBuf>) {
+        let replace = paths.len() > 1;
+        self.want(state, paths.into_iter().map(RunSource::File).collect(), replace);
+    }
+
     /// Takes in runs, to be read: what is compared stays as it is until they have been.
     pub(super) fn want(&mut self, state: &mut State, sources: Vec<RunSource>, replace: bool) {
         state.choices.view = View::Compare;
@@ -87,7 +93,7 @@ impl Comparer {
             match read {
                 Ok(read) => take(read, store.folder(), state),
                 Err(()) => {
-                    state.warn("the runs could not be read; try again, or run `roofline compare` for the reason")
+                    state.warn("the runs could not be read; try again, or run `roofline compare` for the reason");
                 }
             }
         }
@@ -96,10 +102,8 @@ impl Comparer {
         if !busy && self.reading.is_none() && !self.wanted.is_empty() {
             let wanted = self.wanted.remove(0);
             let room = if wanted.replace { SIDES_MAX } else { state.comparing.room() };
-            let known: Vec<RunSource> = match wanted.replace {
-                true => Vec::new(),
-                false => state.comparing.chosen.iter().map(|chosen| chosen.source.clone()).collect(),
-            };
+            let kept = state.comparing.chosen.iter().filter(|_| !wanted.replace);
+            let known: Vec<RunSource> = kept.map(|chosen| chosen.source.clone()).collect();
             self.reading = Some(runner.background(move || read(wanted, &known, room)));
         }
         state.comparing.reading = self.reading.is_some() || !self.wanted.is_empty();

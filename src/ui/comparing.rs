@@ -167,16 +167,17 @@ impl Comparing {
     /// Whether an action makes sense now.
     pub(super) fn allows(&self, action: &CompareAction) -> bool {
         match action {
-            CompareAction::Add(_) | CompareAction::ChooseFiles | CompareAction::Pick => true,
-            // Whether there is a run to compare is the whole window's to say.
-            CompareAction::Shown => true,
+            // Whether a run is shown is the whole window's to say.
+            CompareAction::Add(_)
+            | CompareAction::ChooseFiles
+            | CompareAction::Pick
+            | CompareAction::Shown
+            | CompareAction::Engines(None) => true,
             CompareAction::Baseline(place) => *place > 0 && *place < self.chosen.len(),
             CompareAction::Remove(place) => *place < self.chosen.len(),
-            CompareAction::Clear => !self.chosen.is_empty(),
-            CompareAction::Engines(None) => true,
             CompareAction::Engines(Some(place)) => self.chosen.get(*place).is_some_and(Chosen::has_several_engines),
             CompareAction::Lead(_) => self.engines_of().is_some(),
-            CompareAction::AllMetrics(_) => !self.chosen.is_empty(),
+            CompareAction::AllMetrics(_) | CompareAction::Clear => !self.chosen.is_empty(),
             CompareAction::Select(_) | CompareAction::Copy(_) => self.shown.is_some(),
         }
     }

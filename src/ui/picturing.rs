@@ -85,13 +85,24 @@ impl Subject {
 }
 
 impl Picturing {
+    /// Does what is wanted of charts as pictures.
+    pub(super) fn perform(&mut self, runner: &Runner, context: &Context, state: &State, action: Action) {
+        match action {
+            Action::ExportChart(chart) => self.open(runner, context, state, chart),
+            Action::CopyChart(chart) => self.copy(runner, context, state, chart),
+            Action::SaveChart => self.ask(runner),
+            Action::SaveChartTo(path) => self.write(runner, path),
+            _ => {}
+        }
+    }
+
     /// Whether anything is under way that ends by itself.
     pub(super) const fn waits(&self) -> bool {
         self.drawing.is_some() || self.writing.is_some() || self.copying.is_some()
     }
 
     /// Opens the sheet for a chart of what is shown: the one asked for, else the one last under the pointer, else the first.
-    pub(super) fn open(&mut self, runner: &Runner, context: &Context, state: &State, asked: Option<Chart>) {
+    fn open(&mut self, runner: &Runner, context: &Context, state: &State, asked: Option<Chart>) {
         let Some(subject) = Subject::of(state) else { return };
         let look = Look { theme: ground(context), scale: 2, ..Look::default() };
         self.sheet = Some(Sheet {
@@ -108,7 +119,7 @@ impl Picturing {
     }
 
     /// Draws a chart for the clipboard.
-    pub(super) fn copy(&mut self, runner: &Runner, context: &Context, state: &State, asked: Option<Chart>) {
+    fn copy(&mut self, runner: &Runner, context: &Context, state: &State, asked: Option<Chart>) {
         let Some(subject) = Subject::of(state) else { return };
         let asked = asked.or_else(|| hovered(context));
         let look = Look { theme: ground(context), scale: 2, ..Look::default() };
@@ -123,7 +134,7 @@ impl Picturing {
     }
 
     /// Asks in the system's dialog where the picture goes; it asks before it replaces a file.
-    pub(super) fn ask(&mut self, runner: &Runner) {
+    fn ask(&mut self, runner: &Runner) {
         let Some(sheet) = self.sheet.as_ref().filter(|_| self.asking.is_none()) else { return };
         let dialog = rfd::AsyncFileDialog::new().set_title("Export chart").set_file_name(sheet.file_name());
         let dialog = match sheet.format {
@@ -136,7 +147,7 @@ impl Picturing {
     }
 
     /// Writes the picture that the sheet describes to a file, over one that is there.
-    pub(super) fn write(&mut self, runner: &Runner, path: PathBuf) {
+    fn write(&mut self, runner: &Runner, path: PathBuf) {
         let Some((sheet, figure)) = self.sheet.as_ref().and_then(|sheet| Some((sheet, sheet.figure()?.clone()))) else {
             return;
         };

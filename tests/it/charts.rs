@@ -49,7 +49,7 @@ fn stamp_of(svg: &str) -> Stamp {
 /// Six engines with long names, each doing everything.
 fn crowded() -> Run {
     let mut run = scenes::finished_run();
-    let all: Vec<EngineId> = EngineId::ALL.into_iter().chain(["an-engine.of-another-kind".parse().unwrap()]).collect();
+    let all: Vec<EngineId> = EngineId::ALL.into_iter().chain(["engine.of-another-kind".parse().unwrap()]).collect();
     let template = scenes::model_run();
     run.entries.extend(template.entries);
     run.entries.retain(|entry| entry.headline().is_some());

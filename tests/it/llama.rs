@@ -311,7 +311,7 @@ fn one_that_writes_something_else_disagrees() {
         place.run(&place.prefill()).unwrap()
     };
     let report = place.run(&place.prefill()).unwrap();
-    assert!(report.notes.iter().any(|note| note.contains("no llama-simple")), "{report:?}");
+    assert!(report.unproven.as_ref().is_some_and(|why| why.contains("no llama-simple")), "{report:?}");
     let report = simple(" w300 w301 w302");
     assert_eq!((report.settings["parity"].contains("3 of 3"), report.disagrees.is_none()), (true, true), "{report:?}");
     let report = simple(" w300 w301 w303");

@@ -157,7 +157,7 @@ fn the_palette_opens_by_keys_filters_and_runs() {
     harness.run();
     harness.get_by_role(Role::TextInput).type_text("machine show");
     harness.run();
-    harness.get_by_role_and_label(Role::Button, "Show Machine Ctrl+5");
+    harness.get_by_role_and_label(Role::Button, "Show Machine Ctrl+6");
     harness.key_press(Key::Enter);
     harness.run();
     assert_eq!(harness.state().state().choices.view, View::Machine);

@@ -78,7 +78,7 @@ fn draw(seed: u32, count: usize) -> Places {
         }
         // Only the middle is put in its place.
         let (below, high, _) = drawn.select_nth_unstable(count / 2);
-        let low = if count % 2 == 0 { below.iter().copied().max().unwrap_or(*high) } else { *high };
+        let low = if count.is_multiple_of(2) { below.iter().copied().max().unwrap_or(*high) } else { *high };
         places.push((low, *high));
     }
     places

@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use super::output::{self, Error, Exit};
 use crate::{
     analysis::comparison::{CompareError, Compared, Options, THRESHOLD},
-    export::{comparison_markdown, plain},
+    export::{comparison_csv, comparison_markdown, plain},
     record::{FILE_BYTES_MAX, NameError, Run, Store, named, parse},
     units::percent,
 };
@@ -104,7 +104,8 @@ pub(super) fn compare(arguments: &CompareArguments, data_dir: &Path) -> Result<E
         CompareFormat::Table => table::text(&all, &compared),
         CompareFormat::Json => data::json(&all, &compared),
         CompareFormat::Md => comparison_markdown(&all, &compared),
-        CompareFormat::Csv => data::csv(&all, &compared).map_err(Error::failure)?,
+        CompareFormat::Csv => comparison_csv(&all, &compared)
+            .map_err(|error| Error::failure(format!("the comparison could not be written as CSV ({error})")))?,
     };
     output::write(&arguments.output, &text)?;
     let slower = compared.counts().slower > 0;

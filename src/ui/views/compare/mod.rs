@@ -69,6 +69,7 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, forms: &mut Forms, actions: 
         }
         let Some(shown) = &comparing.shown else { return nothing_ui(ui, state, actions) };
         conditions::ui(ui, shown, &mut forms.conditions);
+        forms.sort = forms.sort.within(&shown.compared);
         forms.rows.renew(shown, &forms.filter, forms.changed_only, forms.sort);
         match comparing.selected.and_then(|place| Some((place, shown.compared.rows.get(place)?))) {
             Some((_, row)) => card(ui, |ui| samples::ui(ui, shown, row, CHART, actions)),
@@ -199,6 +200,9 @@ fn chart_ui(ui: &mut Ui, shown: &Shown, forms: &mut Forms, actions: &mut Vec<Act
         |ui| {
             ui.visuals_mut().selection.bg_fill = tokens.hover;
             ui.visuals_mut().selection.stroke.color = tokens.text;
+            // As high as the button that closes the samples, so that nothing moves when they are opened.
+            ui.spacing_mut().interact_size.y = 22.0;
+            ui.spacing_mut().button_padding.y = 2.0;
             for (on, words, hint) in [(true, "×", "Bars as multiples"), (false, "%", "Bars in percent")] {
                 let button = Button::selectable(forms.times == on, words).min_size(Vec2::new(28.0, 22.0));
                 let response = ui.add(button).on_hover_text(hint);

@@ -188,13 +188,13 @@ fn strip_ui(ui: &Ui, shown: &Shown, strip: &Strip, lane: Rect, x: &impl Fn(f64) 
         }
         if let Some(interval) = median_interval(&strip.sorted) {
             let y = middle + half + 2.0;
-            let line = [Pos2::new(x(interval.low), y), Pos2::new(x(interval.high), y)];
-            painter.line_segment(line, Stroke::new(3.0, colour));
+            let ends = [Pos2::new(x(interval.low), y), Pos2::new(x(interval.high), y)];
+            painter.line_segment(ends, Stroke::new(3.0, colour));
         }
     }
     if let Some(median) = at(0.5) {
-        let line = [Pos2::new(median, middle - half), Pos2::new(median, middle + half)];
-        painter.line_segment(line, Stroke::new(2.0, tokens.text));
+        let ends = [Pos2::new(median, middle - half), Pos2::new(median, middle + half)];
+        painter.line_segment(ends, Stroke::new(2.0, tokens.text));
     }
 }
 

@@ -40,6 +40,18 @@ pub(in crate::ui) enum Sort {
     Fastest(usize),
 }
 
+impl Sort {
+    /// The usual order where the side that was sorted by is gone.
+    pub(super) fn within(self, compared: &Compared) -> Self {
+        match self {
+            Self::Slowest(side) | Self::Fastest(side) if side >= compared.sides.len() || side == compared.baseline => {
+                Self::Measured
+            }
+            other => other,
+        }
+    }
+}
+
 /// The rows that are listed, kept until something that chooses them changes.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
