@@ -301,8 +301,8 @@ fn an_empty_history_offers_a_run_and_thousands_draw_only_what_is_seen() {
     harness.state_mut().state_mut().choices.view = View::History;
     harness.run();
     harness.get_by_label("Nothing was measured yet; each run is kept here");
-    let header = |number: usize| {
-        let mut header = RunHeader::of(Path::new("/data/runs/a.json"), &sample::run("a", number as i64));
+    let header = |number: i64| {
+        let mut header = RunHeader::of(Path::new("/data/runs/a.json"), &sample::run("a", number));
         header.path = format!("/data/runs/run-{number:05}.json").into();
         Listed::Run(header)
     };
