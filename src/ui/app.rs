@@ -195,6 +195,9 @@ impl App {
             Action::CopyResults if self.state.choices.view == View::Compare => {
                 context.copy_text(self.state.comparing.text(CompareText::Tsv));
             }
+            Action::CopyResults if self.state.choices.view == View::History => {
+                context.copy_text(self.state.runs.text(self.state.history.as_deref().unwrap_or_default()));
+            }
             Action::CopyResults => context.copy_text(self.state.shown().map(table_text).unwrap_or_default()),
             Action::CopyMachine => context.copy_text(machine_text::text(&self.state)),
             Action::CopyText(text) => context.copy_text(text),

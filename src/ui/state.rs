@@ -343,6 +343,7 @@ impl State {
             | Action::AddPath(_)
             | Action::ForgetPath(_) => !busy,
             Action::CopyResults if self.choices.view == View::Compare => self.comparing.shown.is_some(),
+            Action::CopyResults if self.choices.view == View::History => !self.runs.picked.is_empty(),
             Action::CopyResults => self.shown().is_some(),
             Action::Comparing(CompareAction::Shown) => {
                 self.shown().is_some_and(|session| session.file.is_some() && session.live.is_none())
