@@ -186,12 +186,7 @@ impl App {
                 self.comparer.want(&mut self.state, sources, replace);
             }
             Action::Comparing(action) => self.compare(context, action),
-            Action::Runs(RunsAction::Export) => self.choosing.open(&self.runner, Wanted::ExportFolder),
-            Action::Runs(action) => {
-                if let Some(then) = self.librarian.act(&self.runner, &mut self.state, action) {
-                    self.perform(context, then);
-                }
-            }
+            Action::Runs(action) => self.keep_runs(context, action),
             Action::CopyResults if self.state.choices.view == View::Compare => {
                 context.copy_text(self.state.comparing.text(CompareText::Tsv));
             }
@@ -219,6 +214,15 @@ impl App {
                 self.palette = if self.palette.is_some() { None } else { Some(Palette::default()) };
             }
             other => self.keep(&other),
+        }
+    }
+
+    /// Does what is wanted of the saved runs.
+    fn keep_runs(&mut self, context: &Context, action: RunsAction) {
+        if action == RunsAction::Export {
+            self.choosing.open(&self.runner, Wanted::ExportFolder);
+        } else if let Some(then) = self.librarian.act(&self.runner, &mut self.state, action) {
+            self.perform(context, then);
         }
     }
 
