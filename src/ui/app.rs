@@ -189,12 +189,7 @@ impl App {
             }
             Action::Compare(paths) => self.comparer.compare(&mut self.state, paths),
             Action::Comparing(action) => self.compare(context, action),
-            Action::Runs(RunsAction::Export) => self.choosing.open(&self.runner, Wanted::ExportFolder),
-            Action::Runs(action) => {
-                if let Some(then) = self.librarian.act(&self.runner, &mut self.state, action) {
-                    self.perform(context, then);
-                }
-            }
+            Action::Runs(action) => self.keep_runs(context, action),
             Action::CopyResults => context.copy_text(self.results_text()),
             Action::CopyMarkdown => context.copy_text(self.results_markdown()),
             Action::ExportChart(_) | Action::CopyChart(_) | Action::SaveChart | Action::SaveChartTo(_) => {
@@ -228,6 +223,7 @@ impl App {
     fn results_text(&self) -> String {
         match self.state.choices.view {
             View::Compare => self.state.comparing.text(CompareText::Tsv),
+            View::History => self.state.runs.text(self.state.history.as_deref().unwrap_or_default()),
             _ => self.state.shown().map(table_text).unwrap_or_default(),
         }
     }
@@ -237,6 +233,15 @@ impl App {
         match self.state.choices.view {
             View::Compare => self.state.comparing.text(CompareText::Markdown),
             _ => self.state.shown().map(table_markdown).unwrap_or_default(),
+        }
+    }
+
+    /// Does what is wanted of the saved runs.
+    fn keep_runs(&mut self, context: &Context, action: RunsAction) {
+        if action == RunsAction::Export {
+            self.choosing.open(&self.runner, Wanted::ExportFolder);
+        } else if let Some(then) = self.librarian.act(&self.runner, &mut self.state, action) {
+            self.perform(context, then);
         }
     }
 

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     export,
-    record::{self, About, ChangeError, Deleted, Edit, Listed, Restored, Store, Trend, sort_listed},
+    record::{self, About, ChangeError, Deleted, Edit, Listed, Restored, RunState, Store, Trend, sort_listed},
     run::{Runner, Wake},
 };
 
@@ -30,6 +30,12 @@ const TELL: Duration = Duration::from_millis(200);
 
 /// The folder of saved runs is looked at this often: one question to the system, as long as nothing is changed.
 const WATCH: Duration = Duration::from_secs(1);
+
+/// Changes are told this often while a run in the folder has not ended.
+const WATCH_OPEN: Duration = Duration::from_secs(30);
+
+/// A run that has not ended within this never will: its program died.
+const OPEN_MAX: jiff::SignedDuration = jiff::SignedDuration::from_hours(6);
 
 /// More changes at once than this are refused.
 const CHANGES_MAX: usize = 64;
@@ -250,6 +256,12 @@ impl Librarian {
         if !ended {
             return;
         }
+        let listed = if is_first { state.history.as_deref().unwrap_or_default() } else { &going.all };
+        let is_open = listed.iter().filter_map(Listed::header).any(|header| {
+            let age = jiff::Timestamp::now().duration_since(header.started_at);
+            header.state == RunState::Running && age < OPEN_MAX
+        });
+        self.folder.is_open.store(is_open, Ordering::Release);
         let all = self.going.take().map(|going| going.all).unwrap_or_default();
         // Stopped for a run, a listing is no list; the run's end asks for another.
         let is_whole = end.is_ok_and(|listing| listing.left == 0);
@@ -353,6 +365,8 @@ struct Folder {
     time: Mutex<Option<SystemTime>>,
     /// It was changed since, or is to be listed for another reason.
     changed: AtomicBool,
+    /// A run in it has not ended: another program may be measuring, and is disturbed by every listing.
+    is_open: AtomicBool,
 }
 
 impl Folder {
@@ -366,11 +380,15 @@ impl Folder {
 
 /// Looks at the folder until nobody wants to know any more.
 fn watch(path: &Path, folder: &Weak<Folder>, wake: &Wake) {
+    let (mut is_other, mut told) = (false, Instant::now());
     loop {
         std::thread::sleep(WATCH);
         let Some(folder) = folder.upgrade() else { return };
         let (before, now) = folder.look(path);
-        if before.is_some() && before != now {
+        is_other |= before.is_some() && before != now;
+        let pause = if folder.is_open.load(Ordering::Acquire) { WATCH_OPEN } else { WATCH };
+        if is_other && told.elapsed() >= pause {
+            (is_other, told) = (false, Instant::now());
             folder.changed.store(true, Ordering::Release);
             wake();
         }

@@ -212,6 +212,25 @@ impl Listing {
         shown
     }
 
+    /// The picked runs in the order shown, as tab-separated values with a header line, for a spreadsheet.
+    pub fn text(&self, history: &[Listed]) -> String {
+        let mut lines =
+            vec!["Run\tStarted\tName\tTags\tSuite\tDevice\tGEMM FLOP/s\tBandwidth B/s\tDecode tokens/s".to_owned()];
+        let number = |value: Option<f64>| value.map_or_else(String::new, |value| value.to_string());
+        let headers = self.shown.iter().filter_map(|place| history.get(*place)?.header());
+        for header in headers.filter(|header| self.picked.contains(&header.path)) {
+            let about = &header.about;
+            let words = [about.name.clone().unwrap_or_default(), about.tags.join(", "), header.suite.clone()];
+            let figures = [header.best_flops, header.best_bandwidth, header.best_decode].map(number);
+            let mut cells = vec![header.file_id(), header.started_at.to_string()];
+            cells.extend(words);
+            cells.push(header.device.clone());
+            cells.extend(figures);
+            lines.push(cells.join("\t"));
+        }
+        lines.join("\n") + "\n"
+    }
+
     /// What is compared when the picked runs are: the baseline first, if one of them or the pinned one has to be; else the oldest.
     pub(super) fn to_compare(&self, history: &[Listed]) -> Vec<PathBuf> {
         let headers = || history.iter().filter_map(Listed::header);

@@ -347,6 +347,7 @@ impl State {
             | Action::AddModel
             | Action::AddPath(_)
             | Action::ForgetPath(_) => !busy,
+            Action::CopyResults if self.choices.view == View::History => !self.runs.picked.is_empty(),
             Action::CopyResults | Action::CopyMarkdown if self.choices.view == View::Compare => {
                 self.comparing.shown.is_some()
             }

@@ -122,6 +122,11 @@ fn the_keyboard_picks_opens_deletes_and_gets_back() {
     }
     assert_eq!(picked(&harness), ["run-00009", "run-00010", "run-00011"]);
     harness.get_by_label("3 runs selected");
+    let state = harness.state().state();
+    let text = state.runs.text(state.history.as_ref().unwrap());
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines.len() == 4 && lines[0].starts_with("Run\tStarted") && lines[1].starts_with("run-00011\t"), "{text}");
+    assert!(state.allows(&Action::CopyResults));
     harness.key_press(Key::Delete);
     until(&mut harness, "deleted", |harness| ids(harness).len() == 9);
     harness.get_by_label("3 runs were deleted; the trash keeps them for 30 days");
@@ -301,8 +306,8 @@ fn an_empty_history_offers_a_run_and_thousands_draw_only_what_is_seen() {
     harness.state_mut().state_mut().choices.view = View::History;
     harness.run();
     harness.get_by_label("Nothing was measured yet; each run is kept here");
-    let header = |number: usize| {
-        let mut header = RunHeader::of(Path::new("/data/runs/a.json"), &sample::run("a", number as i64));
+    let header = |number: i64| {
+        let mut header = RunHeader::of(Path::new("/data/runs/a.json"), &sample::run("a", number));
         header.path = format!("/data/runs/run-{number:05}.json").into();
         Listed::Run(header)
     };

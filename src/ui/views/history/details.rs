@@ -21,6 +21,9 @@ use crate::{
 const ONE: f32 = 196.0;
 const SEVERAL: f32 = 92.0;
 
+/// Narrower than this, the buttons have no room for words beside them.
+const NARROW: f32 = 760.0;
+
 /// How high the card is.
 pub(super) fn height(state: &State) -> f32 {
     match state.runs.picked.len() {
@@ -112,7 +115,8 @@ pub(super) fn ui(ui: &mut Ui, state: &State, listed: &[Listed], words: &mut Word
     words.show(header, actions);
     ui.add_space(space::M);
     card(ui, |ui| {
-        bar_ui(ui, state, &when(header.started_at), header.pinned, actions);
+        let called = header.about.name.clone().unwrap_or_else(|| "1 run selected".to_owned());
+        bar_ui(ui, state, &called, header.pinned, actions);
         let summary = summary(header);
         let label = Label::new(theme::label(&summary).color(Tokens::of(ui).dim)).truncate();
         ui.add(label).on_hover_text(summary);
@@ -122,7 +126,7 @@ pub(super) fn ui(ui: &mut Ui, state: &State, listed: &[Listed], words: &mut Word
 
 /// Where and how it was made, in a line.
 fn summary(header: &RunHeader) -> String {
-    let mut parts = vec![header.machine.clone()];
+    let mut parts = vec![when(header.started_at), header.machine.clone()];
     parts.extend(header.duration_s.map(|seconds| format!("took {}", duration(seconds))));
     let engines: Vec<&str> = header.engines.iter().map(crate::engine::EngineId::title).collect();
     parts.push(engines.join(", "));
@@ -135,6 +139,9 @@ fn summary(header: &RunHeader) -> String {
 /// What is picked, and what can be done with it.
 fn bar_ui(ui: &mut Ui, state: &State, words: &str, pinned: bool, actions: &mut Vec<Action>) {
     let tokens = Tokens::of(ui);
+    // The buttons come first where there is little room.
+    let words = if ui.available_width() < NARROW && state.runs.picked.len() == 1 { "" } else { words };
+    ui.spacing_mut().button_padding.x = space::S;
     Sides::new().height(theme::CONTROL).shrink_left().truncate().show(
         ui,
         |ui| {

@@ -39,7 +39,9 @@ const ALL: [Heading; 8] = [
 /// The columns that have room.
 fn headings(width: f32) -> impl Iterator<Item = Heading> {
     let wide = width >= WIDE;
-    ALL.into_iter().filter(move |(_, sort, _)| wide || !matches!(sort, Sort::Suite | Sort::Decode))
+    let shown = ALL.into_iter().filter(move |(_, sort, _)| wide || !matches!(sort, Sort::Suite | Sort::Decode));
+    // The device's name is cut before the run's own.
+    shown.map(move |(name, sort, width)| (name, sort, if sort == Sort::Device && !wide { Some(96.0) } else { width }))
 }
 
 /// Draws it, as high as there is room.

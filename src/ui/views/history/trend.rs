@@ -68,7 +68,7 @@ fn summary(figures: &[Figure], chart: &TrendChart) -> String {
     }];
     let hidden = figures.len() - chart.points.len() - chart.outside;
     let of = |number: usize, what: &str| (number > 0).then(|| format!("{} {what}", count(number)));
-    parts.extend(of(doubted, "in doubt, drawn hollow"));
+    parts.extend(of(doubted, "in doubt, hollow or crossed"));
     parts.extend(of(hidden, "older ones are not drawn"));
     parts.extend(of(chart.outside, "far beyond all others are not drawn"));
     parts.push("lines are 95 % intervals of the median".to_owned());
@@ -141,7 +141,7 @@ fn plot_ui(ui: &mut Ui, state: &State, metric: &Metric, chart: &TrendChart, scal
         let dots = |points: Vec<[f64; 2]>| Points::new("", points).radius(radius).allow_hover(false);
         plot.points(dots(of((false, false))).color(tokens.engine(metric.engine)));
         plot.points(dots(of((true, false))).color(tokens.warn).filled(false));
-        plot.points(dots(of((true, true))).color(tokens.bad).filled(false).shape(MarkerShape::Cross));
+        plot.points(dots(of((true, true))).color(tokens.bad).radius(radius + 1.5).shape(MarkerShape::Cross));
     });
     intervals_ui(ui, metric, chart, scale, &shown);
     let last = chart.points.last().map_or(0.0, |point| point.at[1]);
