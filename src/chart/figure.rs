@@ -69,7 +69,7 @@ pub struct Plot {
 }
 
 /// One axis.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Axis {
     /// What it counts: "Size of the matrices (n)". The unit is added by who draws.
     pub label: String,

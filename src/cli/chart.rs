@@ -131,7 +131,8 @@ fn list(runs: &[Run]) -> Result<Exit, Error> {
         }
     }
     if chart::compare_figure(&runs.iter().collect::<Vec<_>>()).is_ok() {
-        text.push_str(&format!("{:<16} {}\n", Chart::Compare.id(), Chart::Compare.title()));
+        let line = format!("{:<16} {}\n", Chart::Compare.id(), Chart::Compare.title());
+        text.push_str(&line);
     }
     output::write("-", &text)?;
     Ok(Exit::Success)

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eframe::egui::{Context, Ui, ViewportCommand};
+use eframe::egui::{Context, ThemePreference, Ui, ViewportCommand};
 
 use super::{
     action::{Action, EnginePath, View, pressed},
@@ -71,7 +71,7 @@ impl App {
     /// The program over `engines`, saving into `store`. Fails only if its threads can't be started.
     pub fn new(context: &Context, engines: Vec<Box<dyn Engine>>, store: Store, choices: Choices) -> io::Result<Self> {
         theme::apply(context);
-        context.set_theme(eframe::egui::ThemePreference::from(choices.theme));
+        context.set_theme(ThemePreference::from(choices.theme));
         let paints = Paints::default();
         let asked = context.clone();
         paints.set_request(Arc::new(move || asked.request_repaint()));
@@ -183,10 +183,7 @@ impl App {
             Action::Suite(suite) => suite.id().clone_into(&mut self.state.choices.suite),
             Action::Device(id) => self.state.choices.device = id,
             Action::UseEngine(engine, on) => self.state.choices.use_engine(engine, on),
-            Action::Theme(theme) => {
-                self.state.choices.theme = theme.into();
-                context.set_theme(theme);
-            }
+            Action::Theme(theme) => self.take_theme(context, theme),
             Action::Compare(paths) => self.comparer.compare(&mut self.state, paths),
             Action::Comparing(action) => self.compare(context, action),
             Action::Runs(action) => self.keep_runs(context, action),
@@ -198,10 +195,7 @@ impl App {
             Action::CopyMachine => context.copy_text(machine_text::text(&self.state)),
             Action::CopyText(text) => context.copy_text(text),
             Action::LookAgain => self.renew_engines(),
-            Action::OpenRun(path) => {
-                self.state.choices.view = View::Run;
-                self.background.open(&self.runner, path);
-            }
+            Action::OpenRun(path) => self.open_run(path),
             Action::CloseRun => self.state.opened = None,
             Action::Select(entry) => {
                 if let Some(session) = self.state.shown_mut() {
@@ -217,6 +211,16 @@ impl App {
             other if other.is_of_report() => self.reporting.perform(&self.runner, &mut self.state, other),
             other => self.keep(&other),
         }
+    }
+
+    fn take_theme(&mut self, context: &Context, theme: ThemePreference) {
+        self.state.choices.theme = theme.into();
+        context.set_theme(theme);
+    }
+
+    fn open_run(&mut self, path: PathBuf) {
+        self.state.choices.view = View::Run;
+        self.background.open(&self.runner, path);
     }
 
     /// The results of the view, for a spreadsheet.

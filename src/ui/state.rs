@@ -346,7 +346,9 @@ impl State {
             | Action::ChooseFolder
             | Action::AddModel
             | Action::AddPath(_)
-            | Action::ForgetPath(_) => !busy,
+            | Action::ForgetPath(_)
+            | Action::SaveChart
+            | Action::SaveChartTo(_) => !busy,
             Action::CopyResults if self.choices.view == View::History => !self.runs.picked.is_empty(),
             Action::CopyResults | Action::CopyMarkdown if self.choices.view == View::Compare => {
                 self.comparing.shown.is_some()
@@ -354,7 +356,6 @@ impl State {
             Action::CopyResults | Action::CopyMarkdown => self.shown().is_some(),
             // Nothing is drawn beside what is measured.
             Action::ExportChart(_) | Action::CopyChart(_) => !busy && self.has_charts(),
-            Action::SaveChart | Action::SaveChartTo(_) => !busy,
             Action::Comparing(CompareAction::Shown) => {
                 self.shown().is_some_and(|session| session.file.is_some() && session.live.is_none())
             }

@@ -65,7 +65,7 @@ pub const DARK: Tokens = tokens(&palette::DARK, Color32::from_black_alpha(130));
 pub const LIGHT: Tokens = tokens(&palette::LIGHT, Color32::from_black_alpha(70));
 
 const fn tokens(palette: &Palette, veil: Color32) -> Tokens {
-    let [a, b, c, d, e, f] = palette.series;
+    let [first, second, third, fourth, fifth, sixth] = palette.series;
     Tokens {
         ground: hex(palette.ground),
         panel: hex(palette.panel),
@@ -81,7 +81,7 @@ const fn tokens(palette: &Palette, veil: Color32) -> Tokens {
         good: hex(palette.good),
         warn: hex(palette.warn),
         bad: hex(palette.bad),
-        series: [hex(a), hex(b), hex(c), hex(d), hex(e), hex(f)],
+        series: [hex(first), hex(second), hex(third), hex(fourth), hex(fifth), hex(sixth)],
         veil,
     }
 }

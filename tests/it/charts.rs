@@ -66,10 +66,10 @@ fn crowded() -> Run {
                 }
                 match &mut entry.workload {
                     Workload::Inference(one) => {
-                        one.model.name = format!("{} of a very long name {place}", one.model.name)
+                        one.model.name = format!("{} of a very long name {place}", one.model.name);
                     }
                     Workload::Training(one) => {
-                        one.model.name = format!("{} of a very long name {place}", one.model.name)
+                        one.model.name = format!("{} of a very long name {place}", one.model.name);
                     }
                     _ => {}
                 }

@@ -187,8 +187,8 @@ fn draw_mark(canvas: &mut Canvas, mark: &Mark, field: &Field<'_>, taken: &mut Ta
             let name = canvas.ruler.cut(&mark.label, TICK, Weight::Regular, field.width);
             canvas.text([right, y - 5.0], Anchor::End, Letters::new(TICK, Paint::Dim), &name);
         }
-        Place::Point(point) => {
-            let Some(at) = field.at(point).filter(|at| field.holds(*at)) else { return };
+        Place::Point(spot) => {
+            let Some(at) = field.at(spot).filter(|at| field.holds(*at)) else { return };
             canvas.marker(at, mark.marker, 4.0, paint);
             let width = canvas.ruler.width(&mark.label, TICK, Weight::Regular);
             let bounds = [field.x, field.y - ABOVE / 2.0, field.width, field.height + ABOVE / 2.0];
