@@ -171,9 +171,9 @@ fn row_ui(ui: &mut Ui, table: &Table, cells: &[TableCell], head: bool) {
 fn widths(table: &Table, width: f32) -> Vec<f32> {
     /// Rows that are looked at: the others are alike.
     const LOOKED: usize = 64;
-    const LETTER: f32 = 7.0;
+    const LETTER: f32 = 7.4;
     /// A number with its unit stays in one line.
-    const NUMBER: usize = 11;
+    const NUMBER: usize = 14;
     let letters = |text: &str, most: usize| text.chars().count().clamp(3, most) as f32 * LETTER;
     let word = |text: &str| text.split([' ', '/', '-']).map(|word| letters(word, 14)).fold(0.0, f32::max);
     let column = |place: usize| {
