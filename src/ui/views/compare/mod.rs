@@ -228,7 +228,7 @@ fn chart_ui(ui: &mut Ui, shown: &Shown, forms: &mut Forms, actions: &mut Vec<Act
 /// The filter, and how the verdicts are spread.
 fn tools_ui(ui: &mut Ui, shown: &Shown, forms: &mut Forms) {
     let tokens = Tokens::of(ui);
-    ui.horizontal(|ui| {
+    ui.horizontal_wrapped(|ui| {
         ui.visuals_mut().widgets.inactive.bg_stroke = eframe::egui::Stroke::new(1.0, tokens.line);
         let field = TextEdit::singleline(&mut forms.filter).hint_text("Filter rows").desired_width(160.0);
         let field = ui.add(field.margin(eframe::egui::Margin::symmetric(8, 4)));

@@ -26,6 +26,9 @@ const WORD: f32 = 84.0;
 const BASELINE: f32 = 134.0;
 const SIDE: f32 = 206.0;
 
+/// By how much each column of words may be narrower where there is no room.
+const SQUEEZED: f32 = 40.0;
+
 /// The order of the rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::ui) enum Sort {
@@ -160,8 +163,8 @@ fn table_ui(
     let words = usize::from(shown.columns.engines) + usize::from(shown.columns.places);
     let others = compared.sides.len().saturating_sub(1) as f32;
     let least = WORKLOAD + PARAMETERS + WORD * words as f32 + BASELINE + SIDE * others;
-    // What is left over goes to the words.
-    let spare = ((ui.available_width() - least) / 2.0).clamp(0.0, 160.0);
+    // What is left over goes to the words, and what is missing comes from them, so that two runs fit the smallest window.
+    let spare = ((ui.available_width() - least) / 2.0).clamp(-SQUEEZED, 160.0);
     let mut table = TableBuilder::new(ui)
         .id_salt("comparison")
         .sense(Sense::CLICK)
