@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, mpsc::Receiver},
 };
 
-use eframe::egui::{ColorImage, ComboBox, Context, DragValue, Id, Label, Modal, RichText, Role, Theme, Ui, WidgetInfo};
+use eframe::egui::{
+    Align, ColorImage, ComboBox, Context, DragValue, Frame, Id, Label, Layout, Modal, RichText, Role, Theme, Ui,
+    WidgetInfo,
+};
 
 use super::{
     action::{Action, View},
@@ -197,6 +200,7 @@ impl Picturing {
         let busy = self.writing.is_some() || self.asking.is_some();
         let Some(sheet) = &mut self.sheet else { return };
         let modal = Modal::new(Id::unique("export-chart")).backdrop_color(Tokens::of(ui).veil);
+        let modal = modal.frame(Frame::popup(ui.style()).inner_margin(space::L as i8));
         let response = modal.show(ui.ctx(), |ui| sheet_ui(ui, sheet, busy, actions));
         if response.inner || response.should_close() {
             self.sheet = None;
@@ -209,6 +213,9 @@ fn sheet_ui(ui: &mut Ui, sheet: &mut Sheet, busy: bool, actions: &mut Vec<Action
     let tokens = Tokens::of(ui);
     ui.set_width(380.0);
     ui.spacing_mut().item_spacing.y = space::S;
+    // What is chosen is quiet: the solid accent belongs to the primary button.
+    ui.visuals_mut().selection.bg_fill = tokens.line;
+    ui.visuals_mut().selection.stroke.color = tokens.text;
     ui.label(theme::section("Export chart"));
     match &sheet.figures {
         None => drop(ui.label(RichText::new("Putting the charts together…").color(tokens.dim))),
@@ -262,10 +269,11 @@ fn choices_ui(ui: &mut Ui, figures: &[Figure], chosen: &mut usize) {
 fn row_ui(ui: &mut Ui, name: &str, add: impl FnOnce(&mut Ui)) {
     let dim = Tokens::of(ui).dim;
     ui.horizontal(|ui| {
-        ui.add_sized(
-            [64.0, theme::CONTROL],
-            Label::new(RichText::new(name).color(dim)).halign(eframe::egui::Align::Min),
-        );
+        let size = eframe::egui::vec2(64.0, theme::CONTROL);
+        ui.allocate_ui_with_layout(size, Layout::left_to_right(Align::Center), |ui| {
+            ui.set_width(size.x);
+            ui.label(RichText::new(name).color(dim));
+        });
         add(ui);
     });
 }
@@ -310,7 +318,7 @@ pub(super) fn with_menu(ui: &mut Ui, chart: Chart, actions: &mut Vec<Action>, ad
     let response = ui.scope(add).response;
     let words = format!("Chart {}", chart.id());
     response.widget_info(|| WidgetInfo::labeled(Role::Group, true, &words));
-    if response.contains_pointer() {
+    if response.container_contains_pointer() {
         ui.data_mut(|data| data.insert_temp(Id::unique(HOVERED), chart));
     }
     response.container_context_menu(|ui| {
