@@ -352,6 +352,7 @@ fn the_pinned_run_becomes_the_baseline_and_names_stand_for_runs() {
     store.edit(&paths[1], &[Edit::Name("Fans at full speed".into())]).unwrap();
     store.pin(Some(&paths[2])).unwrap();
     let mut harness = ready(USUAL, folder.path());
+    harness.state_mut().state_mut().history = Some(store.list());
     perform(&mut harness, Action::Compare(paths[..2].to_vec()));
     perform(&mut harness, Action::OpenRun(paths[1].clone()));
     harness.get_by_label("Fans at full speed");
