@@ -6,7 +6,6 @@ use crate::{
         Comparison,
         frameworks::{Cell, Column, Figure, ModelColumn, ModelGroup, ModelRow, Row},
     },
-    engine::EngineId,
     record::{Entry, Run},
     units::{Quantity, Unit},
     workload::{Dtype, InferencePhase, Workload, WorkloadKind},
@@ -166,11 +165,7 @@ fn latency_group(entry: &Entry, several: bool) -> Option<Group> {
         })
     };
     let bars: Vec<ValueBar> = entry.measurements.iter().filter_map(bar).collect();
-    let engine = if several { format!("{} · ", engine_title(entry.engine)) } else { String::new() };
+    let engine = if several { format!("{} · ", entry.engine.title()) } else { String::new() };
     let title = format!("{engine}{} · {}", entry.workload.title(), entry.workload.parameters());
     (is_decode && !bars.is_empty()).then_some(Group { title, bars })
-}
-
-fn engine_title(engine: EngineId) -> String {
-    engine.title().to_owned()
 }

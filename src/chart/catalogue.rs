@@ -44,11 +44,13 @@ pub enum Chart {
     RooflineProcessor,
     /// Runs beside a baseline.
     Compare,
+    /// One metric in all saved runs, by date.
+    Trend,
 }
 
 impl Chart {
     /// Every one, in the order in which they are listed.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Gemm,
         Self::GemmSingles,
         Self::GemmHalves,
@@ -67,6 +69,7 @@ impl Chart {
         Self::Roofline,
         Self::RooflineProcessor,
         Self::Compare,
+        Self::Trend,
     ];
 
     /// The name on the command line and of files. It never changes.
@@ -90,6 +93,7 @@ impl Chart {
             Self::Roofline => "roofline",
             Self::RooflineProcessor => "roofline-cpu",
             Self::Compare => "compare",
+            Self::Trend => "trend",
         }
     }
 
@@ -114,6 +118,7 @@ impl Chart {
             Self::Roofline => "Roofline",
             Self::RooflineProcessor => "Roofline of the processor",
             Self::Compare => "Runs compared",
+            Self::Trend => "One metric over time",
         }
     }
 
@@ -138,6 +143,7 @@ impl Chart {
             Self::Roofline => "neither a ceiling nor a rate of its devices is known",
             Self::RooflineProcessor => "no other device than the main one was measured",
             Self::Compare => "it takes two to six runs with figures of equal work; name them all",
+            Self::Trend => "it is of all saved runs; export it from History, Over time",
         }
     }
 
@@ -165,7 +171,7 @@ impl Chart {
             Self::Tokens => lines::timeline(run, Unit::TokenPerSecond),
             Self::Roofline => roof::main(run),
             Self::RooflineProcessor => roof::processor(run),
-            Self::Compare => None,
+            Self::Compare | Self::Trend => None,
         };
         let (note, body) = found.ok_or(Absent { chart: self })?;
         let (name, title) = (self.id(), self.title().to_owned());

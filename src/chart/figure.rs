@@ -92,6 +92,8 @@ pub enum Values {
     Share,
     /// FLOPs a byte.
     Intensity,
+    /// Days after this second since 1970; written as dates, with the hour where all is from two days.
+    Days(i64),
 }
 
 /// How an axis is divided.
@@ -99,10 +101,19 @@ pub enum Values {
 pub enum Spacing {
     /// Evenly, from zero.
     Linear,
+    /// Evenly, around the values alone; from zero where they come near it.
+    Fitted,
     /// By powers of two.
     Log2,
     /// By powers of ten.
     Log10,
+}
+
+impl Spacing {
+    /// Equal steps are equal differences, and any number has a place.
+    pub const fn is_even(self) -> bool {
+        matches!(self, Self::Linear | Self::Fitted)
+    }
 }
 
 /// One line, or one kind of points.

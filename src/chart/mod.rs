@@ -13,6 +13,7 @@ mod relative;
 mod roof;
 mod trend;
 
+pub(crate) use self::trend::{SHORT_DAYS, padded};
 pub use self::{
     beside::{bandwidth, tokens},
     catalogue::{Absent, Chart, figure_with, figures},
@@ -25,7 +26,7 @@ pub use self::{
     lines::{are_several, tint_of},
     relative::{Bar, BarGroup, BarSide, GROUPS_MAX, RelativeAxis, RelativeBars, Standing},
     roof::roofline_chart,
-    trend::{FIGURES_MAX, TrendChart, TrendPoint},
+    trend::{FIGURES_MAX, TrendChart, TrendPoint, day_label, trend_figure},
 };
 use crate::{
     engine::EngineId,

@@ -1,7 +1,12 @@
 //! One metric over many runs as a chart: figures by date, with their intervals.
 
-use super::{Point, ticks};
-use crate::record::Figure;
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::{Axis, Body, Chart, Marker, Plot, Point, Spacing, Tint, Trace, Values, ticks};
+use crate::{
+    record::{Figure, Metric},
+    units::number,
+};
 
 /// So many figures are drawn; of more, the newest.
 pub const FIGURES_MAX: usize = 10_000;
@@ -82,12 +87,77 @@ impl TrendChart {
 
     /// All of it is from two days: the hours tell more than the date.
     pub fn is_short(&self) -> bool {
-        self.days < 2.0
+        self.days < SHORT_DAYS
+    }
+
+    /// How many of `figures` there are, and what isn't seen of them. `doubted` is how those in doubt are told from the others.
+    pub fn summary(&self, figures: &[Figure], doubted: &str) -> String {
+        let count = |figures: usize| if figures < 10_000 { figures.to_string() } else { number(figures as f64) };
+        let in_doubt = self.points.iter().filter(|point| point.doubted).count();
+        let older = figures.len().saturating_sub(self.points.len() + self.outside);
+        let of = |some: usize, what: &str| (some > 0).then(|| format!("{} {what}", count(some)));
+        let first =
+            if figures.len() == 1 { "1 figure".to_owned() } else { format!("{} figures", count(figures.len())) };
+        let rest = [
+            of(in_doubt, &format!("in doubt, {doubted}")),
+            of(older, "older ones are not drawn"),
+            of(self.outside, "far beyond all others are not drawn"),
+            Some("lines are 95 % intervals of the median".to_owned()),
+        ];
+        std::iter::once(first).chain(rest.into_iter().flatten()).collect::<Vec<_>>().join(" · ")
     }
 }
 
+/// Less than so many days are marked by the hour.
+pub(crate) const SHORT_DAYS: f64 = 2.0;
+
+/// "12 Nov 2026", or "12 Nov 14:02" where little time is shown, so many days after a second since 1970; here, not in Greenwich.
+pub fn day_label(start_s: i64, days: f64, is_short: bool) -> String {
+    let at = Timestamp::from_second(start_s.saturating_add((days * 86_400.0) as i64)).ok();
+    let at = at.map(|at| at.to_zoned(TimeZone::system()));
+    let format = if is_short { "%-d %b %H:%M" } else { "%-d %b %Y" };
+    at.map_or_else(String::new, |at| at.strftime(format).to_string())
+}
+
+/// The chart as a figure for a picture; `None` where there is no figure. `figures` are sorted by time.
+pub fn trend_figure(metric: &Metric, figures: &[Figure]) -> Option<super::Figure> {
+    let chart = TrendChart::of(figures);
+    let trace = |label: &str, tint, marker, wanted: (bool, bool)| {
+        let own = || chart.points.iter().filter(move |point| (point.doubted, point.barred) == wanted);
+        let range = |point: &TrendPoint| point.interval.map(|(low, high)| [point.at[0], low, high]);
+        Trace {
+            label: label.to_owned(),
+            tint,
+            dash: None,
+            marker: Some(marker),
+            points: own().map(|point| point.at).collect(),
+            ranges: own().filter_map(range).collect(),
+        }
+    };
+    let engine = metric.engine;
+    let traces = [
+        trace(engine.title(), Tint::of(engine), Marker::of(engine), (false, false)),
+        trace("in doubt", Tint::Faint, Marker::of(engine), (true, false)),
+        trace("not comparable", Tint::Bad, Marker::Plus, (true, true)),
+    ];
+    let traces: Vec<Trace> = traces.into_iter().filter(|trace| !trace.points.is_empty()).collect();
+    let summary = chart.summary(figures, "grey or crossed");
+    let about = [metric.parameters.as_str(), engine.title(), metric.device.as_str(), summary.as_str()];
+    let about: Vec<&str> = about.into_iter().filter(|part| !part.is_empty()).collect();
+    let y = Axis { label: String::new(), values: Values::Of(metric.unit), spacing: Spacing::Fitted };
+    let x = Axis { label: String::new(), values: Values::Days(chart.start_s), spacing: Spacing::Fitted };
+    (!traces.is_empty()).then(|| super::Figure {
+        name: Chart::Trend.id(),
+        title: format!("{} over time", metric.title),
+        note: about.join(" · "),
+        body: Body::Plot(Plot { x, y, traces, marks: Vec::new() }),
+        // Up to ten thousand runs; their machine and number are in the note.
+        origins: Vec::new(),
+    })
+}
+
 /// Room above and below; from zero on where the values come near it.
-fn padded(low: f64, high: f64) -> (f64, f64) {
+pub(crate) fn padded(low: f64, high: f64) -> (f64, f64) {
     if !(low.is_finite() && high.is_finite()) {
         return (0.0, 1.0);
     }

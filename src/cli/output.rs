@@ -1,10 +1,12 @@
 //! How a command ends: its error on standard error, its exit status, and writing that survives a closed pipe.
 
 use std::{
-    fmt, fs,
+    fmt,
     io::{self, IsTerminal as _, Write as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
+
+use crate::export::{check_place, folder_of, is_special, write_whole};
 
 /// The exit status of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +71,7 @@ pub(super) fn write(output: &str, text: &str) -> Result<(), Error> {
     let result = if output == "-" {
         io::stdout().write_all(text.as_bytes())
     } else {
-        write_file(Path::new(output), text.as_bytes())
+        write_whole(Path::new(output), text.as_bytes())
     };
     match result {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe && output == "-" => Ok(()),
@@ -86,35 +88,10 @@ pub(super) fn check_writable(output: &str) -> Result<(), Error> {
         return Err(Error::usage("--output has no name; give a file, or \"-\" for standard output"));
     }
     let path = Path::new(output);
-    if is_special(path) {
-        return Ok(());
-    }
     if path.is_dir() {
         return Err(Error::failure(format!("the results can't be written over a folder; name a file: {output}")));
     }
-    temporary_beside(&target_of(path)).map_err(|error| cannot_write(output, &error))?;
-    Ok(())
-}
-
-/// A device or a pipe: it is written to as it stands. A file in its place would take it away from everyone.
-fn is_special(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
-}
-
-/// What a link points at is replaced, not the link.
-fn target_of(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// A new file with the rights that any new file gets here. Its errors don't tell its name, which nobody chose.
-fn temporary_beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder_of(path)).map_err(|error| io::Error::from(error.kind()))
+    check_place(path).map_err(|error| cannot_write(output, &error))
 }
 
 /// Writes whole to a file that isn't there yet, or may be replaced: by `--force`, or by a word at the terminal.
@@ -137,7 +114,7 @@ pub(super) fn write_new(path: &Path, bytes: &[u8], force: bool) -> Result<(), Er
             "the file is there already and was left alone; add --force to replace it: {shown}"
         )));
     }
-    write_file(path, bytes).map_err(|error| cannot_write(&shown.to_string(), &error))
+    write_whole(path, bytes).map_err(|error| cannot_write(&shown.to_string(), &error))
 }
 
 /// Asks, where there is someone to answer.
@@ -148,25 +125,6 @@ fn may_replace(path: &Path) -> bool {
     write!(io::stderr(), "{} is there already. Replace it? [y/N] ", path.display()).ok();
     let mut answer = String::new();
     io::stdin().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
-}
-
-fn write_file(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    if is_special(path) {
-        return fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
-    }
-    let path = target_of(path);
-    let file = temporary_beside(&path)?;
-    file.as_file().write_all(bytes)?;
-    file.as_file().sync_all()?;
-    if let Ok(old) = fs::metadata(&path) {
-        file.as_file().set_permissions(old.permissions())?;
-    }
-    file.persist(path)?;
-    Ok(())
-}
-
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn cannot_write(output: &str, error: &io::Error) -> Error {

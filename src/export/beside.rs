@@ -1,6 +1,10 @@
 //! Runs, or engines, beside each other for other people: a Markdown document, a table for a spreadsheet, and the pieces of both.
 
-use super::{NONE, beside_csv::safe};
+use super::{
+    NONE,
+    beside_csv::safe,
+    markdown::{escaped, markdown_table, paragraph},
+};
 use crate::{
     analysis::comparison::{Cell, Compared, Difference, Kind, Row},
     record::Run,
@@ -11,7 +15,7 @@ pub fn comparison_markdown(runs: &[&Run], compared: &Compared) -> String {
     let title = if compared.kind == Kind::Runs { "# Runs beside each other" } else { "# Engines beside each other" };
     let run = |[label, id, origin]: [String; 3]| {
         let label = if label.is_empty() { String::new() } else { format!("**{label}** ") };
-        format!("- {label}{}: {}", escaped(&id), escaped(&origin))
+        format!("- {label}{}: {}", paragraph(&plain(&id)), escaped(&plain(&origin)))
     };
     let runs_list: Vec<String> = legend(runs, compared).into_iter().map(run).collect();
     let mut parts = vec![title.to_owned(), runs_list.join("\n")];
@@ -27,7 +31,8 @@ pub fn comparison_markdown(runs: &[&Run], compared: &Compared) -> String {
         parts.push("## What differs beside the figures".to_owned());
         parts.push(table(&headings, &lines, headings.len()));
     }
-    let remarks: Vec<String> = remarks(runs, compared).iter().map(|line| format!("- {}", escaped(line))).collect();
+    let remarks: Vec<String> =
+        remarks(runs, compared).iter().map(|line| format!("- {}", paragraph(&plain(line)))).collect();
     if !remarks.is_empty() {
         parts.push("## Notes".to_owned());
         parts.push(remarks.join("\n"));
@@ -120,30 +125,10 @@ fn cells(kind: Kind, row: &Row, cell: &Cell) -> Vec<String> {
 
 /// A table; the first columns are words, the rest are numbers.
 fn table(headings: &[String], rows: &[Vec<String>], words: usize) -> String {
-    let line = |cells: &[String]| {
-        let cells: Vec<String> = cells.iter().map(|cell| escaped(cell)).collect();
-        format!("| {} |", cells.join(" | "))
-    };
-    let rule = (0..headings.len()).map(|index| if index < words { "---" } else { "---:" });
-    let rule = format!("| {} |", rule.collect::<Vec<_>>().join(" | "));
-    let mut lines = vec![line(headings), rule];
-    lines.extend(rows.iter().map(|row| line(row)));
-    lines.join("\n")
-}
-
-/// Text on one line in which nothing is markup, neither Markdown's nor HTML's.
-fn escaped(text: &str) -> String {
-    let mut out = String::new();
-    for c in plain(text).chars() {
-        match c {
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '&' => out.push_str("&amp;"),
-            '\\' | '|' | '`' | '*' | '_' | '[' | ']' | '#' | '~' | '!' => out.extend(['\\', c]),
-            c => out.push(c),
-        }
-    }
-    out
+    let headings: Vec<String> = headings.iter().map(|heading| plain(heading)).collect();
+    let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
+    markdown_table(&headings, words..headings.len(), &rows).trim_end().to_owned()
 }
 
 /// Text that came from a file or a command line, on one line and without anything that steers a terminal.
@@ -243,14 +228,6 @@ pub(crate) fn difference_cells(difference: &Difference) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_in_a_name_is_markup() {
-        assert_eq!(
-            escaped("<script>a|b</script>\n# [x](y) `z` **b**"),
-            "&lt;script&gt;a\\|b&lt;/script&gt; \\# \\[x\\](y) \\`z\\` \\*\\*b\\*\\*"
-        );
-    }
 
     #[test]
     fn what_comes_from_files_is_one_plain_line() {

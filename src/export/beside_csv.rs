@@ -1,6 +1,6 @@
 //! A comparison as CSV, for programs and spreadsheets. Values are in base units, without prefixes.
 
-use super::plain;
+use super::{flat::no_formula, plain};
 use crate::{
     analysis::comparison::{Cell, Compared, Kind, Row, Verdict},
     record::Run,
@@ -77,8 +77,7 @@ fn record(runs: &[&Run], compared: &Compared, row: &Row, (side, cell): (usize, &
     ]
 }
 
-/// Text that no spreadsheet takes for a formula.
+/// Text on one line that no spreadsheet takes for a formula.
 pub(super) fn safe(text: &str) -> String {
-    let text = plain(text);
-    if text.starts_with(['=', '+', '-', '@', '\t']) { format!("'{text}") } else { text }
+    no_formula(&plain(text))
 }

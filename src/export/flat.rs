@@ -72,39 +72,42 @@ pub fn csv(run: &Run) -> Result<String, csv::Error> {
 }
 
 /// Text that a spreadsheet takes for text: a formula in a name is not run.
-fn plain(text: &str) -> String {
+pub(super) fn no_formula(text: &str) -> String {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
 }
 
 /// What is the same for all measurements of an entry, before and after them.
 fn around(run: &Run, entry: &Entry) -> (Vec<String>, Vec<String>) {
-    let device = run.devices.iter().find(|device| device.id == entry.device);
+    let device = run.device(&entry.device);
     let model = entry.workload.model();
     let os = [&run.machine.os.name, &run.machine.os.version].map(String::as_str).join(" ");
     let before = [
-        plain(&run.id),
+        no_formula(&run.id),
         run.started_at.to_string(),
-        plain(&run.app.version),
-        plain(&run.machine.chip),
-        plain(os.trim()),
+        no_formula(&run.app.version),
+        no_formula(&run.machine.chip),
+        no_formula(os.trim()),
         entry.engine.id().to_owned(),
-        plain(&entry.device),
-        device.map_or_else(String::new, |device| plain(&device.name)),
+        no_formula(&entry.device),
+        device.map_or_else(String::new, |device| no_formula(&device.name)),
         entry.workload.kind().id().to_owned(),
         entry.workload.title(),
-        plain(&entry.workload.parameters()),
-        model.map_or_else(String::new, |model| plain(&model.name)),
-        model.map_or_else(|| entry.precision.as_deref().map_or_else(String::new, plain), |m| plain(m.precision.id())),
+        no_formula(&entry.workload.parameters()),
+        model.map_or_else(String::new, |model| no_formula(&model.name)),
+        model.map_or_else(
+            || entry.precision.as_deref().map_or_else(String::new, no_formula),
+            |m| no_formula(m.precision.id()),
+        ),
         entry.outcome.word().to_lowercase(),
-        entry.outcome.reason().map_or_else(String::new, plain),
+        entry.outcome.reason().map_or_else(String::new, no_formula),
     ];
     let marks: Vec<&str> = entry.marks.iter().map(|mark| mark.kind.word()).collect();
     let error = entry.check.as_ref().and_then(|check| check.relative_error);
     let after = [
         error.map_or_else(String::new, |error| error.to_string()),
-        entry.variant.as_deref().map_or_else(String::new, plain),
+        entry.variant.as_deref().map_or_else(String::new, no_formula),
         marks.join("; "),
-        plain(&entry.notes.join(" ")),
+        no_formula(&entry.notes.join(" ")),
     ];
     (before.into(), after.into())
 }
@@ -118,7 +121,7 @@ fn measured(entry: &Entry) -> Vec<Vec<String>> {
     let row = |m: &crate::measure::Measurement| {
         let summary = &m.summary;
         vec![
-            plain(&m.metric),
+            no_formula(&m.metric),
             m.at_bytes.map_or_else(String::new, |bytes| bytes.to_string()),
             named(serde_json::to_value(m.unit)),
             number(Some(summary.median)),

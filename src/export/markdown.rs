@@ -59,7 +59,7 @@ fn fence(text: &str) -> String {
 }
 
 /// Escaped, and its first characters make neither a list nor a heading of it.
-fn paragraph(text: &str) -> String {
+pub(super) fn paragraph(text: &str) -> String {
     let escaped = escaped(text);
     let digits = escaped.find(|c: char| !c.is_ascii_digit()).unwrap_or(0);
     let numbered = digits > 0 && escaped.get(digits..).is_some_and(|rest| rest.starts_with(['.', ')']));
@@ -74,7 +74,7 @@ fn paragraph(text: &str) -> String {
 }
 
 /// Text that shows itself and marks nothing up, on one line.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let letters: Vec<char> = text.trim().chars().collect();
     let mut out = String::with_capacity(text.len());
     for (place, c) in letters.iter().enumerate() {

@@ -19,7 +19,7 @@ use crate::{
 /// What the maker gives for the bandwidth of the device that the best was measured on, in B/s, and where it says so.
 pub(super) fn published(run: &Run) -> Option<(f64, &'static str)> {
     let best = run.best_bandwidth()?;
-    let device = run.devices.iter().find(|device| device.id == best.device && !device.software)?;
+    let device = run.device(&best.device).filter(|device| !device.software)?;
     let peaks = peaks(&device.name, &run.machine)?;
     Some((peaks.bandwidth?, peaks.source))
 }

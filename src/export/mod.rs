@@ -4,6 +4,7 @@ mod beside;
 mod beside_csv;
 mod cells;
 mod document;
+mod file;
 mod flat;
 mod html;
 mod markdown;
@@ -22,13 +23,16 @@ pub(crate) use self::{
     beside::{Columns, difference_cells, legend, origin, plain, remarks, varies},
     cells::{NONE, TableCell, model_cells, model_headings, precisions, versus_headings, versus_rows},
     document::{Block, Document, Table},
+    file::{check_place, folder_of, is_special},
     memory::fit_cells,
+    names::shell_word,
     picture::{Anchor, Drawing, Element, Paint, Weight, drawing},
     words::{footnotes, name, warnings},
 };
 pub use self::{
     beside::{comparison_markdown, comparison_tsv},
     beside_csv::comparison_csv,
+    file::write_whole,
     flat::{csv, json, json_line, jsonl},
     html::HtmlError,
     markdown::markdown_table,

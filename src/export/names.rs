@@ -21,7 +21,7 @@ pub(super) fn snake_name(text: &str) -> String {
 }
 
 /// A word for a shell that is nothing but itself; `None` for what no one can type.
-pub(super) fn shell_word(text: &str) -> Option<String> {
+pub(crate) fn shell_word(text: &str) -> Option<String> {
     if text.is_empty() || text.chars().any(char::is_control) {
         return None;
     }

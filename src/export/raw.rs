@@ -88,7 +88,7 @@ fn place(run: &Run, comparison: &Comparison, index: usize) -> String {
     let kind = column.device.rsplit_once(':').map_or(column.device.as_str(), |(kind, number)| {
         if number.chars().all(|c| c.is_ascii_digit()) { kind } else { number }
     });
-    let backend = run.devices.iter().find(|device| device.id == column.device).map(|device| device.backend.as_str());
+    let backend = run.device(&column.device).map(|device| device.backend.as_str());
     let kind = if kind == "gpu" { backend.unwrap_or(kind) } else { kind };
     format!("{}_{}", snake_name(column.engine.id()), snake_name(kind))
 }

@@ -14,7 +14,7 @@ use crate::{
     analysis::{
         Ceilings,
         frameworks::{Agreement, BARRED, Column, Comparison, ModelColumn, Row},
-        share_of_ceiling, side_figures,
+        side_figures,
     },
     chart::{Chart, figure_with},
     machine::PowerSource,
@@ -107,11 +107,12 @@ fn summary(run: &Run, comparison: &Comparison, report: &mut Document) {
         }
         report.list(comparison.model_notes());
     }
+    let ceilings = Ceilings::of(run);
     let best = |name: String, entry: Option<&Entry>| {
         let entry = entry?;
         let value = Quantity::from(entry.headline()?);
         let index = run.entries.iter().position(|other| std::ptr::eq(other, entry))?;
-        let share = share_of_ceiling(run, index).map_or_else(|| NONE.to_owned(), |share| share.text());
+        let share = ceilings.share(index).map_or_else(|| NONE.to_owned(), |share| share.text());
         let what = format!("{} {}", entry.workload.title(), entry.workload.parameters());
         Some([name, entry.engine.title().to_owned(), what, value.to_string(), share].map(TableCell::from).into())
     };

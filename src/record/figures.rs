@@ -26,9 +26,17 @@ use crate::{engine::EngineId, units::Unit, workload::WorkloadKind};
 /// More entries than this are left out of the trends of a run.
 const ENTRIES_MAX: usize = 4096;
 
-/// The marks of a figure in the order of their bits.
-const MARKS: [MarkKind; 5] =
-    [MarkKind::Throttled, MarkKind::Implausible, MarkKind::Uncertain, MarkKind::Functional, MarkKind::Disagrees];
+/// The marks of a figure in the order of their bits: all that there are, so that none is lost on the way to a chart.
+const MARKS: [MarkKind; 6] = [
+    MarkKind::Throttled,
+    MarkKind::Implausible,
+    MarkKind::Uncertain,
+    MarkKind::Functional,
+    MarkKind::Disagrees,
+    MarkKind::Unproven,
+];
+
+const _: () = assert!(MARKS.len() == MarkKind::Unproven as usize + 1, "a kind of marks has no bit");
 
 /// What is measured again and again: one workload by one engine on one device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,7 +119,7 @@ impl Figures {
     fn keep(&mut self, entry: &Entry, run: &Run) -> Option<Kept> {
         let headline = entry.headline()?;
         let median = Some(headline.summary.median).filter(|median| median.is_finite())?;
-        let device = run.devices.iter().find(|device| device.id == entry.device);
+        let device = run.device(&entry.device);
         let device = line(device.map_or(entry.device.as_str(), |device| device.name.as_str()), 160);
         let id = metric_id(entry, &device)?;
         let metric = || Metric {

@@ -167,6 +167,11 @@ impl RunHeader {
         self.words = all.join("\n").to_lowercase();
     }
 
+    /// Whether a word, in lower case, is in what a search looks at.
+    pub fn has_word(&self, word: &str) -> bool {
+        self.words.contains(word)
+    }
+
     /// The headline of a list's row, as "44.41 TFLOPS · 3060 GB/s".
     pub fn headline(&self) -> String {
         let shown = |value: Option<f64>, unit| value.map(|value| Quantity::new(value, unit).to_string());

@@ -81,6 +81,11 @@ impl Run {
         figures.peek().is_some() && figures.all(|figure| figure.stop == StopReason::Published)
     }
 
+    /// The device of this id, if the run tells of it.
+    pub fn device(&self, id: &str) -> Option<&Device> {
+        self.devices.iter().find(|device| device.id == id)
+    }
+
     /// The entry with the highest plausible headline among those that `wanted` accepts.
     pub fn best(&self, wanted: impl Fn(&Entry) -> bool) -> Option<&Entry> {
         let fit = self.entries.iter().filter(|entry| wanted(entry) && entry.is_ranked());

@@ -178,7 +178,7 @@ impl Query {
 /// Whether all words are in what is listed of a run.
 fn has_words(one: &Listed, words: &[String]) -> bool {
     match one {
-        Listed::Run(header) => words.iter().all(|word| header.words.contains(word.as_str())),
+        Listed::Run(header) => words.iter().all(|word| header.has_word(word)),
         Listed::Unreadable { path, .. } => {
             let name = path.file_stem().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
             words.iter().all(|word| name.contains(word.as_str()))

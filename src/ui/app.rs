@@ -259,10 +259,9 @@ impl App {
             }
             CompareAction::Copy(text) => context.copy_text(self.state.comparing.text(text)),
             CompareAction::Shown => {
-                let file = self.state.shown().and_then(|session| session.file.clone()).map(RunSource::File);
-                let known = file.as_ref().is_some_and(|file| self.state.comparing.holds(file));
-                self.state.choices.view = View::Compare;
-                self.comparer.want(&mut self.state, file.into_iter().filter(|_| !known).collect(), false);
+                if let Some(file) = self.state.shown().and_then(|session| session.file.clone()) {
+                    self.comparer.hold_against_baseline(&mut self.state, file);
+                }
             }
             other => self.comparer.change(&mut self.state, other),
         }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     analysis::comparison::SIDES_MAX,
-    record::{self, Run, Store},
+    record::{self, Listed, Run, Store},
     run::Runner,
 };
 
@@ -62,6 +62,22 @@ impl Comparer {
     pub(super) fn compare(&mut self, state: &mut State, paths: Vec<PathBuf>) {
         let replace = paths.len() > 1;
         self.want(state, paths.into_iter().map(RunSource::File).collect(), replace);
+    }
+
+    /// Holds a saved run against the pinned one, which then takes the first place. Where none is pinned, or it is the run itself
+    /// or leads already, the run joins what is compared.
+    pub(super) fn hold_against_baseline(&mut self, state: &mut State, file: PathBuf) {
+        let mut headers = state.history.iter().flatten().filter_map(Listed::header);
+        let pinned = headers.find(|header| header.pinned).map(|header| header.path.clone());
+        let comparing = &mut state.comparing;
+        comparing.change(&CompareAction::Engines(None));
+        match pinned.filter(|pinned| *pinned != file && comparing.baseline_file() != Some(pinned)) {
+            Some(pinned) => self.compare(state, vec![pinned, file]),
+            None => {
+                let is_new = !comparing.holds(&RunSource::File(file.clone()));
+                self.want(state, is_new.then_some(RunSource::File(file)).into_iter().collect(), false);
+            }
+        }
     }
 
     /// Takes in runs, to be read: what is compared stays as it is until they have been.
@@ -177,7 +193,8 @@ fn take(read: Read, folder: &Path, state: &mut State) {
             failed.push(format!("this run is compared already, from another file: {}", place(&source)));
         } else if chosen.len() < SIDES_MAX {
             let name = name_of(&source, folder);
-            chosen.push(Chosen { name, source, run: Arc::new(run) });
+            let given = run.about.as_ref().and_then(|about| about.name.clone());
+            chosen.push(Chosen { name, source, run: Arc::new(run), given });
         }
     }
     if read.left_out > 0 {

@@ -1,11 +1,14 @@
 //! What is compared in the window: which runs, which of them leads, and what the comparison says.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     analysis::comparison::{Compared, SIDES_MAX},
     engine::EngineId,
-    export::{Columns, comparison_markdown, comparison_tsv, plain},
+    export::{Columns, comparison_markdown, comparison_tsv, plain, shell_word},
     record::{REFERENCE, Run},
 };
 
@@ -58,6 +61,13 @@ pub enum RunSource {
     File(PathBuf),
 }
 
+impl RunSource {
+    /// Whether it is this file.
+    pub fn is_file(&self, path: &Path) -> bool {
+        matches!(self, Self::File(own) if own == path)
+    }
+}
+
 /// A run that is compared.
 #[derive(Clone, Debug)]
 pub struct Chosen {
@@ -67,6 +77,8 @@ pub struct Chosen {
     pub run: Arc<Run>,
     /// What `roofline compare` calls it.
     pub name: String,
+    /// The name that a person gave it.
+    pub given: Option<String>,
 }
 
 impl Chosen {
@@ -76,11 +88,12 @@ impl Chosen {
         engines.next().is_some_and(|first| engines.any(|engine| engine != first))
     }
 
-    /// "Apple M5", or the device where no chip is known, else the id.
+    /// The name that it was given, else "Apple M5", or the device where no chip is known, else the id.
     pub fn title(&self) -> String {
         let run = &self.run;
+        let given = self.given.as_deref().unwrap_or_default();
         let device = run.devices.first().map(|device| device.name.as_str()).unwrap_or_default();
-        let names = [run.machine.chip.as_str(), device, run.id.as_str()];
+        let names = [given, run.machine.chip.as_str(), device, run.id.as_str()];
         plain(names.into_iter().find(|name| !name.trim().is_empty()).unwrap_or_default())
     }
 }
@@ -251,12 +264,14 @@ impl Comparing {
 
     /// The command line that makes the same comparison.
     pub fn command(&self) -> String {
+        // What nobody can type is left to be filled in.
+        let word = |text: &str| shell_word(text).unwrap_or_else(|| "FILE".to_owned());
         let mut words = vec!["roofline compare".to_owned()];
         if let Some(chosen) = self.engines_of().and_then(|place| self.chosen.get(place)) {
-            words.extend([quoted(&chosen.name), "--engines".to_owned()]);
-            words.extend(self.lead.map(|lead| format!("--baseline {}", quoted(lead.id()))));
+            words.extend([word(&chosen.name), "--engines".to_owned()]);
+            words.extend(self.lead.map(|lead| format!("--baseline {}", word(lead.id()))));
         } else {
-            words.extend(self.chosen.iter().map(|chosen| quoted(&chosen.name)));
+            words.extend(self.chosen.iter().map(|chosen| word(&chosen.name)));
         }
         words.extend(self.all_metrics.then(|| "--all-metrics".to_owned()));
         words.join(" ")
@@ -301,7 +316,7 @@ impl Question {
 }
 
 /// What the command line calls a run that lies at `source`: its id where it is saved in `folder`.
-pub(super) fn name_of(source: &RunSource, folder: &std::path::Path) -> String {
+pub(super) fn name_of(source: &RunSource, folder: &Path) -> String {
     match source {
         RunSource::Reference => REFERENCE.to_owned(),
         RunSource::File(path) => {
@@ -311,17 +326,5 @@ pub(super) fn name_of(source: &RunSource, folder: &std::path::Path) -> String {
                 None => path.to_string_lossy().into_owned(),
             }
         }
-    }
-}
-
-/// A word of a command line, in quotes where a shell would take it apart.
-fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ':' | '+' | ',' | '@' | '\\');
-    if !word.is_empty() && word.chars().all(is_plain) && (cfg!(windows) || !word.contains('\\')) {
-        word.to_owned()
-    } else if cfg!(windows) {
-        format!("\"{}\"", word.replace('"', ""))
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }

@@ -2,12 +2,11 @@
 
 use std::{
     fs, io,
-    io::Write as _,
     path::{Path, PathBuf},
 };
 
 use crate::{
-    export::{self, ReportFormat},
+    export::{self, ReportFormat, folder_of},
     record::Run,
 };
 
@@ -94,7 +93,7 @@ pub(super) fn write(runs: &[Run], format: ExportFormat, path: &Path) -> Result<P
         ExportFormat::Pdf => {
             let page = export::report(runs, ReportFormat::Html).map_err(|error| text(&error))?;
             // A folder that has gone is told before a browser is started.
-            parent_of(path)?;
+            check_folder(folder_of(path))?;
             export::pdf(&page).map_err(|error| text(&error))?
         }
         ExportFormat::Json => export::json(one()?).map_err(|error| text(&error))?.into_bytes(),
@@ -113,39 +112,22 @@ pub(super) fn write(runs: &[Run], format: ExportFormat, path: &Path) -> Result<P
     Ok(named)
 }
 
-/// The folder of a file that is to be written, if it is there.
-fn parent_of(path: &Path) -> Result<&Path, String> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
-    if parent.is_dir() {
-        return Ok(parent);
+/// That a folder to write to is there.
+fn check_folder(folder: &Path) -> Result<(), String> {
+    if folder.is_dir() {
+        return Ok(());
     }
-    Err(format!("the folder to write to isn't there, or not any more; choose another: {}", parent.display()))
+    Err(format!("the folder to write to isn't there, or not any more; choose another: {}", folder.display()))
 }
 
-/// Beside it first, then in its place, so that a full disk leaves what was there.
+/// Writes a file whole or not at all; a sentence about why it could not be.
 pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    let parent = parent_of(path)?;
-    let written = tempfile::NamedTempFile::new_in(parent).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        // As any other file of the person's, not as a secret one.
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-        }
-        file.persist(path).map(drop).map_err(|error| error.error)
-    });
-    written.map_err(|error| failed(&error, path))
+    check_folder(folder_of(path))?;
+    export::write_whole(path, bytes).map_err(|error| failed(&error, path))
 }
 
 fn raw(run: &Run, parent: &Path) -> Result<PathBuf, String> {
-    if !parent.is_dir() {
-        return Err(format!(
-            "the folder to write to isn't there, or not any more; choose another: {}",
-            parent.display()
-        ));
-    }
+    check_folder(parent)?;
     let folder = parent.join(export::raw_folder(run));
     let files = export::raw(run);
     if let Some(known) = files.iter().map(|file| folder.join(&file.name)).find(|path| path.exists()) {

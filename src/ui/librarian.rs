@@ -355,6 +355,9 @@ fn edited(state: &mut State, path: &Path, about: &About) {
     for session in shown.filter(|session| session.file.as_deref() == Some(path)) {
         session.run.about = Some(about.clone()).filter(|about| !about.is_empty());
     }
+    for chosen in state.comparing.chosen.iter_mut().filter(|chosen| chosen.source.is_file(path)) {
+        chosen.given.clone_from(&about.name);
+    }
     state.runs.touch();
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     engine::EngineId,
-    record::{Edit, Figure, Listed, Query, RunHeader, Sort, Trend},
+    record::{Edit, Figure, Listed, Metric, Query, RunHeader, Sort, Trend},
     workload::WorkloadKind,
 };
 
@@ -140,6 +140,12 @@ impl Listing {
     /// The figures of the metric in the runs that are found, oldest first.
     pub fn figures(&self) -> &[Figure] {
         &self.figures
+    }
+
+    /// The metric that is shown over time: the one that was chosen, else the one that was measured most often.
+    pub fn shown_metric(&self) -> Option<&Metric> {
+        let metrics = &self.trend.as_ref()?.metrics;
+        metrics.iter().find(|metric| Some(metric.id) == self.metric).or_else(|| metrics.first())
     }
 
     /// The metrics or the figures are others now.

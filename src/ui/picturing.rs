@@ -19,7 +19,7 @@ use super::{
     theme::{self, Tokens, space},
 };
 use crate::{
-    chart::{Chart, Figure, compared_figure, figures},
+    chart::{Chart, Figure, compared_figure, figures, trend_figure},
     export::{self, Look, PictureFormat, PictureTheme, Pixels, picture, safe_name},
     record::Run,
     run::Runner,
@@ -59,32 +59,37 @@ impl Sheet {
 
     fn file_name(&self) -> String {
         let chart = self.figure().map_or("chart", |figure| figure.name);
-        let run = self.named.first().map_or_else(String::new, |run| safe_name(run));
-        format!("{run}-{chart}.{}", self.format.id())
+        let run = self.named.first().map_or_else(String::new, |run| format!("{}-", safe_name(run)));
+        format!("{run}{chart}.{}", self.format.id())
     }
 }
 
-/// What the charts are of: the run that is shown, or the comparison.
+/// What the charts are of: the run that is shown, the comparison, or a metric over time.
 struct Subject {
     runs: Vec<Arc<Run>>,
     named: Vec<String>,
-    compared: Option<Figure>,
+    /// The chart of several runs.
+    of_several: Option<Figure>,
 }
 
 impl Subject {
     fn of(state: &State) -> Option<Self> {
+        if state.shows_trend() {
+            let of_several = trend_figure(state.runs.shown_metric()?, state.runs.figures());
+            return Some(Self { runs: Vec::new(), named: Vec::new(), of_several });
+        }
         if state.choices.view != View::Compare {
             let run = &state.charted()?.run;
-            return Some(Self { runs: vec![Arc::new(run.clone())], named: vec![run.id.clone()], compared: None });
+            return Some(Self { runs: vec![Arc::new(run.clone())], named: vec![run.id.clone()], of_several: None });
         }
         let shown = state.comparing.shown.as_ref()?;
         let runs: Vec<&Run> = shown.runs.iter().map(Arc::as_ref).collect();
         let named = runs.iter().map(|run| run.id.clone()).collect();
-        Some(Self { compared: compared_figure(&shown.compared, &runs), runs: Vec::new(), named })
+        Some(Self { of_several: compared_figure(&shown.compared, &runs), runs: Vec::new(), named })
     }
 
     fn figures(self) -> Vec<Figure> {
-        self.compared.into_iter().chain(self.runs.iter().flat_map(|run| figures(run))).collect()
+        self.of_several.into_iter().chain(self.runs.iter().flat_map(|run| figures(run))).collect()
     }
 }
 

@@ -2,10 +2,10 @@
 
 use super::session::Session;
 use crate::{
-    analysis,
+    analysis::Ceilings,
     export::markdown_table,
     measure::Phase,
-    record::{Entry, Outcome, Run},
+    record::{Entry, Outcome},
     run::PlannedJob,
     units::{number, percent, relative_error},
     workload::Workload,
@@ -70,8 +70,19 @@ pub(super) enum Tone {
 }
 
 impl Row {
-    /// The row of the entry at `index`.
+    /// The rows of all entries.
+    pub(super) fn all(session: &Session) -> Vec<Self> {
+        let ceilings = Ceilings::of(&session.run);
+        (0..session.run.entries.len()).filter_map(|index| Self::under(&ceilings, session, index)).collect()
+    }
+
+    /// The row of the entry at `index`. For many of them, the ceilings are found once, and [`Row::under`] them.
     pub(super) fn of(session: &Session, index: usize) -> Option<Self> {
+        Self::under(&Ceilings::of(&session.run), session, index)
+    }
+
+    /// The row of the entry at `index` under the ceilings of its run.
+    pub(super) fn under(ceilings: &Ceilings<'_>, session: &Session, index: usize) -> Option<Self> {
         let entry = session.run.entries.get(index)?;
         let mut row = Self::waiting(&entry.workload, entry.engine.title());
         row.state = state(entry, session.phase_of(index));
@@ -82,7 +93,7 @@ impl Row {
             row.number = scale.number(summary.median);
             row.unit = scale.name;
             row.interval = summary.relative_half_width().map_or(NONE.to_owned(), |half| format!("± {}", percent(half)));
-            row.ceiling = ceiling(&session.run, index);
+            row.ceiling = ceilings.share(index).map_or(NONE.to_owned(), |share| share.text());
         }
         let error = entry.check.as_ref().and_then(|check| check.relative_error);
         row.error = error.map_or(NONE.to_owned(), relative_error);
@@ -145,10 +156,6 @@ fn state(entry: &Entry, phase: Option<&Phase>) -> RowState {
     RowState { text, tone, share, reason: entry.outcome.reason().map(str::to_owned) }
 }
 
-fn ceiling(run: &Run, index: usize) -> String {
-    analysis::share_of_ceiling(run, index).map_or(NONE.to_owned(), |share| share.text())
-}
-
 /// A sentence with a capital first letter, as it stands on the screen.
 pub(super) fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
@@ -188,8 +195,7 @@ pub(super) fn table_markdown(session: &Session) -> String {
 
 fn table_cells(session: &Session) -> Vec<Vec<String>> {
     let mut lines = Vec::new();
-    let rows = session.run.entries.iter().enumerate();
-    for (row, entry) in rows.filter_map(|(index, entry)| Some((Row::of(session, index)?, entry))) {
+    for (row, entry) in Row::all(session).into_iter().zip(&session.run.entries) {
         let marks: Vec<String> = row.marks.iter().map(|(word, reason)| format!("{word}: {reason}")).collect();
         let (unit, marks) = (row.unit.to_owned(), marks.join("; "));
         let whose = [row.title, row.parameters, row.engines, entry.device.clone()];

@@ -381,7 +381,16 @@ impl State {
 
     /// Whether the view shows something that can be drawn.
     fn has_charts(&self) -> bool {
-        if self.choices.view == View::Compare { self.comparing.shown.is_some() } else { self.charted().is_some() }
+        match self.choices.view {
+            View::Compare => self.comparing.shown.is_some(),
+            _ if self.shows_trend() => !self.runs.figures().is_empty(),
+            _ => self.charted().is_some(),
+        }
+    }
+
+    /// Whether one metric of the saved runs is shown over time.
+    pub(super) fn shows_trend(&self) -> bool {
+        self.choices.view == View::History && self.runs.trends
     }
 
     /// The run whose charts are in sight: the one that is shown, where the view needs one the newest.
@@ -475,10 +484,7 @@ impl State {
     /// The last finished run of the chosen suite on the chosen device.
     pub fn last_run(&self) -> Option<&RunHeader> {
         let (device, suite) = (self.device()?, self.choices.suite().id());
-        let runs = self.history.as_ref()?.iter().filter_map(|listed| match listed {
-            Listed::Run(header) => Some(header),
-            Listed::Unreadable { .. } => None,
-        });
+        let runs = self.history.as_ref()?.iter().filter_map(Listed::header);
         runs.filter(|run| run.suite == suite && run.device == device.name).find(|run| run.state == RunState::Finished)
     }
 }

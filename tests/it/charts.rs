@@ -12,9 +12,9 @@ use roofline::{
     engine::EngineId,
     export::{self, Look, PictureFormat, PictureTheme, STAMP, Stamp},
     measure::Measurement,
-    record::{Run, reference},
+    record::{MarkKind, Metric, Run, reference},
     units::Unit,
-    workload::{Dtype, MemoryOp, Workload},
+    workload::{Dtype, MemoryOp, Workload, WorkloadKind},
 };
 
 use crate::{sample, scenes};
@@ -105,10 +105,41 @@ fn every_chart_is_drawn_in_both_formats_and_themes() {
             }
         }
     }
-    let missing: Vec<Chart> =
-        Chart::ALL.into_iter().filter(|chart| !names.contains(chart.id()) && *chart != Chart::Compare).collect();
-    // Attention and a second device are in none of these runs.
-    assert_eq!(missing, [Chart::Attention, Chart::RooflineProcessor]);
+    let missing: Vec<Chart> = Chart::ALL.into_iter().filter(|chart| !names.contains(chart.id())).collect();
+    // Attention and a second device are in none of these runs, and two charts are of several.
+    assert_eq!(missing, [Chart::Attention, Chart::RooflineProcessor, Chart::Compare, Chart::Trend]);
+}
+
+#[test]
+fn a_metric_over_time_stands_around_its_values_by_date() {
+    let metric = Metric {
+        id: 1,
+        kind: WorkloadKind::Gemm,
+        title: "GEMM f32".into(),
+        parameters: "n = 4096".into(),
+        engine: EngineId::Candle,
+        device: "Apple M5".into(),
+        unit: Unit::FlopPerSecond,
+        figures: 3,
+    };
+    let figure = |day: i64, median: f64, marks: &[MarkKind]| roofline::record::Figure {
+        path: format!("/runs/{day}.json").into(),
+        at: jiff::Timestamp::from_second(1_700_000_000 + day * 86_400).unwrap(),
+        median,
+        interval: Some((median * 0.99, median * 1.01)),
+        marks: marks.to_vec(),
+    };
+    let all = [figure(0, 10.0e12, &[]), figure(20, 10.5e12, &[MarkKind::Throttled]), figure(40, 10.2e12, &[])];
+    let text = words(&svg(&chart::trend_figure(&metric, &all).unwrap()));
+    for part in
+        ["GEMM f32 over time", "n = 4096 · candle · Apple M5 · 3 figures · 1 in doubt", ">TFLOPS<", " 2023<", ">10.4<"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains(">0<") && !text.contains(":00<"), "neither from zero nor by the hour: {text}");
+    let near = [figure(0, 10.0e12, &[]), figure(1, 10.5e12, &[])];
+    assert!(svg(&chart::trend_figure(&metric, &near).unwrap()).contains(" Nov "), "the hours of two days");
+    assert_eq!(chart::trend_figure(&metric, &[]), None);
 }
 
 #[test]

@@ -12,8 +12,8 @@ use egui_kittest::{
 };
 use roofline::{
     analysis::comparison::Verdict,
-    record::{Run, Store},
-    ui::{Action, App, CompareAction, CompareText, RunSource, View},
+    record::{Edit, Run, Store},
+    ui::{Action, App, CompareAction, CompareText, RunSource, RunsAction, View},
 };
 
 use crate::scenes::{USUAL, finished_run, ready, settle};
@@ -342,4 +342,39 @@ fn the_run_that_is_shown_joins_the_comparison() {
     harness.run();
     assert_eq!(ids(&harness), ["20261112T140200Z-0002", "20261113T140200Z-0003"]);
     harness.get_by_label_contains("9 faster");
+}
+
+#[test]
+fn the_pinned_run_becomes_the_baseline_and_names_stand_for_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = save(folder.path(), &[run(2, 1.0), run(3, 1.1), run(4, 1.0)]);
+    let store = Store::at(folder.path());
+    store.edit(&paths[1], &[Edit::Name("Fans at full speed".into())]).unwrap();
+    store.pin(Some(&paths[2])).unwrap();
+    let mut harness = ready(USUAL, folder.path());
+    harness.state_mut().state_mut().history = Some(store.list());
+    perform(&mut harness, Action::Compare(paths[..2].to_vec()));
+    perform(&mut harness, Action::OpenRun(paths[1].clone()));
+    harness.get_by_label("Fans at full speed");
+    harness.get_by_label_contains("Quick suite · ");
+    press(&mut harness, "Compare with baseline");
+    assert_eq!(
+        ids(&harness),
+        ["20261114T140200Z-0004", "20261113T140200Z-0003"],
+        "what was compared gives way to the pin"
+    );
+    harness.get_by_label_contains("Make Fans at full speed");
+    // A name that changes meanwhile, and a run that is found by it.
+    let named = RunsAction::Edit(paths[1].clone(), vec![Edit::Name("Fans off".into())]);
+    perform(&mut harness, Action::Runs(named));
+    harness.get_by_label_contains("Make Fans off");
+    perform(&mut harness, Action::Comparing(CompareAction::Pick));
+    harness.get_by_role_and_label(Role::TextInput, "Find a run").type_text("FANS");
+    harness.run();
+    assert_eq!(harness.query_all_by_label_contains("Quick · ").count(), 1);
+    perform(&mut harness, Action::Comparing(CompareAction::Pick));
+    // The pinned run itself has nothing to be held against: it is there already.
+    perform(&mut harness, Action::OpenRun(paths[2].clone()));
+    press(&mut harness, "Compare with baseline");
+    assert_eq!(ids(&harness), ["20261114T140200Z-0004", "20261113T140200Z-0003"]);
 }

@@ -295,8 +295,18 @@ fn a_metric_is_shown_over_time_and_a_click_opens_its_run() {
     let newest = figures.last().unwrap().path.clone();
     assert_eq!(harness.state().performed(), Some(&Action::OpenRun(newest)));
     act(&mut harness, RunsAction::Find);
+    harness.get_by_role_and_label(Role::Group, "Chart trend").click_secondary();
+    harness.run();
+    harness.get_by_label("Export chart…").click();
+    harness.run_steps(2);
+    settle(&mut harness);
+    harness.run();
+    harness.get_by_role_and_label(Role::ComboBox, "Chart: GEMM f32 over time");
+    harness.get_by_role_and_label(Role::Button, "Close").click();
+    harness.run();
     act(&mut harness, RunsAction::Search("no such words".into()));
     assert!(harness.state().state().runs.figures().is_empty(), "only runs that are found");
+    assert!(!harness.state().state().allows(&Action::ExportChart(None)), "there is none to export");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use crate::{stats::Interval, workload::random::pcg};
 
 /// How many times each side is drawn. One less than a round number puts both ends of the interval on a draw.
-const RESAMPLES: usize = 1999;
+pub(super) const RESAMPLES: usize = 1999;
 
 /// The share of the draws outside the interval, on each side.
 const TAIL: f64 = 0.025;

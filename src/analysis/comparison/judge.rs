@@ -84,7 +84,7 @@ pub(super) fn rows(rows: &mut [Row], kind: Kind, runs: &[&Run], sides: &[Side], 
         let party = |side: usize, entry: Option<usize>| {
             let run = runs.get(sides.get(side)?.run)?;
             let entry = run.entries.get(entry?)?;
-            let device = run.devices.iter().find(|device| device.id == entry.device);
+            let device = run.device(&entry.device);
             Some(Party { run, entry, device, measurement: measurement(entry, metric)? })
         };
         let entries: Vec<Option<usize>> = row.cells.iter().map(|cell| cell.entry).collect();

@@ -63,7 +63,7 @@ pub(super) fn rows(kind: Kind, runs: &[&Run], sides: &[Side], baseline: usize, a
 }
 
 fn key(kind: Kind, run: &Run, entry: &Entry) -> Key {
-    let device = run.devices.iter().find(|device| device.id == entry.device);
+    let device = run.device(&entry.device);
     let (engine, place) = match kind {
         Kind::Runs => (Some(entry.engine), class(device).to_owned()),
         Kind::Engines => (None, Place::of(device, &entry.device).label()),

@@ -61,7 +61,7 @@ impl Between {
             let entry = |side: usize| {
                 let run = runs.get(sides.get(side)?.run)?;
                 let entry = run.entries.get(row.cells.get(side)?.entry?)?;
-                Some((entry, device_of(run, entry)?.label(), canary_times(entry)?))
+                Some((entry, run.device(&entry.device)?.label(), canary_times(entry)?))
             };
             let Some((base, base_label, base_times)) = entry(baseline) else { continue };
             for side in (0..sides.len()).filter(|side| *side != baseline) {
@@ -94,10 +94,6 @@ fn variation(logs: &[f64]) -> Option<f64> {
     let mean = logs.iter().sum::<f64>() / logs.len() as f64;
     let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (logs.len() - 1) as f64;
     Some((MIDDLE * variance.sqrt()).exp_m1())
-}
-
-fn device_of<'a>(run: &'a Run, entry: &Entry) -> Option<&'a Device> {
-    run.devices.iter().find(|device| device.id == entry.device)
 }
 
 /// The times of the fixed kernel around an entry, where they are sane: before, after, and at the device's opening.

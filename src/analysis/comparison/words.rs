@@ -1,6 +1,6 @@
 //! The comparison in words, alike in a window, in a terminal and in a document.
 
-use super::{Cause, Change, Compared, Figure, Kind, Row, Verdict, Why, judge::SAMPLES_MIN};
+use super::{Cause, Change, Compared, Figure, Kind, Row, Verdict, Why, bootstrap::RESAMPLES, judge::SAMPLES_MIN};
 use crate::{
     analysis::frameworks::times,
     units::{Quantity, Unit, binary_size, number, percent},
@@ -172,7 +172,7 @@ impl Compared {
     pub fn method(&self) -> Vec<String> {
         vec![
             format!(
-                "A change is the ratio of medians with its 95 % bootstrap interval (percentile, 1999 seeded draws). It counts if the \
+                "A change is the ratio of medians with its 95 % bootstrap interval (percentile, {RESAMPLES} seeded draws). It counts if the \
                  interval lies wholly beyond {} and a rank test finds it no chance (5 %, Benjamini and Hochberg's correction \
                  for all rows). A row must change by more than that where more moved for other reasons: its rate while it was \
                  measured, a throttled device, the fixed kernel beside its entries from run to run, other programs that waited \

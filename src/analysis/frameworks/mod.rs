@@ -230,7 +230,7 @@ fn columns(run: &Run) -> Vec<Column> {
     }
     pairs.sort_by_key(|(engine, _)| *engine);
     let column = |(engine, id): &(EngineId, &str)| {
-        let device = run.devices.iter().find(|device| device.id == *id);
+        let device = run.device(id);
         let several = pairs.iter().filter(|(other, _)| other == engine).count() > 1;
         let title = if several { format!("{} · {id}", engine.title()) } else { engine.title().to_owned() };
         Column {

@@ -6,7 +6,7 @@ use super::{
     scale::{Scale, heading},
     words::Weight,
 };
-use crate::chart::{Axis, Dash, Mark, Place, Plot, Spacing, Tint, Trace};
+use crate::chart::{Axis, Dash, Mark, Place, Plot, Tint, Trace};
 
 const TICK: f64 = 11.5;
 /// Above the plot for the name of the upright axis, and below it for ticks and the name of the other.
@@ -137,7 +137,7 @@ fn spread(canvas: &Canvas, axis: &Axis, field: &Field<'_>) -> Vec<(f64, String)>
         [(first, _), (second, _), ..] => (second - first) * field.width,
         _ => widest,
     };
-    let every = if axis.spacing == Spacing::Linear { 1 } else { (widest / step.max(1e-9)).ceil().max(1.0) as usize };
+    let every = if axis.spacing.is_even() { 1 } else { (widest / step.max(1e-9)).ceil().max(1.0) as usize };
     all.into_iter().step_by(every).collect()
 }
 

@@ -1,7 +1,7 @@
 //! From values to places on an axis, and the ticks that stand there.
 
 use crate::{
-    chart::{Axis, Spacing, Values, ticks},
+    chart::{Axis, SHORT_DAYS, Spacing, Values, day_label, padded, ticks},
     units::{Unit, binary_size},
 };
 
@@ -22,8 +22,7 @@ const MOST: f64 = 1e300;
 impl Scale {
     /// Over all values; each end has `margin` of the length more where the axis doesn't begin at zero.
     pub(super) fn of(axis: &Axis, values: impl Iterator<Item = f64>, headroom: f64) -> Self {
-        let fits =
-            |value: &f64| value.is_finite() && value.abs() < MOST && (axis.spacing == Spacing::Linear || *value > 0.0);
+        let fits = |value: &f64| value.is_finite() && value.abs() < MOST && (axis.spacing.is_even() || *value > 0.0);
         let (low, high) = values
             .filter(fits)
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| (low.min(value), high.max(value)));
@@ -32,7 +31,7 @@ impl Scale {
             Values::Of(unit) => {
                 // Over many powers of ten the middle one is written without needless zeros.
                 let typical = match axis.spacing {
-                    Spacing::Linear => high.abs().max(low.abs()),
+                    Spacing::Linear | Spacing::Fitted => high.abs().max(low.abs()),
                     Spacing::Log2 | Spacing::Log10 => (low.ln() + (high.ln() - low.ln()) * 0.6).exp(),
                 };
                 let scale = unit.scale_for(typical);
@@ -40,7 +39,7 @@ impl Scale {
             }
             Values::Share => (0.01, "%"),
             Values::Intensity => (1.0, "FLOP/byte"),
-            Values::Count | Values::Bytes => (1.0, ""),
+            Values::Count | Values::Bytes | Values::Days(_) => (1.0, ""),
         };
         let (low, high) = match axis.spacing {
             Spacing::Linear => {
@@ -48,6 +47,11 @@ impl Scale {
                 let low = low.min(0.0) * (1.0 + headroom);
                 if top > low { (low, top) } else { (low, low + 1.0) }
             }
+            Spacing::Fitted if matches!(axis.values, Values::Days(_)) => {
+                let room = ((high - low) * 0.03).max(0.02);
+                (low - room, high + room)
+            }
+            Spacing::Fitted => padded(low, high),
             // At least two steps apart, so that one point has an axis too.
             spacing @ (Spacing::Log2 | Spacing::Log10) => {
                 let (a, b) = (log(spacing, low), log(spacing, high));
@@ -61,7 +65,7 @@ impl Scale {
     /// The share of the length at which a value stands; `None` for what the axis can't hold.
     pub(super) fn share(&self, value: f64) -> Option<f64> {
         let place = match self.spacing {
-            Spacing::Linear => value,
+            Spacing::Linear | Spacing::Fitted => value,
             spacing => (value > 0.0).then(|| log(spacing, value))?,
         };
         let share = (place - self.low) / (self.high - self.low);
@@ -76,14 +80,20 @@ impl Scale {
     /// Ticks as (share of the length, words), at most so many where they are evenly spaced.
     pub(super) fn ticks(&self, most: u32) -> Vec<(f64, String)> {
         let values: Vec<f64> = match self.spacing {
-            Spacing::Linear => {
+            Spacing::Linear | Spacing::Fitted => {
                 let (low, high) = (self.low / self.factor, self.high / self.factor);
                 ticks(low, high, most).into_iter().map(|tick| tick * self.factor).collect()
             }
             Spacing::Log2 => powers(self.low, self.high, 2.0),
             Spacing::Log10 => powers(self.low, self.high, 10.0),
         };
-        let whole = |value: &f64| self.values != Values::Count || (value - value.round()).abs() < 1e-6;
+        let by_hours = self.high - self.low < SHORT_DAYS;
+        let is_whole = match self.values {
+            Values::Count => true,
+            Values::Days(_) => !by_hours,
+            _ => false,
+        };
+        let whole = |value: &f64| !is_whole || (value - value.round()).abs() < 1e-6;
         let tick = |value: f64| Some((self.share(value)?, self.words(value)));
         values.into_iter().filter(whole).filter_map(tick).collect()
     }
@@ -91,6 +101,7 @@ impl Scale {
     fn words(&self, value: f64) -> String {
         match self.values {
             Values::Bytes => binary_size(value.round().clamp(0.0, 2_f64.powi(62)) as u64),
+            Values::Days(start_s) => day_label(start_s, value, self.high - self.low < SHORT_DAYS),
             Values::Count => format!("{:.0}", value.round()),
             Values::Of(_) | Values::Share | Values::Intensity => short(value / self.factor),
         }

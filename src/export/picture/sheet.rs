@@ -7,7 +7,10 @@ use super::{
     plot,
     words::{Ruler, Weight},
 };
-use crate::chart::{Body, Dash, Figure, Marker, Origin, Tint, Trace};
+use crate::{
+    chart::{Body, Dash, Figure, Marker, Origin, Tint, Trace},
+    record::AppInfo,
+};
 
 const EDGE: f64 = 24.0;
 const TITLE: f64 = 17.0;
@@ -145,6 +148,9 @@ fn caption(figure: &Figure, ruler: &Ruler<'_>, room: f64) -> Vec<String> {
     };
     let shown = figure.origins.iter().take(ORIGINS_MAX).enumerate();
     let mut lines: Vec<String> = shown.flat_map(|origin| line(text(origin))).collect();
+    if figure.origins.is_empty() {
+        lines = line(format!("{} · drawn by Roofline {}", figure.title, AppInfo::current().version));
+    }
     let more = figure.origins.len().saturating_sub(ORIGINS_MAX);
     lines.extend((more > 0).then(|| format!("and {more} more runs")));
     lines

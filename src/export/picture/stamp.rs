@@ -87,5 +87,6 @@ fn command(figure: &Figure, named: &[String], format: PictureFormat, look: &Look
     words.push(format!("--theme {}", look.theme.id()));
     words.extend(look.height.map(|height| format!("--size {}x{height}", look.width)));
     words.push(format!("--output {}.{}", figure.name, format.id()));
-    (!named.is_empty()).then(|| words.join(" "))
+    // A chart of no run in particular has no command.
+    (!named.is_empty() && !figure.origins.is_empty()).then(|| words.join(" "))
 }

@@ -63,7 +63,7 @@ pub(super) fn panel_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
 
 /// "PyTorch on NVIDIA H100 80GB HBM3 · CUDA".
 fn whose(session: &Session, entry: &Entry) -> String {
-    let device = session.run.devices.iter().find(|device| device.id == entry.device);
+    let device = session.run.device(&entry.device);
     format!("{} on {}", entry.engine.title(), device.map_or_else(|| entry.device.clone(), Device::label))
 }
 

@@ -6,7 +6,7 @@ use egui_extras::{Column, TableBuilder};
 use super::table::keep_in_sight;
 use crate::{
     analysis::{
-        Comparison,
+        Ceilings, Comparison,
         frameworks::{Cell, Row, times},
     },
     record::Entry,
@@ -61,6 +61,7 @@ pub(super) fn ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
                 header.col(|ui| heading_ui(ui, comparison, index));
             }
         });
+        let ceilings = Ceilings::of(&session.run);
         table.body(|body| {
             body.rows(ROW, comparison.rows.len(), |mut line| {
                 let Some(row) = comparison.rows.get(line.index()) else { return };
@@ -72,7 +73,7 @@ pub(super) fn ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
                     ui.label(theme::label(scale.name).color(dim));
                 });
                 for column in 0..comparison.columns.len() {
-                    line.col(|ui| cell_ui(ui, session, row, column, scale, actions));
+                    line.col(|ui| cell_ui(ui, (session, &ceilings), row, column, scale, actions));
                 }
             });
         });
@@ -127,11 +128,18 @@ fn name_ui(ui: &mut Ui, row: &Row) {
     });
 }
 
-fn cell_ui(ui: &mut Ui, session: &Session, row: &Row, column: usize, scale: Scale, actions: &mut Vec<Action>) {
+fn cell_ui(
+    ui: &mut Ui,
+    (session, ceilings): (&Session, &Ceilings<'_>),
+    row: &Row,
+    column: usize,
+    scale: Scale,
+    actions: &mut Vec<Action>,
+) {
     let tokens = Tokens::of(ui);
     let found = row.cells.get(column).and_then(Option::as_ref);
     let entry = found.and_then(|cell| session.run.entries.get(cell.entry));
-    let words = found.and_then(|cell| Words::of(session, cell.entry));
+    let words = found.and_then(|cell| Words::under(ceilings, session, cell.entry));
     let (Some(cell), Some(entry), Some(words)) = (found, entry, words) else {
         ui.add_space(CELL_PAD);
         let none = ui.label(RichText::new(NONE).color(tokens.faint));

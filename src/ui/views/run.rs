@@ -100,7 +100,11 @@ fn titles(state: &State) -> (String, String) {
     } else {
         String::new()
     };
-    (format!("{} suite", capitalised(&session.run.suite.name)), format!("{when}{device}"))
+    let suite = format!("{} suite", capitalised(&session.run.suite.name));
+    match session.run.about.as_ref().and_then(|about| about.name.clone()) {
+        Some(name) => (name, format!("{suite} · {when}{device}")),
+        None => (suite, format!("{when}{device}")),
+    }
 }
 
 /// The devices' labels; one card that two engines know is named once.

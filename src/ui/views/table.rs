@@ -92,7 +92,7 @@ fn move_by_keys(ui: &Ui, selected: usize, rows: usize) -> Option<Action> {
 
 fn rows(state: &State) -> Vec<Row> {
     if let Some(session) = state.shown() {
-        return (0..session.run.entries.len()).filter_map(|index| Row::of(session, index)).collect();
+        return Row::all(session);
     }
     Row::planned(&state.planned())
 }

@@ -68,8 +68,12 @@ impl Picker {
         }
         ScrollArea::vertical().max_height(360.0).show_rows(ui, ROW, found.len(), |ui, range| {
             for header in found.get(range).into_iter().flatten().filter_map(|place| runs.get(*place)) {
-                let title = when(header.started_at);
+                let started = when(header.started_at);
                 let about = format!("{} · {}", capitalised(&header.suite), header.device);
+                let (title, about) = match &header.about.name {
+                    Some(name) => (name.clone(), format!("{started} · {about}")),
+                    None => (started, about),
+                };
                 row_ui(ui, state, RunSource::File(header.path.clone()), (&title, &about), actions);
             }
         });
@@ -100,19 +104,13 @@ impl Picker {
 }
 
 fn runs(state: &State) -> Vec<&RunHeader> {
-    let listed = state.history.iter().flatten();
-    listed
-        .filter_map(|listed| match listed {
-            Listed::Run(header) => Some(header),
-            Listed::Unreadable { .. } => None,
-        })
-        .collect()
+    state.history.iter().flatten().filter_map(Listed::header).collect()
 }
 
-/// Whether all words typed are in what is known of a run.
+/// Whether all words typed are in what a search looks at, or in the time as it is shown.
 fn matches(header: &RunHeader, typed: &str) -> bool {
-    let text = format!("{} {} {} {}", header.id, header.suite, header.device, when(header.started_at)).to_lowercase();
-    typed.split_whitespace().all(|word| text.contains(word))
+    let started = when(header.started_at).to_lowercase();
+    typed.split_whitespace().all(|word| header.has_word(word) || started.contains(word))
 }
 
 /// A run: a click takes it in, or out again.

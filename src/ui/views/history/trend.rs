@@ -4,15 +4,15 @@ use eframe::egui::{
     Button, ComboBox, Label, Pos2, Rect, Role, ScrollArea, Sense, Sides, Stroke, TextWrapMode, Ui, Vec2, WidgetInfo,
 };
 use egui_plot::{AxisHints, GridMark, MarkerShape, PlotPoint, PlotResponse, PlotTransform, Points};
-use jiff::{Timestamp, tz::TimeZone};
 
 use super::{count, when};
 use crate::{
-    chart::{TrendChart, TrendPoint},
+    chart::{Chart, TrendChart, TrendPoint, day_label},
     record::{Figure, Listed, Metric},
     ui::{
         action::Action,
         listing::RunsAction,
+        picturing::with_menu,
         plot::{base_plot, short},
         state::State,
         theme::{self, Tokens, space},
@@ -36,8 +36,7 @@ pub(super) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
         ui.label(theme::label("Reading the figures of all runs…").color(tokens.dim));
         return;
     };
-    let chosen = trend.metrics.iter().find(|metric| Some(metric.id) == state.runs.metric);
-    let Some(metric) = chosen.or_else(|| trend.metrics.first()) else {
+    let Some(metric) = state.runs.shown_metric() else {
         ui.label(theme::label("No run has a figure yet").color(tokens.dim));
         return;
     };
@@ -50,29 +49,15 @@ pub(super) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
         |ui| metrics_ui(ui, state, metric, &trend.metrics, actions),
         |ui| ui.label(theme::label(scale.name).color(tokens.dim)),
     );
-    ui.label(theme::label(summary(figures, &chart)).color(tokens.dim));
+    ui.label(theme::label(chart.summary(figures, "hollow or crossed")).color(tokens.dim));
     ui.add_space(space::S);
     if chart.points.is_empty() {
         ui.label("No run that is found has this figure; look for others, or show all");
         return;
     }
-    plot_ui(ui, state, metric, &chart, scale, actions);
-}
-
-/// How many figures there are, and what isn't seen.
-fn summary(figures: &[Figure], chart: &TrendChart) -> String {
-    let doubted = chart.points.iter().filter(|point| point.doubted).count();
-    let mut parts = vec![match figures.len() {
-        1 => "1 figure".to_owned(),
-        figures => format!("{} figures", count(figures)),
-    }];
-    let hidden = figures.len() - chart.points.len() - chart.outside;
-    let of = |number: usize, what: &str| (number > 0).then(|| format!("{} {what}", count(number)));
-    parts.extend(of(doubted, "in doubt, hollow or crossed"));
-    parts.extend(of(hidden, "older ones are not drawn"));
-    parts.extend(of(chart.outside, "far beyond all others are not drawn"));
-    parts.push("lines are 95 % intervals of the median".to_owned());
-    parts.join(" · ")
+    let mut clicked = Vec::new();
+    with_menu(ui, Chart::Trend, actions, |ui| plot_ui(ui, state, metric, &chart, scale, &mut clicked));
+    actions.append(&mut clicked);
 }
 
 fn metric_name(metric: &Metric) -> String {
@@ -117,7 +102,7 @@ fn plot_ui(ui: &mut Ui, state: &State, metric: &Metric, chart: &TrendChart, scal
     let tokens = Tokens::of(ui);
     let height = (ui.available_height() - space::L - space::M).max(160.0);
     let (start, is_short) = (chart.start_s, chart.is_short());
-    let days = AxisHints::new_x().formatter(move |mark, _| day(start, mark.value, is_short));
+    let days = AxisHints::new_x().formatter(move |mark, _| day_label(start, mark.value, is_short));
     let marks: Vec<f64> = chart.day_marks(6);
     let step_size = marks.get(1).zip(marks.first()).map_or(1.0, |(second, first)| second - first);
     let mark = move |value: f64| GridMark { value, step_size };
@@ -186,14 +171,6 @@ fn place(transform: &PlotTransform, x: f64, y: f64) -> Pos2 {
 fn near<'a>(chart: &'a TrendChart, scale: Scale, transform: &PlotTransform, at: Pos2) -> Option<&'a TrendPoint> {
     let distance = |point: &TrendPoint| place(transform, point.at[0], point.at[1] / scale.factor).distance(at);
     chart.nearest(distance).filter(|(_, distance)| *distance <= NEAR).map(|(point, _)| point)
-}
-
-/// "12 Nov" or "14:02", so many days after the start.
-fn day(start_s: i64, days: f64, is_short: bool) -> String {
-    let at = Timestamp::from_second(start_s.saturating_add((days * 86_400.0) as i64)).ok();
-    let at = at.map(|at| at.to_zoned(TimeZone::system()));
-    let format = if is_short { "%-d %b %H:%M" } else { "%-d %b %Y" };
-    at.map_or_else(String::new, |at| at.strftime(format).to_string())
 }
 
 /// What stands beside the pointer.
