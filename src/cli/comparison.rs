@@ -6,8 +6,8 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use crate::{
     analysis::{
+        Ceilings,
         frameworks::{self, Agreement, BARRED, Column, Comparison, Versus},
-        share_of_ceiling,
     },
     export::{NONE, TableCell, model_cells, model_headings, versus_headings, versus_rows},
     record::{Entry, MarkKind, Run},
@@ -28,10 +28,11 @@ pub(super) fn matrix(run: &Run, comparison: &Comparison) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
+    let ceilings = Ceilings::of(run);
     for row in &comparison.rows {
         let scale = row.scale();
         let names = [row.workload.title(), row.workload.parameters(), scale.name.to_owned()];
-        let cells = row.cells.iter().map(|cell| cell_text(run, cell.as_ref(), scale));
+        let cells = row.cells.iter().map(|cell| cell_text(run, &ceilings, cell.as_ref(), scale));
         table.add_row(names.into_iter().chain(cells).map(Cell::new));
     }
     let signs = format!(
@@ -54,7 +55,7 @@ fn headings(comparison: &Comparison) -> Vec<String> {
     comparison.columns.iter().map(heading).collect()
 }
 
-fn cell_text(run: &Run, cell: Option<&frameworks::Cell>, scale: Scale) -> String {
+fn cell_text(run: &Run, ceilings: &Ceilings<'_>, cell: Option<&frameworks::Cell>, scale: Scale) -> String {
     let Some((cell, entry)) = cell.and_then(|cell| Some((cell, run.entries.get(cell.entry)?))) else {
         return NONE.to_owned();
     };
@@ -63,7 +64,7 @@ fn cell_text(run: &Run, cell: Option<&frameworks::Cell>, scale: Scale) -> String
     let width = width.map_or_else(String::new, |width| format!(" ± {}", percent(width)));
     let mut text = format!("{}{}{width}", scale.number(figure.value), signs(cell, entry));
     if !entry.workload.kind().is_model() {
-        let share = share_of_ceiling(run, cell.entry).map(|share| percent(share.fraction));
+        let share = ceilings.share(cell.entry).map(|share| percent(share.fraction));
         let error = entry.check.as_ref().and_then(|check| check.relative_error).map(relative_error);
         let second: Vec<String> = share.into_iter().chain(error).collect();
         if !second.is_empty() {

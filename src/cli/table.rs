@@ -6,7 +6,7 @@ use comfy_table::{Cell, CellAlignment, Table, presets};
 
 use super::comparison;
 use crate::{
-    analysis::{Comparison, share_of_ceiling},
+    analysis::{Ceilings, Comparison},
     export::{footnotes, name, precisions},
     record::{Entry, Outcome, Run},
     units::{Quantity, percent, relative_error},
@@ -42,9 +42,10 @@ fn entries_table(run: &Run, several: bool) -> Table {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
+    let ceilings = Ceilings::of(run);
     for (index, entry) in run.entries.iter().enumerate() {
         let engine = several.then(|| entry.engine.title().to_owned());
-        table.add_row(engine.into_iter().chain(row(run, index, entry)).map(Cell::new));
+        table.add_row(engine.into_iter().chain(row(&ceilings, index, entry)).map(Cell::new));
     }
     table
 }
@@ -59,13 +60,13 @@ pub(super) fn devices(run: &Run) -> String {
     run.devices.iter().map(crate::machine::Device::label).collect::<Vec<_>>().join(", ")
 }
 
-fn row(run: &Run, index: usize, entry: &Entry) -> [String; 7] {
+fn row(ceilings: &Ceilings<'_>, index: usize, entry: &Entry) -> [String; 7] {
     let dash = || "—".to_owned();
     let headline = entry.headline();
     let value = headline.map_or_else(dash, |m| Quantity::new(m.summary.median, m.unit).to_string());
     let width = headline.and_then(|m| m.summary.relative_half_width()).map_or_else(dash, percent);
     let error = entry.check.as_ref().and_then(|check| check.relative_error);
-    let share = share_of_ceiling(run, index).map_or_else(dash, |share| share.text());
+    let share = ceilings.share(index).map_or_else(dash, |share| share.text());
     [
         entry.workload.title(),
         entry.workload.parameters(),

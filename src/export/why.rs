@@ -7,9 +7,9 @@ use super::{
 };
 use crate::{
     analysis::{
-        CeilingKind, Share,
+        CeilingKind, Ceilings, Share,
         frameworks::{Comparison, ModelColumn, Place, times},
-        rooflines, share_of_ceiling,
+        rooflines,
     },
     record::{Entry, Run},
     units::{Quantity, Unit, percent},
@@ -20,8 +20,9 @@ use crate::{
 pub(super) fn section(run: &Run, comparison: &Comparison, document: &mut Document) {
     let lists = [ModelColumn::Prefill, ModelColumn::Decode, ModelColumn::Training]
         .map(|column| (column, candidates(run, comparison, column)));
+    let ceilings = Ceilings::of(run);
     let rows: Vec<Vec<TableCell>> =
-        lists.iter().flat_map(|(_, lists)| lists.iter().flatten().filter_map(|one| row(run, one))).collect();
+        lists.iter().flat_map(|(_, lists)| lists.iter().flatten().filter_map(|one| row(run, &ceilings, one))).collect();
     let mut lines: Vec<String> = rooflines(run)
         .iter()
         .filter(|chart| !chart.roofs().is_empty())
@@ -31,7 +32,7 @@ pub(super) fn section(run: &Run, comparison: &Comparison, document: &mut Documen
     for (column, lists) in &lists {
         for list in lists {
             match column {
-                ModelColumn::Decode => lines.extend(writing(run, list)),
+                ModelColumn::Decode => lines.extend(writing(run, &ceilings, list)),
                 ModelColumn::Training => lines.extend(list.iter().filter_map(|one| training(run, one))),
                 _ => {}
             }
@@ -54,16 +55,16 @@ pub(super) fn section(run: &Run, comparison: &Comparison, document: &mut Documen
     document.list(lines);
 }
 
-fn token_share(run: &Run, index: usize) -> Option<(Share, Quantity, f64, bool)> {
-    let share = share_of_ceiling(run, index).filter(|_| run.entries.get(index).is_some_and(|e| !e.is_implausible()))?;
+fn token_share(run: &Run, ceilings: &Ceilings<'_>, index: usize) -> Option<(Share, Quantity, f64, bool)> {
+    let share = ceilings.share(index).filter(|_| run.entries.get(index).is_some_and(|e| !e.is_implausible()))?;
     match share.kind {
         CeilingKind::Token { rate, cost, published } => Some((share, rate, cost, published)),
         CeilingKind::Theoretical | CeilingKind::Measured | CeilingKind::Traffic { .. } => None,
     }
 }
 
-fn row(run: &Run, one: &Candidate<'_>) -> Option<Vec<TableCell>> {
-    let (share, rate, cost, published) = token_share(run, one.index)?;
+fn row(run: &Run, ceilings: &Ceilings<'_>, one: &Candidate<'_>) -> Option<Vec<TableCell>> {
+    let (share, rate, cost, published) = token_share(run, ceilings, one.index)?;
     let bound = share.bound.word();
     let cost = match rate.unit {
         Unit::BytePerSecond => Quantity::new(cost, Unit::Byte).to_string(),
@@ -83,12 +84,13 @@ fn row(run: &Run, one: &Candidate<'_>) -> Option<Vec<TableCell>> {
 }
 
 /// Fewer bytes a token are the reason where the fast one and the slow one are both near what memory allows.
-fn writing(run: &Run, list: &[Candidate<'_>]) -> Vec<String> {
+fn writing(run: &Run, ceilings: &Ceilings<'_>, list: &[Candidate<'_>]) -> Vec<String> {
     /// From here on memory counts as what bounds it.
     const NEAR: f64 = 0.5;
     let mut lines = Vec::new();
     let share = |one: &Candidate<'_>| {
-        token_share(run, one.index).filter(|(_, rate, ..)| rate.unit == Unit::BytePerSecond && !is_doubtful(one.entry))
+        token_share(run, ceilings, one.index)
+            .filter(|(_, rate, ..)| rate.unit == Unit::BytePerSecond && !is_doubtful(one.entry))
     };
     for one in list {
         let Some((share, ..)) = share(one) else { continue };

@@ -2,10 +2,10 @@
 
 use super::session::Session;
 use crate::{
-    analysis,
+    analysis::Ceilings,
     export::markdown_table,
     measure::Phase,
-    record::{Entry, Outcome, Run},
+    record::{Entry, Outcome},
     run::PlannedJob,
     units::{number, percent, relative_error},
     workload::Workload,
@@ -70,8 +70,8 @@ pub(super) enum Tone {
 }
 
 impl Row {
-    /// The row of the entry at `index`.
-    pub(super) fn of(session: &Session, index: usize) -> Option<Self> {
+    /// The row of the entry at `index`. The ceilings are those of its run: to find them, every entry is looked at.
+    pub(super) fn of(session: &Session, ceilings: &Ceilings<'_>, index: usize) -> Option<Self> {
         let entry = session.run.entries.get(index)?;
         let mut row = Self::waiting(&entry.workload, entry.engine.title());
         row.state = state(entry, session.phase_of(index));
@@ -82,7 +82,7 @@ impl Row {
             row.number = scale.number(summary.median);
             row.unit = scale.name;
             row.interval = summary.relative_half_width().map_or(NONE.to_owned(), |half| format!("± {}", percent(half)));
-            row.ceiling = ceiling(&session.run, index);
+            row.ceiling = ceilings.share(index).map_or(NONE.to_owned(), |share| share.text());
         }
         let error = entry.check.as_ref().and_then(|check| check.relative_error);
         row.error = error.map_or(NONE.to_owned(), relative_error);
@@ -124,6 +124,11 @@ impl Row {
     }
 }
 
+/// How the entry at `index` stands.
+pub(super) fn row_state(session: &Session, index: usize) -> Option<RowState> {
+    Some(state(session.run.entries.get(index)?, session.phase_of(index)))
+}
+
 fn state(entry: &Entry, phase: Option<&Phase>) -> RowState {
     let (text, tone, share) = match (&entry.outcome, phase) {
         (Outcome::Pending, Some(phase)) => {
@@ -143,10 +148,6 @@ fn state(entry: &Entry, phase: Option<&Phase>) -> RowState {
         (Outcome::Cancelled, _) => (entry.outcome.word().to_owned(), Tone::Dim, 0.0),
     };
     RowState { text, tone, share, reason: entry.outcome.reason().map(str::to_owned) }
-}
-
-fn ceiling(run: &Run, index: usize) -> String {
-    analysis::share_of_ceiling(run, index).map_or(NONE.to_owned(), |share| share.text())
 }
 
 /// A sentence with a capital first letter, as it stands on the screen.
@@ -188,8 +189,9 @@ pub(super) fn table_markdown(session: &Session) -> String {
 
 fn table_cells(session: &Session) -> Vec<Vec<String>> {
     let mut lines = Vec::new();
+    let ceilings = Ceilings::of(&session.run);
     let rows = session.run.entries.iter().enumerate();
-    for (row, entry) in rows.filter_map(|(index, entry)| Some((Row::of(session, index)?, entry))) {
+    for (row, entry) in rows.filter_map(|(index, entry)| Some((Row::of(session, &ceilings, index)?, entry))) {
         let marks: Vec<String> = row.marks.iter().map(|(word, reason)| format!("{word}: {reason}")).collect();
         let (unit, marks) = (row.unit.to_owned(), marks.join("; "));
         let whose = [row.title, row.parameters, row.engines, entry.device.clone()];
