@@ -85,8 +85,9 @@ impl Run {
     pub fn best(&self, wanted: impl Fn(&Entry) -> bool) -> Option<&Entry> {
         let fit = self.entries.iter().filter(|entry| wanted(entry) && entry.is_ranked());
         // A rate that is none, or in another unit, comes from a file that is wrong.
-        let is_one =
-            |entry: &Entry, figure: &&Measurement| figure.unit == entry.workload.unit() && figure.summary.median > 0.0;
+        let is_one = |entry: &Entry, figure: &&Measurement| {
+            figure.unit == entry.workload.unit() && figure.summary.median.is_finite() && figure.summary.median > 0.0
+        };
         let figures = fit
             .filter_map(|entry| Some((entry, entry.headline().filter(|figure| is_one(entry, figure))?.summary.median)));
         figures.max_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(entry, _)| entry)
