@@ -14,6 +14,7 @@ use super::{
     action::{Action, View},
     background::taken,
     exporting::write_file,
+    rows::capitalised,
     state::State,
     theme::{self, Tokens, space},
 };
@@ -303,7 +304,7 @@ fn told_ui(ui: &mut Ui, sheet: &Sheet, actions: &mut Vec<Action>) {
     let tokens = Tokens::of(ui);
     match &sheet.told {
         None => {}
-        Some(Err(why)) => drop(ui.add(Label::new(RichText::new(why).color(tokens.bad)).wrap())),
+        Some(Err(why)) => drop(ui.add(Label::new(RichText::new(capitalised(why)).color(tokens.bad)).wrap())),
         Some(Ok(path)) => {
             ui.add(Label::new(RichText::new(format!("Written: {}", path.display())).color(tokens.dim)).wrap());
             if let Some(folder) = path.parent().filter(|_| ui.button("Show folder").clicked()) {

@@ -76,7 +76,7 @@ fn a_chart_s_menu_opens_the_sheet_and_the_picture_is_written() {
     harness.state_mut().perform(&context, Action::SaveChartTo(gone));
     settle(&mut harness);
     harness.run();
-    harness.get_by_label_contains("could not be written");
+    harness.get_by_label_contains("The folder to write to isn't there");
     harness.get_by_role_and_label(Role::Button, "Close").click();
     harness.run();
     assert!(harness.query_by_role_and_label(Role::Button, "Save…").is_none());

@@ -5,7 +5,7 @@ use super::{
     bootstrap::Bootstrap,
     matching::measurement,
     ranks,
-    steadiness::{Between, Cause, canary_times, crowding, throttling},
+    steadiness::{Between, Cause, canary_times, crowding, launching, throttling},
 };
 use crate::{
     analysis::frameworks::times,
@@ -230,11 +230,13 @@ impl Bench {
     /// By how much the two may lie apart for reasons that their samples don't show, and the first of them.
     fn moved(&self, base: &Party<'_>, (side, own): (usize, &Party<'_>), drift: f64) -> (f64, Cause) {
         let crowding = |party: &Party<'_>| crowding(party.entry, party.device, &party.run.machine);
+        let launching = |party: &Party<'_>| launching(party.entry, party.device);
         let all = [
             (drift, Cause::Rate),
             (throttling(base.entry).max(throttling(own.entry)), Cause::Throttled),
             (self.between.share(side, own.entry, own.device), Cause::Device),
             (crowding(base).max(crowding(own)), Cause::Load),
+            (launching(base).max(launching(own)), Cause::Launch),
         ];
         all.into_iter().fold((0.0, Cause::Rate), |most, one| if one.0 > most.0 { one } else { most })
     }

@@ -71,8 +71,13 @@ impl Why {
                     Cause::Load => {
                         format!("other programs waited for the processors, which alone may change a rate by {share}")
                     }
+                    Cause::Launch => {
+                        format!("the kernel is so short that its launch alone may change the rate by {share}")
+                    }
                 };
-                format!("unsteady: {what}; a smaller change can't be told from that; run both again on a quiet machine")
+                let then =
+                    if *cause == Cause::Launch { "compare larger ones" } else { "run both again on a quiet machine" };
+                format!("unsteady: {what}; a smaller change can't be told from that; {then}")
             }
             Self::Uncertain(interval) => format!(
                 "too noisy: the ratio lies anywhere from {} to {}; run both again on a quiet machine",

@@ -228,7 +228,7 @@ fn versus_ui(ui: &mut Ui, comparison: &Comparison) {
 }
 
 /// The width of a table of ratios.
-const VERSUS: f32 = 300.0;
+const VERSUS: f32 = 400.0;
 
 fn one_versus_ui(ui: &mut Ui, comparison: &Comparison, versus: &Versus) {
     let tokens = Tokens::of(ui);

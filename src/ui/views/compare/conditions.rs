@@ -13,6 +13,8 @@ use crate::{
     },
 };
 
+/// What the strip names; the machine's own come first, and the grid has the rest.
+const STRIP_MAX: usize = 12;
 /// Longer values are cut in the strip.
 const VALUE_CHARS: usize = 22;
 
@@ -39,9 +41,12 @@ pub(super) fn ui(ui: &mut Ui, shown: &Shown, open: &mut bool) {
         if response.clicked() {
             *open = !*open;
         }
-        for difference in compared.conditions.iter().filter(|_| !*open) {
+        for difference in compared.conditions.iter().take(STRIP_MAX).filter(|_| !*open) {
             let text = in_short(difference);
             ui.label(theme::label(text).color(tokens.dim)).on_hover_text(in_full(shown, difference));
+        }
+        if let Some(more) = count.checked_sub(STRIP_MAX).filter(|more| *more > 0 && !*open) {
+            ui.label(theme::label(format!("and {more} more")).color(tokens.dim));
         }
     });
     if *open {

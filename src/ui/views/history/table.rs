@@ -32,7 +32,7 @@ const ALL: [Heading; 8] = [
     ("Device", Sort::Device, Some(140.0)),
     ("Best GEMM", Sort::Gemm, Some(108.0)),
     ("Bandwidth", Sort::Bandwidth, Some(88.0)),
-    ("Decode", Sort::Decode, Some(104.0)),
+    ("Decode", Sort::Decode, Some(108.0)),
     ("State", Sort::State, Some(126.0)),
 ];
 
