@@ -101,12 +101,17 @@ impl fmt::Display for Quantity {
     }
 }
 
-/// Four significant digits below 10 000, thin-spaced thousands above; "—" for what is no number.
+/// Four significant digits below 10 000, thin-spaced thousands above, a power of ten where they would be too many; "—" for
+/// what is no number.
 pub fn number(value: f64) -> String {
     if !value.is_finite() {
         return "—".to_owned();
     }
     let size = value.abs();
+    // No machine has such figures; a file may.
+    if size >= 1e15 {
+        return format!("{value:.3e}");
+    }
     if size >= 9999.5 {
         return thousands(value);
     }
@@ -202,6 +207,7 @@ mod tests {
         assert_eq!(binary_size(2147483644), "2.00 GiB");
         assert_eq!(binary_size(12), "12 B");
         assert_eq!(number(16178.0), "16\u{2009}178");
+        assert_eq!([999e12, -1e308].map(number), ["999\u{2009}000\u{2009}000\u{2009}000\u{2009}000", "-1.000e308"]);
         assert_eq!(duration(0.84), "0.8 s");
         assert_eq!(duration(185.0), "3 min 05 s");
         assert_eq!(duration(7500.0), "2 h 05 min");

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::{frameworks::Place, peaks};
+use super::{frameworks::Place, peaks, roofline::RATE_MAX};
 use crate::{
     machine::{Device, DeviceKind, Machine},
     record::{Entry, Run},
@@ -320,8 +320,8 @@ impl<'a> Ceilings<'a> {
         }
         for (index, entry) in run.entries.iter().enumerate() {
             let place = found.add_device(&entry.device, None);
-            let rate = entry.headline().filter(|_| entry.is_ranked()).map(|figure| figure.summary.median);
-            let rate = rate.filter(|rate| rate.is_finite() && *rate > 0.0);
+            let own = entry.headline().filter(|figure| entry.is_ranked() && figure.unit == entry.workload.unit());
+            let rate = own.map(|figure| figure.summary.median).filter(|rate| *rate > 0.0 && *rate < RATE_MAX);
             let of = match &entry.workload {
                 Workload::BandwidthSweep(_) => None,
                 Workload::Bandwidth(one) if !one.is_beyond_caches() => None,
@@ -368,9 +368,9 @@ impl<'a> Ceilings<'a> {
 
     /// How near the entry at `index` comes to its limit.
     pub fn share(&self, index: usize) -> Option<Share> {
-        let value = self.run.entries.get(index)?.headline()?.summary.median;
-        let Limit { ceiling, kind, bound } = self.limit(index)?;
-        let fraction = value / ceiling.value;
+        let headline = self.run.entries.get(index)?.headline()?;
+        let Limit { ceiling, kind, bound } = self.limit(index).filter(|limit| limit.ceiling.unit == headline.unit)?;
+        let fraction = headline.summary.median / ceiling.value;
         (fraction.is_finite() && fraction >= 0.0).then_some(Share { fraction, ceiling, kind, bound })
     }
 

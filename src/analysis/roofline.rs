@@ -17,6 +17,9 @@ use crate::{
     workload::Dtype,
 };
 
+/// No device has so many FLOP/s or B/s: a figure above is a file's mistake, and neither a ceiling nor drawn.
+pub(super) const RATE_MAX: f64 = 1e20;
+
 /// One device's chart as data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Roofline {
@@ -197,7 +200,7 @@ fn point(ceilings: &Ceilings<'_>, index: usize, entry: &Entry) -> Option<Point> 
     };
     let (bound, doubted) = (ceilings.bound(index), !entry.marks.is_empty());
     let point = Point { entry: index, engine: entry.engine, dtype, intensity, rate, bound, doubted };
-    (rate.is_finite() && rate > 0.0).then_some(point)
+    (rate > 0.0 && rate < RATE_MAX).then_some(point)
 }
 
 #[cfg(test)]

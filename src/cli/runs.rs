@@ -15,9 +15,11 @@ use crate::{
     workload::WorkloadKind,
 };
 
+/// So many are listed without being asked.
+const LISTED: usize = 50;
+
 /// What `runs` does.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub struct RunsArguments {
     /// Which are listed
     #[command(flatten)]
@@ -52,11 +54,21 @@ pub struct Wanted {
     #[arg(long)]
     pub reverse: bool,
     /// The most that are listed; 0 for all
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = LISTED)]
     pub limit: usize,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+impl Wanted {
+    /// Something is said of the list.
+    fn is_given(&self) -> bool {
+        let filters = [&self.search, &self.machine, &self.tag].into_iter().any(Option::is_some);
+        let kinds = self.engine.is_some() || self.workload.is_some();
+        let order = self.sort != Sort::default() || self.reverse || self.limit != LISTED;
+        filters || kinds || order || self.json
+    }
 }
 
 /// What to do with saved runs. RUN is an id or its beginning, a name, or `baseline`.
@@ -117,6 +129,10 @@ pub enum RunsCommand {
 /// Does it.
 pub(super) fn runs(arguments: &RunsArguments, data_dir: &Path) -> Result<Exit, Error> {
     let store = Store::at(data_dir);
+    // Someone who narrows the list may think that only those are deleted. (clap's own check would refuse --data-dir too.)
+    if arguments.command.is_some() && arguments.wanted.is_given() {
+        return Err(Error::usage("filters, order and --json are for the list; leave them out, and name the runs"));
+    }
     match &arguments.command {
         None => list(&store, &arguments.wanted),
         Some(RunsCommand::Rename { run, name }) => edit(&store, run, &[Edit::Name(name.clone())]),

@@ -134,14 +134,22 @@ fn table(headings: &[String], rows: &[Vec<String>], words: usize) -> String {
 /// Text that came from a file or a command line, on one line and without anything that steers a terminal.
 pub(crate) fn plain(text: &str) -> String {
     const SHOWN: usize = 600;
-    let steers = |c: &char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-    let line = text.chars().filter(|c| !steers(c)).map(|c| if c.is_control() { ' ' } else { c });
-    let mut shown: String = line.take(SHOWN + 1).collect();
+    let mut shown: String = steady_chars(text).take(SHOWN + 1).collect();
     if let Some((end, _)) = shown.char_indices().nth(SHOWN) {
         shown.truncate(end);
         shown.push('…');
     }
     shown
+}
+
+/// The same, however long it is.
+pub(super) fn without_steering(text: &str) -> String {
+    steady_chars(text).collect()
+}
+
+fn steady_chars(text: &str) -> impl Iterator<Item = char> {
+    let steers = |c: &char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+    text.chars().filter(move |c| !steers(c)).map(|c| if c.is_control() { ' ' } else { c })
 }
 
 /// What a reader needs to know of a run's origin, in one line: "20261125T…: Apple M5 · macOS 26.1 · 2026-11-25 10:53 UTC".
@@ -180,10 +188,8 @@ pub(crate) fn remarks(runs: &[&Run], compared: &Compared) -> Vec<String> {
     let mut places = std::collections::HashMap::new();
     for (number, row) in compared.rows.iter().enumerate() {
         for (side, cell) in row.cells.iter().enumerate() {
-            let reason = cell
-                .verdict
-                .as_ref()
-                .and_then(|verdict| Some(format!("{}: {}", verdict.word(row.unit), verdict.reason()?)));
+            let reason =
+                cell.verdict.as_ref().and_then(|verdict| Some(with_word(verdict.word(row.unit), verdict.reason()?)));
             for text in reason.into_iter().chain(cell.notes.iter().cloned()) {
                 let place = *places.entry((side, text)).or_insert_with_key(|key| {
                     found.push((key.clone(), Vec::new()));
@@ -212,6 +218,15 @@ pub(crate) fn remarks(runs: &[&Run], compared: &Compared) -> Vec<String> {
         run.notes.iter().map(move |note| plain(&format!("{label}{note}")))
     });
     same.chain(of_runs).chain(found.iter().map(line)).collect()
+}
+
+/// "missing: not in this run"; once where the reason begins with the word.
+fn with_word(word: &str, reason: String) -> String {
+    if reason.strip_prefix(word).is_some_and(|rest| rest.starts_with(':')) {
+        reason
+    } else {
+        format!("{word}: {reason}")
+    }
 }
 
 /// Whether rows have different values of something, so that it needs a column.

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{cells::TableCell, picture::page_svg};
+use super::{beside::without_steering, cells::TableCell, picture::page_svg};
 use crate::chart::Figure;
 
 /// A whole report.
@@ -58,6 +58,28 @@ pub(crate) struct Table {
 }
 
 impl Document {
+    /// The same without characters that steer a terminal, turn the direction of what follows, or are forbidden in pages: names
+    /// and reasons come from files. Only what can be typed keeps its lines.
+    pub(super) fn without_steering(mut self) -> Self {
+        steady(&mut self.title);
+        for block in &mut self.blocks {
+            match block {
+                Block::Heading { text, .. } | Block::Text { text } | Block::Note { text } => steady(text),
+                Block::List { lines } => lines.iter_mut().for_each(steady),
+                Block::Table(table) => {
+                    table.headings.iter_mut().for_each(steady);
+                    table.rows.iter_mut().flatten().for_each(|cell| steady(&mut cell.text));
+                }
+                Block::Code { text, .. } => {
+                    *text = text.lines().map(without_steering).collect::<Vec<_>>().join("\n");
+                }
+                // Pictures have their own rules.
+                Block::Chart(_) => {}
+            }
+        }
+        self
+    }
+
     pub(super) fn heading(&mut self, level: u8, text: impl Into<String>) {
         self.blocks.push(Block::Heading { level, text: text.into() });
     }
@@ -102,5 +124,13 @@ impl Document {
         let chart = chart.filter(Figure::shows_several);
         let drawn = |figure: Figure| Drawn { title: figure.title.clone(), svg: page_svg(&figure, WIDTH), figure };
         self.blocks.extend(chart.map(|figure| Block::Chart(Box::new(drawn(figure)))));
+    }
+}
+
+/// Most texts have nothing to be taken away.
+fn steady(text: &mut String) {
+    let shown = without_steering(text);
+    if shown != *text {
+        *text = shown;
     }
 }

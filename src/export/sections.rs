@@ -69,7 +69,7 @@ pub(super) fn document(run: &Run) -> Document {
         format!(" by Roofline {} ({})", run.app.version, run.app.commit)
     };
     report.text(format!("{by} on {}{app}, run {}.", run.started_at.strftime("%Y-%m-%d"), run.id));
-    report
+    report.without_steering()
 }
 
 /// With a capital and a full stop.

@@ -89,7 +89,12 @@ impl Run {
     /// The entry with the highest plausible headline among those that `wanted` accepts.
     pub fn best(&self, wanted: impl Fn(&Entry) -> bool) -> Option<&Entry> {
         let fit = self.entries.iter().filter(|entry| wanted(entry) && entry.is_ranked());
-        let figures = fit.filter_map(|entry| Some((entry, entry.headline()?.summary.median)));
+        // A rate that is none, or in another unit, comes from a file that is wrong.
+        let is_one = |entry: &Entry, figure: &&Measurement| {
+            figure.unit == entry.workload.unit() && figure.summary.median.is_finite() && figure.summary.median > 0.0
+        };
+        let figures = fit
+            .filter_map(|entry| Some((entry, entry.headline().filter(|figure| is_one(entry, figure))?.summary.median)));
         figures.max_by(|(_, a), (_, b)| a.total_cmp(b)).map(|(entry, _)| entry)
     }
 

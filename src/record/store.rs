@@ -10,6 +10,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use serde_json::error::Category;
 
 use super::{About, FORMAT_VERSION, Run};
 
@@ -167,7 +168,11 @@ impl Store {
         struct Version {
             format_version: u64,
         }
-        let version: Version = serde_json::from_str(text).map_err(|error| malformed(error.to_string()))?;
+        let unsaid = |error: serde_json::Error| match error.classify() {
+            Category::Data => "it has no number named format_version".to_owned(),
+            _ => error.to_string(),
+        };
+        let version: Version = serde_json::from_str(text).map_err(|error| malformed(unsaid(error)))?;
         if version.format_version > u64::from(FORMAT_VERSION) {
             return Err(LoadError::Future { path: path.to_owned(), found: version.format_version });
         }

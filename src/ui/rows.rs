@@ -70,19 +70,8 @@ pub(super) enum Tone {
 }
 
 impl Row {
-    /// The rows of all entries.
-    pub(super) fn all(session: &Session) -> Vec<Self> {
-        let ceilings = Ceilings::of(&session.run);
-        (0..session.run.entries.len()).filter_map(|index| Self::under(&ceilings, session, index)).collect()
-    }
-
-    /// The row of the entry at `index`. For many of them, the ceilings are found once, and [`Row::under`] them.
-    pub(super) fn of(session: &Session, index: usize) -> Option<Self> {
-        Self::under(&Ceilings::of(&session.run), session, index)
-    }
-
-    /// The row of the entry at `index` under the ceilings of its run.
-    pub(super) fn under(ceilings: &Ceilings<'_>, session: &Session, index: usize) -> Option<Self> {
+    /// The row of the entry at `index`. The ceilings are those of its run: to find them, every entry is looked at.
+    pub(super) fn of(session: &Session, ceilings: &Ceilings<'_>, index: usize) -> Option<Self> {
         let entry = session.run.entries.get(index)?;
         let mut row = Self::waiting(&entry.workload, entry.engine.title());
         row.state = state(entry, session.phase_of(index));
@@ -133,6 +122,11 @@ impl Row {
         let tail = format!("{dot}{fraction}");
         format!("{whole:>6}{tail:<4}")
     }
+}
+
+/// How the entry at `index` stands.
+pub(super) fn row_state(session: &Session, index: usize) -> Option<RowState> {
+    Some(state(session.run.entries.get(index)?, session.phase_of(index)))
 }
 
 fn state(entry: &Entry, phase: Option<&Phase>) -> RowState {
@@ -195,7 +189,9 @@ pub(super) fn table_markdown(session: &Session) -> String {
 
 fn table_cells(session: &Session) -> Vec<Vec<String>> {
     let mut lines = Vec::new();
-    for (row, entry) in Row::all(session).into_iter().zip(&session.run.entries) {
+    let ceilings = Ceilings::of(&session.run);
+    let rows = session.run.entries.iter().enumerate();
+    for (row, entry) in rows.filter_map(|(index, entry)| Some((Row::of(session, &ceilings, index)?, entry))) {
         let marks: Vec<String> = row.marks.iter().map(|(word, reason)| format!("{word}: {reason}")).collect();
         let (unit, marks) = (row.unit.to_owned(), marks.join("; "));
         let whose = [row.title, row.parameters, row.engines, entry.device.clone()];

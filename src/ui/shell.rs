@@ -6,7 +6,6 @@ use eframe::egui::{
 
 use super::{
     action::{Action, View, command_of},
-    rows::Row,
     state::{Devices, State},
     theme::{self, Tokens, space},
     views::{self, models::Forms},
@@ -140,8 +139,9 @@ fn status_text(state: &State) -> (String, String) {
         let (done, all) = session.progress();
         let mut parts = vec![format!("{done} of {all} done")];
         let current = session.live.as_ref().and_then(|live| live.current.as_ref());
-        if let Some((row, phase)) = current.and_then(|(index, phase)| Some((Row::of(session, *index)?, phase))) {
-            parts.push(format!("{} {}", row.title, row.parameters));
+        if let Some((entry, phase)) = current.and_then(|(index, phase)| Some((session.run.entries.get(*index)?, phase)))
+        {
+            parts.push(format!("{} {}", entry.workload.title(), entry.workload.parameters()));
             parts.push(phase.to_string());
         }
         return (parts.join(" · "), session.elapsed_s().map(duration).unwrap_or_default());

@@ -243,6 +243,43 @@ fn files_that_are_no_runs_are_said_to_be_none() {
 }
 
 #[test]
+fn a_reason_is_said_once_and_one_run_is_no_plural() {
+    let folder = tempfile::tempdir().unwrap();
+    let same = compare(folder.path(), &["apple-m5", "apple-m5"]);
+    let told = text(&same.stdout);
+    assert!(told.contains("no samples: compared by value") && !told.contains("no samples: no samples"), "{told}");
+    refuses(folder.path(), &["apple-m5"], 2, "1 run was given");
+}
+
+/// A file may say anything: a product in seconds is neither a ceiling nor a best, and nor is one of 10^300 FLOP/s.
+#[test]
+fn figures_in_other_units_and_absurd_ones_are_no_ceilings() {
+    let mut run = roofline::record::reference().unwrap();
+    let best = run.best_gemm(Some(Dtype::F16)).unwrap().clone();
+    let is_best = |entry: &Entry| entry.workload == best.workload && entry.engine == best.engine;
+    let place = run.entries.iter().position(is_best).unwrap();
+    let ceiling = |run: &roofline::record::Run| {
+        let found = roofline::analysis::Ceilings::of(run);
+        let device = found.devices()[found.device_of(&run.entries[place]).unwrap()].clone();
+        (device.arithmetic_of(Dtype::F16).measured.unwrap().rate, found.share(place))
+    };
+    assert_eq!(ceiling(&run).0, 13.84e12);
+    run.entries[place].measurements[0].unit = Unit::Second;
+    assert_eq!(
+        (ceiling(&run), run.best_gemm(Some(Dtype::F16)).unwrap().headline().unwrap().summary.median),
+        ((12.62e12, None), 12.62e12)
+    );
+    let cells = &roofline::analysis::Comparison::of(&run).rows;
+    let mut cells = cells.iter().filter(|row| row.workload == best.workload).flat_map(|row| row.cells.iter().flatten());
+    assert_eq!(cells.find(|cell| cell.entry == place).unwrap().barred.as_deref(), Some("in another unit"));
+    run.entries[place].measurements[0].unit = Unit::FlopPerSecond;
+    run.entries[place].measurements[0].summary.median = 1e300;
+    assert_eq!(ceiling(&run).0, 12.62e12);
+    let charts = roofline::analysis::rooflines(&run);
+    assert!(charts.iter().flat_map(|chart| &chart.points).all(|point| point.rate < 1e20 && point.entry != place));
+}
+
+#[test]
 fn names_with_markup_and_newlines_are_shown_and_do_nothing() {
     let folder = two();
     let mut run = sample::run("<img src=x>|\n# b", 0);

@@ -118,7 +118,8 @@ fn the_report_of_the_reference_has_the_document_s_models() {
 
 /// A run in which everything that a person or another program names is markup.
 fn hostile() -> Run {
-    const MARKUP: &str = "<script>alert('x')</script>\n| [a](javascript:b) **c** `d` & \"e\" ../../f";
+    const MARKUP: &str =
+        "<script>alert('x')</script>\n| [a](javascript:b) **c** `d` & \"e\" ../../f \u{1b}[31m\0\u{202e}g";
     let mut run = reference().unwrap();
     MARKUP.clone_into(&mut run.id);
     MARKUP.clone_into(&mut run.app.version);
@@ -154,6 +155,10 @@ fn markup_in_names_stays_text() {
     assert!(!page.contains("<script") && page.contains("&lt;script&gt;"));
     assert!(page.contains("default-src 'none'"), "and nothing would run if it got in");
     let text = markdown(&run);
+    for steered in [&page, &text] {
+        let steers = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!steered.contains(steers), "nothing steers a terminal or turns the text around");
+    }
     assert!(!text.contains("<script") && text.contains("\\[a\\](javascript:b)"), "{text}");
     let tables = text.lines().filter(|line| line.starts_with('|')).collect::<Vec<_>>();
     for pair in tables.windows(2).filter(|pair| pair[1].starts_with("| ---")) {
@@ -188,6 +193,20 @@ fn values_that_are_none_are_written_as_none() {
     for text in [markdown(&run), html(&run), export::csv(&run).unwrap()] {
         assert!(!text.contains("NaN") && !text.contains(" inf"), "{text}");
     }
+    assert!(markdown(&run).contains("1.000e285 PFLOPS"), "no figure is hundreds of digits long: {}", markdown(&run));
+    assert!(!markdown(&run).contains("000\u{2009}000\u{2009}000\u{2009}000\u{2009}000\u{2009}000"));
+    run.entries.retain(|entry| entry.headline().is_some_and(|figure| figure.summary.median <= 0.0));
+    assert!(run.best_gemm(None).is_none(), "a rate below zero is no best");
+    run.entries = reference().unwrap().entries;
+    for entry in &mut run.entries {
+        match &mut entry.workload {
+            Workload::Inference(inference) => (inference.model.weight_bytes, inference.model.shape.layers) = (0, 0),
+            Workload::Training(training) => (training.model.weight_bytes, training.model.shape.layers) = (0, 0),
+            _ => {}
+        }
+    }
+    let emptied = markdown(&run);
+    assert!(!emptied.contains("NaN"), "{emptied}");
     run.entries.clear();
     assert!(markdown(&run).contains("## Hardware"), "a run without entries has a report");
     assert_eq!(export::csv(&run).unwrap().lines().count(), 1);

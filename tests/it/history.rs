@@ -464,10 +464,15 @@ fn the_command_line_refuses_what_makes_no_sense() {
         (&["runs", "delete", "baseline"], 2, "no saved run is pinned"),
         (&["runs", "restore", "run"], 1, "no deleted run"),
         (&["runs", "--sort", "colour"], 2, "started"),
+        (&["runs", "--search", "x", "delete", "run-00000"], 2, "are for the list"),
         (&["compare", "baseline", "run-00000"], 2, "no saved run is pinned"),
     ] {
         let (_, err, got) = roofline(folder.path(), arguments);
         assert!(got == code && err.contains(words), "{arguments:?}: {got}: {err}");
     }
     assert_eq!(Store::load(&path).unwrap().about, None);
+    let elsewhere = tempfile::tempdir().unwrap();
+    let there = ["runs", "--data-dir", folder.path().to_str().unwrap(), "delete", "run-00000"];
+    let (_, err, code) = roofline(elsewhere.path(), &there);
+    assert!(code == 0 && !path.exists(), "the folder can be named before what is done: {err}");
 }

@@ -251,6 +251,20 @@ fn what_differs_is_listed_with_every_value() {
 }
 
 #[test]
+fn a_hundred_conditions_are_not_all_named_in_the_strip() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut other = run(3, 1.0);
+    let done = other.entries.iter_mut().find(|entry| entry.headline().is_some()).unwrap();
+    done.settings.extend((0..100).map(|number| (format!("setting-{number:03} {}", "x".repeat(1000)), "on".to_owned())));
+    let mut harness = comparing(folder.path(), &[run(2, 1.0), other]);
+    let named = |harness: &Harness<'static, App>| harness.query_all_by_label_contains("setting-").count();
+    assert!((1..20).contains(&named(&harness)), "{}", named(&harness));
+    harness.get_by_label_contains(" more");
+    press(&mut harness, "100 conditions differ");
+    assert_eq!(named(&harness), 100);
+}
+
+#[test]
 fn nothing_is_read_or_compared_beside_a_run() {
     let folder = tempfile::tempdir().unwrap();
     let paths = save(folder.path(), &[run(2, 1.0), run(3, 1.0)]);

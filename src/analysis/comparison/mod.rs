@@ -46,11 +46,16 @@ impl Default for Options {
     }
 }
 
+/// "1 run was".
+fn given(runs: usize) -> String {
+    format!("{runs} {}", if runs == 1 { "run was" } else { "runs were" })
+}
+
 /// Why nothing can be compared.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompareError {
     /// One run, or more than fit.
-    #[error("{0} runs were given; name from two to {SIDES_MAX}, or one with --engines")]
+    #[error("{} given; name from two to {SIDES_MAX}, or one with --engines", given(*.0))]
     Runs(usize),
     /// The run has figures of one engine only, or none.
     #[error("run {id} holds {engines}; engines can be compared in a run with at least two")]

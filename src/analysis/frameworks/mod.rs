@@ -25,7 +25,7 @@ use crate::{
     measure::Measurement,
     record::{Entry, Outcome, Run},
     units::{Quantity, Unit},
-    workload::Workload,
+    workload::{Workload, WorkloadKind},
 };
 
 /// Figures nearer than this are the same: a device's own canary drifts as much before it counts as throttled.
@@ -204,6 +204,11 @@ impl View<'_> {
     fn barred(&self, entry: &Entry) -> Option<String> {
         let mark = entry.marks.iter().find(|mark| mark.kind.bars_from_ranking());
         let marked = mark.map(|mark| format!("{}: {}", mark.kind.word(), mark.reason));
+        // How long a model takes to load is told as a time or as a rate.
+        let is_other = |figure: &&Measurement| {
+            figure.unit != entry.workload.unit() && entry.workload.kind() != WorkloadKind::ModelLoad
+        };
+        let marked = marked.or_else(|| entry.headline().filter(is_other).map(|_| "in another unit".to_owned()));
         marked.or_else(|| agreement::objection(self.agreement, entry))
     }
 
@@ -246,6 +251,8 @@ fn columns(run: &Run) -> Vec<Column> {
 
 /// The place of the best among figures that may be compared, if it is clearly the best of at least two.
 fn best_of(figures: &[(usize, Figure)], higher: bool) -> Option<usize> {
+    // Nothing is done at no rate or in no time: such a figure comes from a file that is wrong.
+    let figures: Vec<&(usize, Figure)> = figures.iter().filter(|(_, figure)| figure.value > 0.0).collect();
     let sign = if higher { 1.0 } else { -1.0 };
     let (place, best) = figures.iter().max_by(|(_, a), (_, b)| (sign * a.value).total_cmp(&(sign * b.value)))?;
     let clear = figures.iter().filter(|(other, _)| other != place).all(|(_, figure)| !figure.ties(best));

@@ -54,7 +54,8 @@ impl ModelRow {
 
     /// "4.83".
     pub fn bits_text(&self) -> String {
-        format!("{:.2}", self.bits_per_weight)
+        let bits = self.bits_per_weight;
+        if bits.is_finite() { format!("{bits:.2}") } else { "—".to_owned() }
     }
 
     /// Why it isn't compared, doesn't work, or lacks a figure, said of `title`.

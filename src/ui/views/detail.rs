@@ -4,6 +4,7 @@ use eframe::egui::{Align, Button, Frame, Label, Layout, Margin, Panel, RichText,
 
 use crate::{
     analysis::{
+        Ceilings,
         explain::{Explainer, Explanation, Meaning},
         side_figures,
     },
@@ -30,7 +31,7 @@ pub(super) fn panel_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     let Some((index, entry)) = session.selected.and_then(|index| Some((index, session.run.entries.get(index)?))) else {
         return;
     };
-    let Some(row) = Row::of(session, index) else { return };
+    let Some(row) = Row::of(session, &Ceilings::of(&session.run), index) else { return };
     let tokens = Tokens::of(ui);
     let frame = Frame::new().fill(tokens.ground).inner_margin(Margin { left: 0, right: 0, top: 12, bottom: 12 });
     Panel::bottom("detail").exact_size(196.0).resizable(false).frame(frame).show(ui, |ui| {

@@ -31,7 +31,7 @@ const UNIT: f32 = 64.0;
 const ENGINE: (f32, f32) = (122.0, 168.0);
 
 /// Draws the table.
-pub(super) fn ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
+pub(super) fn ui(ui: &mut Ui, session: &Session, ceilings: &Ceilings<'_>, actions: &mut Vec<Action>) {
     let comparison = &session.comparison;
     legend_ui(ui, comparison);
     let chosen = session.selected.and_then(|selected| comparison.place_of(selected));
@@ -61,7 +61,6 @@ pub(super) fn ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
                 header.col(|ui| heading_ui(ui, comparison, index));
             }
         });
-        let ceilings = Ceilings::of(&session.run);
         table.body(|body| {
             body.rows(ROW, comparison.rows.len(), |mut line| {
                 let Some(row) = comparison.rows.get(line.index()) else { return };
@@ -73,7 +72,7 @@ pub(super) fn ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
                     ui.label(theme::label(scale.name).color(dim));
                 });
                 for column in 0..comparison.columns.len() {
-                    line.col(|ui| cell_ui(ui, (session, &ceilings), row, column, scale, actions));
+                    line.col(|ui| cell_ui(ui, session, ceilings, (row, column), scale, actions));
                 }
             });
         });
@@ -130,16 +129,16 @@ fn name_ui(ui: &mut Ui, row: &Row) {
 
 fn cell_ui(
     ui: &mut Ui,
-    (session, ceilings): (&Session, &Ceilings<'_>),
-    row: &Row,
-    column: usize,
+    session: &Session,
+    ceilings: &Ceilings<'_>,
+    (row, column): (&Row, usize),
     scale: Scale,
     actions: &mut Vec<Action>,
 ) {
     let tokens = Tokens::of(ui);
     let found = row.cells.get(column).and_then(Option::as_ref);
     let entry = found.and_then(|cell| session.run.entries.get(cell.entry));
-    let words = found.and_then(|cell| Words::under(ceilings, session, cell.entry));
+    let words = found.and_then(|cell| Words::of(session, ceilings, cell.entry));
     let (Some(cell), Some(entry), Some(words)) = (found, entry, words) else {
         ui.add_space(CELL_PAD);
         let none = ui.label(RichText::new(NONE).color(tokens.faint));

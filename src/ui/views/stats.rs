@@ -7,7 +7,7 @@ use crate::{
     chart::What,
     record::Entry,
     ui::{
-        rows::{NONE, Row, Tone},
+        rows::{NONE, Tone, row_state},
         session::Session,
         state::State,
         theme::{self, Tokens},
@@ -148,7 +148,7 @@ fn engine_of(entry: &Entry, session: &Session) -> String {
 fn progress(session: &Session) -> Stat {
     let (done, all) = session.progress();
     let current = session.live.as_ref().and_then(|live| live.current.as_ref());
-    let share = current.and_then(|(index, _)| Row::of(session, *index)).map_or(0.0, |row| row.state.share);
+    let share = current.and_then(|(index, _)| row_state(session, *index)).map_or(0.0, |state| state.share);
     let share = (done as f32 + share) / all.max(1) as f32;
     let elapsed = session.elapsed_s().map(duration).unwrap_or_default();
     Stat { share: Some(share), ..stat("Progress", &done.to_string(), &format!("of {all}"), elapsed) }

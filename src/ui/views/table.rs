@@ -1,16 +1,22 @@
 //! The queue that becomes the table of results.
 
+use std::borrow::Cow;
+
 use eframe::egui::{Align, Button, Id, Key, Label, Layout, Modifiers, Popup, Pos2, Rect, RichText, Sense, Ui, Vec2};
 use egui_extras::{Column, TableBuilder, TableRow};
 
 use super::matrix;
-use crate::ui::{
-    action::Action,
-    picturing::{TableText, with_table_menu},
-    rows::{NONE, Row, Tone, table_markdown, table_text},
-    state::State,
-    theme::{self, Tokens},
-    widgets::{bar, card, tone_colour},
+use crate::{
+    analysis::Ceilings,
+    ui::{
+        action::Action,
+        picturing::{TableText, with_table_menu},
+        rows::{NONE, Row, Tone, table_markdown, table_text},
+        session::Session,
+        state::State,
+        theme::{self, Tokens},
+        widgets::{bar, card, tone_colour},
+    },
 };
 
 const ROW: f32 = 30.0;
@@ -34,7 +40,7 @@ struct Look {
 
 /// Draws the table: the entries of the run that is shown, else what the chosen suite would measure.
 pub(super) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
-    let rows = rows(state);
+    let rows = Rows::of(state);
     let selected = state.shown().and_then(|session| session.selected);
     let Some(session) = state.shown() else { return card_ui(ui, state, &rows, selected, actions) };
     let text = |form| match form {
@@ -44,12 +50,14 @@ pub(super) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     with_table_menu(ui, actions, text, |ui, actions| card_ui(ui, state, &rows, selected, actions));
 }
 
-fn card_ui(ui: &mut Ui, state: &State, rows: &[Row], selected: Option<usize>, actions: &mut Vec<Action>) {
+fn card_ui(ui: &mut Ui, state: &State, rows: &Rows<'_>, selected: Option<usize>, actions: &mut Vec<Action>) {
     card(ui, |ui| {
         let title = if state.shown().is_some() { "Results" } else { "What will be measured" };
         ui.label(theme::section(title));
-        if let Some(session) = state.shown().filter(|session| session.comparison.is_shared()) {
-            return matrix::ui(ui, session, actions);
+        if let Rows::Entries(session, ceilings) = rows
+            && session.comparison.is_shared()
+        {
+            return matrix::ui(ui, session, ceilings, actions);
         }
         let top = ui.cursor().top() + HEADER;
         table_ui(ui, rows, selected, actions, state.shown().is_some());
@@ -90,18 +98,55 @@ fn move_by_keys(ui: &Ui, selected: usize, rows: usize) -> Option<Action> {
     (next != selected).then_some(Action::Select(Some(next)))
 }
 
-fn rows(state: &State) -> Vec<Row> {
-    if let Some(session) = state.shown() {
-        return Row::all(session);
-    }
-    Row::planned(&state.planned())
+/// The rows, of which those in sight are made: a run may have ten thousand.
+enum Rows<'a> {
+    /// What the chosen suite would measure.
+    Planned(Vec<Row>),
+    /// The entries of the run that is shown, and its ceilings, found once.
+    Entries(&'a Session, Ceilings<'a>),
 }
 
-fn table_ui(ui: &mut Ui, rows: &[Row], selected: Option<usize>, actions: &mut Vec<Action>, selectable: bool) {
+impl<'a> Rows<'a> {
+    fn of(state: &'a State) -> Self {
+        match state.shown() {
+            Some(session) => Self::Entries(session, Ceilings::of(&session.run)),
+            None => Self::Planned(Row::planned(&state.planned())),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::Planned(rows) => rows.len(),
+            Self::Entries(session, _) => session.run.entries.len(),
+        }
+    }
+
+    fn get(&self, index: usize) -> Option<Cow<'_, Row>> {
+        match self {
+            Self::Planned(rows) => rows.get(index).map(Cow::Borrowed),
+            Self::Entries(session, ceilings) => Row::of(session, ceilings, index).map(Cow::Owned),
+        }
+    }
+
+    /// They are of different engines, or one is of several.
+    fn have_several_engines(&self) -> bool {
+        match self {
+            Self::Planned(rows) => {
+                let first = rows.first();
+                rows.iter().any(|row| row.engines.contains(',') || first.is_some_and(|one| one.engines != row.engines))
+            }
+            Self::Entries(session, _) => {
+                let mut engines = session.run.entries.iter().map(|entry| entry.engine);
+                engines.next().is_some_and(|first| engines.any(|engine| engine != first))
+            }
+        }
+    }
+}
+
+fn table_ui(ui: &mut Ui, rows: &Rows<'_>, selected: Option<usize>, actions: &mut Vec<Action>, selectable: bool) {
     let tokens = Tokens::of(ui);
     // Before a run, the figures' columns are empty and the engines of a row may be many.
-    let several = rows.first().is_some_and(|first| rows.iter().any(|row| row.engines != first.engines));
-    let several = several || rows.iter().any(|row| row.engines.contains(','));
+    let several = rows.have_several_engines();
     let wide = ui.available_width() >= WIDE + if several { ENGINES } else { 0.0 };
     let look = Look { wide, selectable, engines: several };
     // No gaps, so that the hairlines of a row meet.
@@ -146,7 +191,7 @@ fn table_ui(ui: &mut Ui, rows: &[Row], selected: Option<usize>, actions: &mut Ve
             let Some(row) = rows.get(index) else { return };
             line.set_selected(selected == Some(index));
             line.set_overline(true);
-            let clicked = row_ui(&mut line, row, selected == Some(index), look);
+            let clicked = row_ui(&mut line, &row, selected == Some(index), look);
             if clicked || (selectable && line.response().clicked()) {
                 actions.push(Action::Select(Some(index).filter(|_| selected != Some(index))));
             }
