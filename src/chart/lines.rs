@@ -1,5 +1,7 @@
 //! Curves and lines of a run as figures.
 
+use std::collections::BTreeSet;
+
 use super::{
     Axis, Body, Dash, Marker, Over, Plot, Point, Segment, Series, Spacing, Timeline, Tint, Trace, Values, What,
     beside::Found, curves, loss_curve, without_pauses,
@@ -105,9 +107,8 @@ fn sized(measurement: &Measurement) -> Option<(Point, Option<[f64; 3]>)> {
 pub(super) fn losses(run: &Run) -> Found {
     let trained = |entry: &&Entry| matches!(entry.workload, Workload::Training(_)) && !loss_curve(entry).is_empty();
     let entries: Vec<&Entry> = run.entries.iter().filter(trained).collect();
-    let engines: Vec<EngineId> = entries.iter().map(|entry| entry.engine).collect();
-    let alike = |a: &&Entry, b: &Entry| a.engine == b.engine;
-    let distinct = entries.iter().all(|one| entries.iter().filter(|other| alike(other, one)).count() == 1);
+    let engines: BTreeSet<EngineId> = entries.iter().map(|entry| entry.engine).collect();
+    let distinct = engines.len() == entries.len();
     let single = entries.len() == 1;
     let trace = |(place, entry): (usize, &&Entry)| Trace {
         label: match &entry.workload {
@@ -145,11 +146,12 @@ pub(super) fn timeline(run: &Run, unit: Unit) -> Found {
     let several = are_several(&series);
     let segments = without_pauses(&shown, PAUSE_S);
     let mut traces: Vec<Trace> = Vec::new();
+    let mut named = BTreeSet::new();
     for series in series {
         for segment in segments.iter().filter(|segment| segment.series == series) {
-            let first = traces.iter().all(|trace| trace.label != series.label(several));
+            let label = series.label(several);
             traces.push(Trace {
-                label: if first { series.label(several) } else { String::new() },
+                label: if named.insert(label.clone()) { label } else { String::new() },
                 tint: tint_of(series, several),
                 dash: Some(if several { Dash::of(series.what) } else { Dash::Solid }),
                 marker: (several && segment.points.len() < 2).then(|| Marker::of(series.engine)),

@@ -71,11 +71,13 @@ impl Comparer {
         let pinned = headers.find(|header| header.pinned).map(|header| header.path.clone());
         let comparing = &mut state.comparing;
         comparing.change(&CompareAction::Engines(None));
-        match pinned.filter(|pinned| *pinned != file && comparing.baseline_file() != Some(pinned)) {
-            Some(pinned) => self.compare(state, vec![pinned, file]),
+        let pinned = pinned.filter(|pinned| *pinned != file && comparing.baseline_file() != Some(pinned));
+        let source = RunSource::of(file);
+        match pinned {
+            Some(pinned) => self.want(state, vec![RunSource::File(pinned), source], true),
             None => {
-                let is_new = !comparing.holds(&RunSource::File(file.clone()));
-                self.want(state, is_new.then_some(RunSource::File(file)).into_iter().collect(), false);
+                let is_new = !comparing.holds(&source);
+                self.want(state, is_new.then_some(source).into_iter().collect(), false);
             }
         }
     }

@@ -62,6 +62,11 @@ pub enum RunSource {
 }
 
 impl RunSource {
+    /// Where a run that is shown comes from: `file` is the reference's name where it is that one.
+    pub(super) fn of(file: PathBuf) -> Self {
+        if file == Path::new(REFERENCE) { Self::Reference } else { Self::File(file) }
+    }
+
     /// Whether it is this file.
     pub fn is_file(&self, path: &Path) -> bool {
         matches!(self, Self::File(own) if own == path)

@@ -387,6 +387,11 @@ fn the_pinned_run_becomes_the_baseline_and_names_stand_for_runs() {
     harness.run();
     assert_eq!(harness.query_all_by_label_contains("Quick · ").count(), 1);
     perform(&mut harness, Action::Comparing(CompareAction::Pick));
+    perform(&mut harness, Action::OpenReference);
+    perform(&mut harness, Action::Show(View::Run));
+    press(&mut harness, "Compare with baseline");
+    assert_eq!(ids(&harness).last().map(String::as_str), Some("apple-m5"), "the reference is no file");
+    perform(&mut harness, Action::Comparing(CompareAction::Remove(2)));
     // The pinned run itself has nothing to be held against: it is there already.
     perform(&mut harness, Action::OpenRun(paths[2].clone()));
     press(&mut harness, "Compare with baseline");
