@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::{export::plain, record::NameError};
+
 /// The exit status of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -48,6 +50,12 @@ impl Error {
 
     pub(super) fn usage(message: impl fmt::Display) -> Self {
         Self { message: message.to_string(), exit: Exit::Usage }
+    }
+
+    /// A name that no run has makes no sense; a run that can't be read is a failure. Names may hold anything.
+    pub(super) fn of_name(error: &NameError) -> Self {
+        let message = plain(&error.to_string());
+        if matches!(error, NameError::Load(_)) { Self::failure(message) } else { Self::usage(message) }
     }
 }
 
