@@ -100,7 +100,7 @@ pub(super) fn chart(arguments: &ChartArguments, data_dir: &Path) -> Result<Exit,
     look.check(format).map_err(Error::usage)?;
     let store = Store::at(data_dir);
     let runs: Result<Vec<Run>, _> = names.iter().map(|name| record::named(&store, name)).collect();
-    let runs = runs.map_err(Error::failure)?;
+    let runs = runs.map_err(|error| Error::of_name(&error))?;
     if name == "list" {
         return list(&runs);
     }

@@ -41,7 +41,7 @@ pub enum DataFormat {
 
 /// Finds the run and writes it.
 pub(super) fn export(arguments: &ExportArguments, data_dir: &Path) -> Result<Exit, Error> {
-    let run = record::named(&Store::at(data_dir), &arguments.run).map_err(Error::failure)?;
+    let run = record::named(&Store::at(data_dir), &arguments.run).map_err(|error| Error::of_name(&error))?;
     let text = match arguments.format {
         DataFormat::Json => export::json(&run).map_err(Error::failure)?,
         DataFormat::Jsonl => export::jsonl(&run).map_err(Error::failure)?,

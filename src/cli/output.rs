@@ -6,7 +6,10 @@ use std::{
     path::Path,
 };
 
-use crate::export::{check_place, folder_of, is_special, write_whole};
+use crate::{
+    export::{check_place, folder_of, is_special, plain, write_whole},
+    record::NameError,
+};
 
 /// The exit status of the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +53,12 @@ impl Error {
 
     pub(super) fn usage(message: impl fmt::Display) -> Self {
         Self { message: message.to_string(), exit: Exit::Usage }
+    }
+
+    /// A name that no run has makes no sense; a run that can't be read is a failure. Names may hold anything.
+    pub(super) fn of_name(error: &NameError) -> Self {
+        let message = plain(&error.to_string());
+        if matches!(error, NameError::Load(_)) { Self::failure(message) } else { Self::usage(message) }
     }
 }
 

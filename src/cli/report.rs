@@ -57,7 +57,7 @@ pub(super) fn report(arguments: &ReportArguments, data_dir: &Path) -> Result<Exi
     }
     let store = Store::at(data_dir);
     let runs: Result<Vec<Run>, _> = arguments.runs.iter().map(|name| record::named(&store, name)).collect();
-    let runs = runs.map_err(Error::failure)?;
+    let runs = runs.map_err(|error| Error::of_name(&error))?;
     let form = if format == DocumentFormat::Md { ReportFormat::Markdown } else { ReportFormat::Html };
     let text = export::report(&runs, form).map_err(Error::failure)?;
     if arguments.output == "-" {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::output::{self, Error, Exit};
 use crate::{
     engine::EngineId,
-    record::{About, ChangeError, Edit, Listed, NameError, Query, RunHeader, RunState, Sort, Store, saved},
+    record::{About, ChangeError, Edit, Listed, Query, RunHeader, RunState, Sort, Store, saved},
     units::{Quantity, Unit, duration},
     workload::WorkloadKind,
 };
@@ -170,10 +170,7 @@ pub(super) fn runs(arguments: &RunsArguments, data_dir: &Path) -> Result<Exit, E
 }
 
 fn find(store: &Store, name: &str) -> Result<PathBuf, Error> {
-    saved(store, name).map_err(|error| match error {
-        NameError::Load(_) => Error::failure(error),
-        _ => Error::usage(error),
-    })
+    saved(store, name).map_err(|error| Error::of_name(&error))
 }
 
 fn changed(error: ChangeError) -> Error {

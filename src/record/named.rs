@@ -43,6 +43,9 @@ pub enum NameError {
         /// That of the one before it.
         second: String,
     },
+    /// The reference is part of the program.
+    #[error("{REFERENCE} comes along with Roofline, and can't be changed or deleted; name a saved run")]
+    Bundled,
     /// No run is pinned.
     #[error("no saved run is pinned as the {BASELINE}; pin one with `roofline runs pin RUN`")]
     Unpinned,
@@ -88,6 +91,9 @@ pub fn named(store: &Store, name: &str) -> Result<Run, NameError> {
 /// The file of the saved run of this name: [`BASELINE`], an id or a beginning that only one has, or the name that a person gave
 /// it.
 pub fn saved(store: &Store, name: &str) -> Result<PathBuf, NameError> {
+    if name == REFERENCE {
+        return Err(NameError::Bundled);
+    }
     if name == BASELINE {
         return store.baseline().ok_or(NameError::Unpinned);
     }

@@ -342,7 +342,7 @@ fn wrong_names_and_sizes_are_refused_with_what_to_write() {
         (&["apple-m5", "attention"], 1, "attention gave no figure"),
         (&["apple-m5", "compare"], 1, "two to six runs"),
         (&["apple-m5"], 2, "a run and a chart are needed"),
-        (&["nothing", "gemm"], 1, "no run is called \"nothing\""),
+        (&["nothing", "gemm"], 2, "no run is called \"nothing\""),
         (&["apple-m5", "gemm", "--size", "0x0"], 2, "160 to 4000"),
         (&["apple-m5", "gemm", "--size", "1e9x1e9"], 2, "160 to 4000"),
         (&["apple-m5", "gemm", "--size", "NaNxNaN"], 2, "160 to 4000"),

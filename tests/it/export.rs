@@ -276,6 +276,7 @@ fn files_are_written_where_asked_and_never_over_others() {
     let gone = roofline(folder.path(), &["report", "apple-m5", "--output", &at("gone/a.md")]);
     assert!(stderr(&gone).contains("isn't there"), "{}", stderr(&gone));
     let unknown = roofline(folder.path(), &["report", "nothing"]);
+    assert_eq!(unknown.status.code(), Some(2));
     assert!(stderr(&unknown).contains("no run is called \"nothing\""), "{}", stderr(&unknown));
     let terminal = roofline(folder.path(), &["report", "apple-m5", "--format", "pdf"]);
     assert_eq!(terminal.status.code(), Some(2));

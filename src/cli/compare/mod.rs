@@ -14,7 +14,7 @@ use super::output::{self, Error, Exit};
 use crate::{
     analysis::comparison::{CompareError, Compared, Options, THRESHOLD},
     export::{comparison_csv, comparison_markdown, plain},
-    record::{FILE_BYTES_MAX, NameError, Run, Store, named, parse},
+    record::{FILE_BYTES_MAX, Run, Store, named, parse},
     units::percent,
 };
 
@@ -187,10 +187,7 @@ impl Loader {
         if name == STANDARD {
             return self.read_input();
         }
-        named(&self.store, name).map_err(|error| match &error {
-            NameError::Load(_) => Error::failure(plain(&error.to_string())),
-            _ => Error::usage(plain(&error.to_string())),
-        })
+        named(&self.store, name).map_err(|error| Error::of_name(&error))
     }
 
     fn read_input(&mut self) -> Result<Run, Error> {

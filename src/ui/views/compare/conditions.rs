@@ -17,6 +17,8 @@ use crate::{
 const STRIP_MAX: usize = 12;
 /// Longer values are cut in the strip.
 const VALUE_CHARS: usize = 22;
+/// And longer names.
+const NAME_CHARS: usize = 40;
 
 /// Draws it; `open` shows every value of every run.
 pub(super) fn ui(ui: &mut Ui, shown: &Shown, open: &mut bool) {
@@ -56,18 +58,17 @@ pub(super) fn ui(ui: &mut Ui, shown: &Shown, open: &mut bool) {
 
 /// "Load average 0.43 → 1.37" for two runs, the name alone for more.
 fn in_short(difference: &Difference) -> String {
-    let cut = |text: &Option<String>| {
-        let text = text.as_deref().map_or_else(|| ABSENT.to_owned(), plain);
-        if text.chars().count() <= VALUE_CHARS {
-            text
-        } else {
-            text.chars().take(VALUE_CHARS - 1).chain(['…']).collect()
-        }
-    };
+    let value = |text: &Option<String>| cut(text.as_deref().unwrap_or(ABSENT), VALUE_CHARS);
+    let name = cut(&difference.name, NAME_CHARS);
     match difference.values.as_slice() {
-        [before, now] => format!("{} {} → {}", plain(&difference.name), cut(before), cut(now)),
-        _ => plain(&difference.name),
+        [before, now] => format!("{name} {} → {}", value(before), value(now)),
+        _ => name,
     }
+}
+
+fn cut(text: &str, most: usize) -> String {
+    let text = plain(text);
+    if text.chars().count() <= most { text } else { text.chars().take(most - 1).chain(['…']).collect() }
 }
 
 fn in_full(shown: &Shown, difference: &Difference) -> String {
