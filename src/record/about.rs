@@ -6,7 +6,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    io,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -14,7 +14,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Store, store::temporary_in};
+use super::{Store, store::write_bytes};
 
 /// The most characters of a name.
 pub const NAME_CHARS_MAX: usize = 120;
@@ -216,7 +216,7 @@ impl Store {
         let side = side_of(path);
         let mut text = serde_json::to_vec_pretty(&about).unwrap_or_default();
         text.push(b'\n');
-        write_small(&side, &text).map_err(|source| ChangeError::Io { path: side, source })?;
+        write_bytes(&side, &text).map_err(|source| ChangeError::Io { path: side, source })?;
         Ok(about)
     }
 
@@ -233,7 +233,7 @@ impl Store {
         };
         self.check_here(path)?;
         let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| ChangeError::Gone(path.to_owned()))?;
-        write_small(&file, format!("{name}\n").as_bytes()).map_err(failed)
+        write_bytes(&file, format!("{name}\n").as_bytes()).map_err(failed)
     }
 
     /// The file of the run that is pinned as the baseline, if it is there.
@@ -269,15 +269,6 @@ impl Store {
             }
         }
     }
-}
-
-/// Writes a file whole or not at all.
-fn write_small(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let file = temporary_in(path.parent().unwrap_or(Path::new(".")))?;
-    file.as_file().write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
 }
 
 #[cfg(test)]

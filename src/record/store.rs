@@ -186,8 +186,13 @@ pub(super) fn write_whole(path: &Path, run: &Run) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let mut text = serde_json::to_vec_pretty(run)?;
     text.push(b'\n');
-    let file = temporary_in(folder)?;
-    file.as_file().write_all(&text)?;
+    write_bytes(path, &text)
+}
+
+/// Writes a file of the store whole or not at all.
+pub(super) fn write_bytes(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = temporary_in(path.parent().unwrap_or(Path::new(".")))?;
+    file.as_file().write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())

@@ -73,13 +73,11 @@ impl Comparer {
         comparing.change(&CompareAction::Engines(None));
         let pinned = pinned.filter(|pinned| *pinned != file && comparing.baseline_file() != Some(pinned));
         let source = RunSource::of(file);
-        match pinned {
-            Some(pinned) => self.want(state, vec![RunSource::File(pinned), source], true),
-            None => {
-                let is_new = !comparing.holds(&source);
-                self.want(state, is_new.then_some(source).into_iter().collect(), false);
-            }
+        if let Some(pinned) = pinned {
+            return self.want(state, vec![RunSource::File(pinned), source], true);
         }
+        let is_new = !comparing.holds(&source);
+        self.want(state, is_new.then_some(source).into_iter().collect(), false);
     }
 
     /// Takes in runs, to be read: what is compared stays as it is until they have been.

@@ -271,7 +271,7 @@ fn values(base: &Measurement, own: &Measurement) -> Result<(Values, Values, bool
         return Ok((Values::of(&before)?, Values::of(&now)?, true));
     }
     let of = |measurement: &Measurement| match measurement.samples.len() {
-        0 | 1 => Values::of(&[measurement.summary.median]),
+        0 => Values::of(&[measurement.summary.median]),
         _ => Values::of(&sample_values(measurement)),
     };
     Ok((of(base)?, of(own)?, !differ))
