@@ -163,10 +163,12 @@ pub(crate) fn origin(run: &Run) -> String {
     }
     let program = &run.app.version;
     let is_own = program.starts_with(|first: char| first.is_ascii_digit());
-    parts.push(if is_own { format!("Roofline {program}") } else { program.clone() });
-    if run.is_published() {
-        parts.push("published figures, no samples".to_owned());
-    }
+    // Whoever published figures took them without this program.
+    parts.push(match () {
+        () if run.is_published() => "published figures, no samples".to_owned(),
+        () if is_own => format!("Roofline {program}"),
+        () => program.clone(),
+    });
     let parts: Vec<&str> = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty()).collect();
     plain(&parts.join(" · "))
 }

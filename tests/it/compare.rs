@@ -248,6 +248,7 @@ fn a_reason_is_said_once_and_one_run_is_no_plural() {
     let same = compare(folder.path(), &["apple-m5", "apple-m5"]);
     let told = text(&same.stdout);
     assert!(told.contains("no samples: compared by value") && !told.contains("no samples: no samples"), "{told}");
+    assert!(!told.contains("Roofline 0"), "the reference's figures are not this program's: {told}");
     refuses(folder.path(), &["apple-m5"], 2, "1 run was given");
 }
 

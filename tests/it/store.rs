@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 
-use roofline::record::{Edit, Listed, LoadError, SaveError, Store};
+use roofline::record::{Listed, LoadError, SaveError, Store};
 
 use crate::sample;
 
@@ -184,7 +184,7 @@ fn a_full_disk_keeps_the_file_that_was_there() {
     // Lists work without an index, and what can't be written about a run is said.
     assert_eq!(store.list().len(), 1);
     assert!(!fs::exists(folder.path().join("runs.index")).unwrap());
-    let refused = store.edit(&path, &[Edit::Note("long ".repeat(700))]).unwrap_err().to_string();
+    let refused = store.edit(&path, &[roofline::record::Edit::Note("long ".repeat(700))]).unwrap_err().to_string();
     assert!(refused.contains("free space"), "{refused}");
     assert!(!names(&store).iter().any(|name| name.contains(".about") || name.contains(".tmp")));
 }
