@@ -34,7 +34,7 @@ pub enum DocumentFormat {
     Md,
     /// One page with charts that needs no other file
     Html,
-    /// The page, printed by a browser that is installed
+    /// The same on sheets of A4
     Pdf,
 }
 
@@ -58,14 +58,17 @@ pub(super) fn report(arguments: &ReportArguments, data_dir: &Path) -> Result<Exi
     let store = Store::at(data_dir);
     let runs: Result<Vec<Run>, _> = arguments.runs.iter().map(|name| record::named(&store, name)).collect();
     let runs = runs.map_err(|error| Error::of_name(&error))?;
+    if format == DocumentFormat::Pdf {
+        let bytes = export::pdf(&runs).map_err(Error::failure)?;
+        output::write_new(Path::new(&arguments.output), &bytes, arguments.force)?;
+        return Ok(Exit::Success);
+    }
     let form = if format == DocumentFormat::Md { ReportFormat::Markdown } else { ReportFormat::Html };
     let text = export::report(&runs, form).map_err(Error::failure)?;
     if arguments.output == "-" {
         output::write("-", &text)?;
         return Ok(Exit::Success);
     }
-    let bytes =
-        if format == DocumentFormat::Pdf { export::pdf(&text).map_err(Error::failure)? } else { text.into_bytes() };
-    output::write_new(Path::new(&arguments.output), &bytes, arguments.force)?;
+    output::write_new(Path::new(&arguments.output), text.as_bytes(), arguments.force)?;
     Ok(Exit::Success)
 }

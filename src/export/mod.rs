@@ -37,7 +37,6 @@ pub use self::{
     html::HtmlError,
     markdown::markdown_table,
     names::safe_name,
-    pdf::{PdfError, pdf},
     picture::{Look, PictureError, PictureFormat, PictureTheme, Pixels, STAMP, Stamp, picture, pixels},
     raw::{RawFile, raw, raw_folder},
     recommend::{Recommendation, recommendations},
@@ -56,6 +55,16 @@ pub enum ReportFormat {
 /// The reports of runs, to be drawn.
 pub(crate) fn documents(runs: &[Run]) -> Vec<Document> {
     runs.iter().map(sections::document).collect()
+}
+
+/// The same report as PDF, on sheets of A4.
+///
+/// # Errors
+///
+/// If a font can't be read or the file can't be put together.
+pub fn pdf(runs: &[Run]) -> Result<Vec<u8>, PictureError> {
+    let documents: Vec<_> = runs.iter().map(sections::document).collect();
+    pdf::file(&documents)
 }
 
 /// The report of a run, or of several one after the other.

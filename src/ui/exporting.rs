@@ -17,7 +17,7 @@ pub enum ExportFormat {
     Markdown,
     /// The report as one page.
     Html,
-    /// The page, printed by a browser that is installed.
+    /// The same on sheets of A4.
     Pdf,
     /// The run file.
     Json,
@@ -48,7 +48,7 @@ impl ExportFormat {
         match self {
             Self::Markdown => "The report as a text with tables",
             Self::Html => "The report as one page with charts that needs no other file",
-            Self::Pdf => "The page, printed by Chromium, Chrome or Edge",
+            Self::Pdf => "The report on sheets of A4, with charts",
             Self::Json => "The run file, which Roofline opens again",
             Self::Csv => "One row a measurement, for a spreadsheet",
             Self::Raw => "A folder of JSON files by subject: results/raw/CHIP",
@@ -90,12 +90,7 @@ pub(super) fn write(runs: &[Run], format: ExportFormat, path: &Path) -> Result<P
     let bytes = match format {
         ExportFormat::Markdown => export::report(runs, ReportFormat::Markdown).map_err(|error| text(&error))?.into(),
         ExportFormat::Html => export::report(runs, ReportFormat::Html).map_err(|error| text(&error))?.into(),
-        ExportFormat::Pdf => {
-            let page = export::report(runs, ReportFormat::Html).map_err(|error| text(&error))?;
-            // A folder that has gone is told before a browser is started.
-            check_folder(folder_of(path))?;
-            export::pdf(&page).map_err(|error| text(&error))?
-        }
+        ExportFormat::Pdf => export::pdf(runs).map_err(|error| text(&error))?,
         ExportFormat::Json => export::json(one()?).map_err(|error| text(&error))?.into_bytes(),
         ExportFormat::Csv => export::csv(one()?).map_err(|error| text(&error))?.into_bytes(),
         ExportFormat::Raw => return raw(one()?, path),
@@ -160,9 +155,9 @@ mod tests {
     use crate::record::reference;
 
     #[test]
-    fn every_form_but_the_printed_one_is_written() {
+    fn every_form_is_written() {
         let (folder, runs) = (tempfile::tempdir().unwrap(), [reference().unwrap()]);
-        for format in ExportFormat::ALL.into_iter().filter(|format| *format != ExportFormat::Pdf) {
+        for format in ExportFormat::ALL {
             let name = file_name(&runs, format);
             let path = if format == ExportFormat::Raw { folder.path().to_owned() } else { folder.path().join(&name) };
             let written = write(&runs, format, &path).unwrap();

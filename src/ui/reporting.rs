@@ -162,9 +162,7 @@ impl Reporting {
         state.report.writing = Some(format);
         state.report.written = None;
         let work = move || exporting::write(&runs, format, &path);
-        // A browser that prints takes long, and others need not wait for it.
-        let receiver = if format == ExportFormat::Pdf { runner.aside(work) } else { runner.background(work) };
-        self.writing = Some(receiver);
+        self.writing = Some(runner.background(work));
     }
 
     /// Takes over what has arrived, and begins what the view that is shown needs.

@@ -280,6 +280,10 @@ fn files_are_written_where_asked_and_never_over_others() {
     assert!(stderr(&unknown).contains("no run is called \"nothing\""), "{}", stderr(&unknown));
     let terminal = roofline(folder.path(), &["report", "apple-m5", "--format", "pdf"]);
     assert_eq!(terminal.status.code(), Some(2));
+    let sheets = at("m5.pdf");
+    assert!(roofline(folder.path(), &["report", "apple-m5", "--format", "pdf", "--output", &sheets]).status.success());
+    let bytes = std::fs::read(&sheets).unwrap();
+    assert!(bytes.starts_with(b"%PDF") && bytes.trim_ascii_end().ends_with(b"%%EOF"));
 }
 
 #[test]

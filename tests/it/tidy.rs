@@ -128,7 +128,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
 ];
 
 /// Dependencies that belong to one part of the program.
-const OWNERS: [(&str, &[&str]); 18] = [
+const OWNERS: [(&str, &[&str]); 19] = [
     ("egui", &["src/ui/", "src/main.rs"]),
     ("eframe", &["src/ui/", "src/main.rs"]),
     ("egui_plot", &["src/ui/"]),
@@ -144,6 +144,7 @@ const OWNERS: [(&str, &[&str]); 18] = [
     ("indicatif", &["src/cli/"]),
     ("minijinja", &["src/export/"]),
     ("csv", &["src/export/"]),
+    ("krilla", &["src/export/"]),
     ("resvg", &["src/export/"]),
     ("skrifa", &["src/export/"]),
     ("png", &["src/export/"]),

@@ -36,7 +36,7 @@ pub(crate) enum Paint {
 }
 
 impl Paint {
-    pub(super) const INK: Self = Self::Tint(Tint::Ink);
+    pub(crate) const INK: Self = Self::Tint(Tint::Ink);
     pub(super) const FAINT: Self = Self::Tint(Tint::Faint);
 }
 
@@ -50,7 +50,7 @@ impl Ink {
     }
 }
 
-fn colour(palette: &Palette, paint: Paint) -> Rgb {
+pub(super) fn colour(palette: &Palette, paint: Paint) -> Rgb {
     match paint {
         Paint::Panel => palette.panel,
         Paint::Line => palette.line,
@@ -97,7 +97,7 @@ pub(crate) struct Letters {
 }
 
 impl Letters {
-    pub(super) const fn new(size: f64, paint: Paint) -> Self {
+    pub(crate) const fn new(size: f64, paint: Paint) -> Self {
         Self { size, weight: Weight::Regular, paint }
     }
 }

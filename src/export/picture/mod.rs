@@ -3,6 +3,7 @@
 mod bars;
 mod canvas;
 mod names;
+mod paper;
 mod plot;
 mod png;
 mod scale;
@@ -11,8 +12,9 @@ mod stamp;
 mod words;
 
 pub(crate) use self::{
-    canvas::{Anchor, Element, Paint},
-    words::Weight,
+    canvas::{Anchor, Element, Letters, Paint},
+    paper::{Piece, pdf as paper},
+    words::{Ruler, Weight},
 };
 use self::{
     canvas::{Ink, ON_DARK, ON_LIGHT},

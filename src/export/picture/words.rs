@@ -27,7 +27,7 @@ pub(crate) enum Weight {
 }
 
 /// Measures words.
-pub(super) struct Ruler<'a> {
+pub(crate) struct Ruler<'a> {
     regular: Option<Face<'a>>,
     medium: Option<Face<'a>>,
 }
@@ -55,14 +55,14 @@ impl<'a> Face<'a> {
 
 impl Ruler<'static> {
     /// Over the fonts that come along.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { regular: Face::of(REGULAR), medium: Face::of(MEDIUM) }
     }
 }
 
 impl Ruler<'_> {
     /// How wide a text is.
-    pub(super) fn width(&self, text: &str, size: f64, weight: Weight) -> f64 {
+    pub(crate) fn width(&self, text: &str, size: f64, weight: Weight) -> f64 {
         let face = match weight {
             Weight::Regular => &self.regular,
             Weight::Medium => &self.medium,
@@ -71,7 +71,7 @@ impl Ruler<'_> {
     }
 
     /// The text, or as much of it as fits, with "…".
-    pub(super) fn cut(&self, text: &str, size: f64, weight: Weight, room: f64) -> String {
+    pub(crate) fn cut(&self, text: &str, size: f64, weight: Weight, room: f64) -> String {
         let text = plain(text);
         if self.width(&text, size, weight) <= room {
             return text;
