@@ -171,8 +171,8 @@ mod tests {
         assert!(raw.contains("raw results of this chip already"), "{raw}");
         assert_eq!(
             std::fs::read_dir(folder.path()).unwrap().count(),
-            6,
-            "four files, bare and raw: nothing is left over"
+            7,
+            "five files, bare and raw: nothing is left over"
         );
     }
 
