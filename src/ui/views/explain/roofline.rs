@@ -1,6 +1,6 @@
 //! The roofline of a device: logarithmic axes, ceilings as lines, workloads as points.
 
-use eframe::egui::{Align2, Color32, Label, Role, Sense, Ui, WidgetInfo};
+use eframe::egui::{Align2, Color32, Label, Role, Ui, WidgetInfo};
 use egui_plot::{AxisHints, GridMark, HoverPosition, Line, LineStyle, Plot, PlotPoint, PlotPoints, Points, Text};
 
 use crate::{
@@ -8,6 +8,7 @@ use crate::{
     engine::EngineId,
     ui::{
         legend::{engine_ui, marker},
+        plot,
         rows::capitalised,
         session::Session,
         theme::{self, Tokens, space},
@@ -105,7 +106,7 @@ fn plot_ui(
     let tokens = Tokens::of(ui);
     let hovered: Vec<(String, Vec<String>)> =
         groups.iter().map(|group| (group.name.clone(), hover(session, group))).collect();
-    let plot = base_plot(ui, &chart.place.label()).label_formatter(move |at| match at {
+    let plot = log_plot(ui, &format!("roofline {}", chart.place.label())).label_formatter(move |at| match at {
         HoverPosition::NearDataPoint { plot_name, index, .. } => {
             let words = hovered.iter().find(|(name, _)| name == plot_name).and_then(|(_, words)| words.get(*index));
             Some(words.cloned().unwrap_or_else(|| (*plot_name).to_owned()))
@@ -187,7 +188,8 @@ const fn dress(tokens: &Tokens, roof: &Roof) -> (Color32, LineStyle) {
     if roof.published { (tokens.faint, LineStyle::Dashed { length: 7.0 }) } else { (tokens.text, LineStyle::Solid) }
 }
 
-fn base_plot<'a>(ui: &Ui, id: &str) -> Plot<'a> {
+/// Both axes count powers of ten.
+fn log_plot<'a>(ui: &Ui, id: &str) -> Plot<'a> {
     let tokens = Tokens::of(ui);
     let dress = |axis: AxisHints<'a>| axis.tick_label_color(tokens.faint).tick_label_font(theme::tick_font());
     let x_axis = AxisHints::new_x().formatter(|mark, range| {
@@ -196,21 +198,11 @@ fn base_plot<'a>(ui: &Ui, id: &str) -> Plot<'a> {
         if inside { power(mark.value) } else { String::new() }
     });
     let y_axis = AxisHints::new_y().min_thickness(72.0).formatter(|mark, _| rate(mark.value));
-    Plot::new(("roofline", id))
+    plot::base_plot(ui, id, x_axis)
         .height(HEIGHT)
-        .show_background(false)
-        .allow_drag(false)
-        .allow_zoom(false)
-        .allow_scroll(false)
-        .allow_boxed_zoom(false)
-        .allow_axis_zoom_drag(false)
-        .allow_double_click_reset(false)
-        .grid_color(tokens.line)
-        .cursor_color(tokens.line)
-        .sense(Sense::hover())
+        .show_grid([true, true])
         .x_grid_spacer(|input| decades(input.bounds))
         .y_grid_spacer(|input| decades(input.bounds))
-        .custom_x_axes(vec![dress(x_axis).label_spacing(24.0..=36.0)])
         .custom_y_axes(vec![dress(y_axis)])
 }
 
