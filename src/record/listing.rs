@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -63,6 +63,10 @@ impl Store {
     /// Lists the store: `told` is given what the index knows first, then the rest as it is read, newest first, each time with
     /// how many files are left. It is in no order. Where `told` returns false, the rest is left unread.
     pub fn list_with(&self, told: &mut dyn FnMut(Vec<Listed>, usize) -> bool) -> Listing {
+        if let Some(unreadable) = self.unreadable() {
+            told(vec![unreadable], 0);
+            return Listing::default();
+        }
         let files = self.files();
         let mut index: HashMap<String, Known> =
             index::read(&self.index_path()).into_iter().map(|known| (known.file.clone(), known)).collect();
@@ -101,6 +105,18 @@ impl Store {
             self.write_index(&files, &known, fresh);
         }
         summary
+    }
+
+    /// The folder itself, where it is there and can't be read: its runs aren't gone, and the index of them stays.
+    fn unreadable(&self) -> Option<Listed> {
+        let error = fs::read_dir(self.folder()).err().filter(|error| error.kind() != io::ErrorKind::NotFound)?;
+        let path = self.folder().to_owned();
+        let reason = format!(
+            "the folder of saved runs can't be read ({error}); give yourself the right to, or choose another with \
+             --data-dir: {}",
+            path.display()
+        );
+        Some(Listed::Unreadable { path, reason })
     }
 
     /// The run files in the folder, and what is written about them. Nothing is read.

@@ -389,20 +389,40 @@ fn headers_stay_small_whatever_is_in_the_files() {
 
 #[cfg(unix)]
 #[test]
-fn a_folder_without_rights_is_empty_and_says_why_nothing_can_be_changed() {
+fn a_folder_without_rights_says_so_and_why_nothing_can_be_changed() {
     use std::os::unix::fs::PermissionsExt as _;
     let (_folder, store) = store();
     let path = generate(&store, 1).remove(0);
     fs::set_permissions(store.folder(), fs::Permissions::from_mode(0o000)).unwrap();
     let may_all = fs::read_dir(store.folder()).is_ok();
-    let (all, edited) = (store.list().len(), store.edit(&path, &[Edit::Name("x".into())]));
+    let (all, edited) = (store.list(), store.edit(&path, &[Edit::Name("x".into())]));
     fs::set_permissions(store.folder(), fs::Permissions::from_mode(0o755)).unwrap();
     if may_all {
         eprintln!("SKIPPED: who runs the tests may read everything");
         return;
     }
-    assert_eq!(all, 0);
+    assert!(matches!(&all[..], [Listed::Unreadable { path, .. }] if path == store.folder()), "{all:?}");
     assert!(edited.unwrap_err().to_string().contains("rights"));
+}
+
+#[test]
+fn a_folder_that_can_not_be_listed_is_told_of_and_its_index_stays() {
+    let (folder, store) = store();
+    generate(&store, 3);
+    listed(&store);
+    let index = fs::read_to_string(folder.path().join("runs.index")).unwrap();
+    let aside = folder.path().join("aside");
+    fs::rename(store.folder(), &aside).unwrap();
+    fs::write(store.folder(), "no folder").unwrap();
+    let all = store.list();
+    assert!(matches!(&all[..], [Listed::Unreadable { path, .. }] if path == store.folder()), "{all:?}");
+    let (listed_text, warned, _) = roofline(folder.path(), &["runs"]);
+    let said = listed_text + &warned;
+    assert!(said.contains("the folder of saved runs can't be read") && !said.contains("no run was saved"), "{said}");
+    assert_eq!(fs::read_to_string(folder.path().join("runs.index")).unwrap(), index);
+    fs::remove_file(store.folder()).unwrap();
+    fs::rename(&aside, store.folder()).unwrap();
+    assert_eq!(listed(&store).1, Listing { files: 3, read: 0, left: 0 });
 }
 
 /// The program with its data in `folder`: its standard output, its standard error, and its exit status.
