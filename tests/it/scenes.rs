@@ -269,11 +269,34 @@ pub(crate) fn app(context: &egui::Context, theme: egui::ThemePreference, folder:
     App::new(context, vec![Box::new(Fake(Arc::clone(gate)))], Store::at(folder), choices).unwrap()
 }
 
+/// How many frames a window may go on painting before a test calls that endless. The program's threads ask for frames
+/// when they have news; on a busy machine that comes in pieces, so that egui_kittest's usual four are too few.
+const MOST_STEPS: u64 = 200;
+
 /// A window of this size on this folder.
 pub(crate) fn window(size: [f32; 2], folder: &Path, gate: &Arc<AtomicBool>) -> Harness<'static, App> {
     let build =
         |creation: &mut eframe::CreationContext<'_>| app(&creation.egui_ctx, egui::ThemePreference::Dark, folder, gate);
-    Harness::builder().with_size(size).with_os(egui::os::OperatingSystem::Nix).build_eframe(build)
+    let builder = Harness::builder().with_size(size).with_max_steps(MOST_STEPS);
+    builder.with_os(egui::os::OperatingSystem::Nix).build_eframe(build)
+}
+
+/// How a picture of the window is taken: theme, size in points and pixels a point.
+pub(crate) type Look = (egui::Theme, [f32; 2], f32);
+
+/// A window on this folder that knows its device and can be rendered.
+pub(crate) fn pictured((theme, size, scale): Look, folder: &Path) -> Harness<'static, App> {
+    let preference = match theme {
+        egui::Theme::Dark => egui::ThemePreference::Dark,
+        egui::Theme::Light => egui::ThemePreference::Light,
+    };
+    let gate = Arc::new(AtomicBool::new(true));
+    let build = |creation: &mut eframe::CreationContext<'_>| app(&creation.egui_ctx, preference, folder, &gate);
+    let builder = Harness::builder().with_size(size).with_pixels_per_point(scale).with_theme(theme);
+    let mut harness = builder.with_max_steps(MOST_STEPS).wgpu().build_eframe(build);
+    settle(&mut harness);
+    set_ready(harness.state_mut());
+    harness
 }
 
 /// Takes news until the background lane owes nothing.

@@ -21,8 +21,8 @@ use roofline::{
 };
 
 use crate::scenes::{
-    USUAL, app, finished_run, model_run, open_finished, ready, set_doubts, set_finished, set_models, set_ready,
-    set_running, settle, window,
+    USUAL, finished_run, model_run, open_finished, pictured, ready, set_doubts, set_finished, set_models, set_running,
+    settle, window,
 };
 
 #[test]
@@ -418,17 +418,7 @@ fn pictures() {
             (egui::Theme::Dark, [900.0, 600.0], 1.0),
             (egui::Theme::Light, [1200.0, 780.0], 2.0),
         ] {
-            let preference = match theme {
-                egui::Theme::Dark => egui::ThemePreference::Dark,
-                egui::Theme::Light => egui::ThemePreference::Light,
-            };
-            let gate = Arc::new(AtomicBool::new(true));
-            let build =
-                |creation: &mut eframe::CreationContext<'_>| app(&creation.egui_ctx, preference, folder.path(), &gate);
-            let builder = Harness::builder().with_size(size).with_pixels_per_point(scale).with_theme(theme);
-            let mut harness = builder.wgpu().build_eframe(build);
-            settle(&mut harness);
-            set_ready(harness.state_mut());
+            let mut harness = pictured((theme, size, scale), folder.path());
             scene(&mut harness);
             harness.run_steps(4);
             let file = format!("{pictures}/{name}-{theme:?}-{}-{scale}x.png", size[0]);

@@ -1,7 +1,5 @@
 //! Several engines in the window: picked, in columns, in colours, compared.
 
-use std::sync::{Arc, atomic::AtomicBool};
-
 use eframe::egui::{self, Key, accesskit::Role};
 use egui_kittest::{
     Harness,
@@ -17,7 +15,7 @@ use roofline::{
 
 use crate::{
     engine_scenes::{PLAN, five_engines_run, set_engine_list, set_engines, set_five_engines},
-    scenes::{USUAL, app, ready, set_ready, settle},
+    scenes::{USUAL, pictured, ready, settle},
 };
 
 const TALL: [f32; 2] = [1280.0, 4200.0];
@@ -281,17 +279,7 @@ fn pictures_of_engines() {
             (egui::Theme::Dark, [900.0, 600.0], 1.0),
             (egui::Theme::Light, [1280.0, 800.0], 2.0),
         ] {
-            let preference = match theme {
-                egui::Theme::Dark => egui::ThemePreference::Dark,
-                egui::Theme::Light => egui::ThemePreference::Light,
-            };
-            let gate = Arc::new(AtomicBool::new(true));
-            let build =
-                |creation: &mut eframe::CreationContext<'_>| app(&creation.egui_ctx, preference, folder.path(), &gate);
-            let builder = Harness::builder().with_size(size).with_pixels_per_point(scale).with_theme(theme);
-            let mut harness = builder.wgpu().build_eframe(build);
-            settle(&mut harness);
-            set_ready(harness.state_mut());
+            let mut harness = pictured((theme, size, scale), folder.path());
             scene(harness.state_mut());
             harness.run_steps(4);
             let file = format!("{pictures}/{name}-{theme:?}-{}x{}-{scale}x.png", size[0], size[1]);

@@ -2,7 +2,6 @@
 
 use std::{
     path::Path,
-    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -14,7 +13,7 @@ use roofline::{
     workload::Workload,
 };
 
-use crate::scenes::{USUAL, app, finished_run, ready, set_ready, settle};
+use crate::scenes::{USUAL, finished_run, pictured, ready, settle};
 
 /// The window with a run open, in a view.
 fn shown(run: Run, view: View, size: [f32; 2], folder: &Path) -> Harness<'static, App> {
@@ -235,17 +234,7 @@ fn pictures() {
             (egui::Theme::Dark, [900.0, 600.0], 1.0),
             (egui::Theme::Light, [900.0, 780.0], 2.0),
         ] {
-            let preference = match theme {
-                egui::Theme::Dark => egui::ThemePreference::Dark,
-                egui::Theme::Light => egui::ThemePreference::Light,
-            };
-            let gate = Arc::new(AtomicBool::new(true));
-            let build =
-                |creation: &mut eframe::CreationContext<'_>| app(&creation.egui_ctx, preference, folder.path(), &gate);
-            let builder = Harness::builder().with_size(size).with_pixels_per_point(scale).with_theme(theme);
-            let mut harness = builder.wgpu().build_eframe(build);
-            settle(&mut harness);
-            set_ready(harness.state_mut());
+            let mut harness = pictured((theme, size, scale), folder.path());
             let state = harness.state_mut().state_mut();
             state.opened = Some(Session::saved(opened.clone(), "run.json".into()));
             state.choices.view = view;
