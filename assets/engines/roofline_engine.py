@@ -20,9 +20,9 @@ import time
 import traceback
 
 import roofline_system
-from roofline_values import BITS, SEEDS, TRIAD_SCALE, WRITTEN, operand, unit
+from roofline_values import BITS, PROBE_N, PROBE_TIMES, SEEDS, TRIAD_SCALE, WRITTEN, operand, probed, unit
 
-__all__ = ["BITS", "SEEDS", "TRIAD_SCALE", "WRITTEN", "operand", "unit"]
+__all__ = ["BITS", "PROBE_N", "PROBE_TIMES", "SEEDS", "TRIAD_SCALE", "WRITTEN", "operand", "probed", "unit"]
 
 PROTOCOL = 1
 LINE_MOST = 1 << 20

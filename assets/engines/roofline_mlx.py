@@ -193,17 +193,17 @@ class Mlx(harness.Engine):
                 raise harness.Unsupported("TF32 is switched off by MLX_ENABLE_TF32=0")
 
     def fast_path(self, dtype):
-        """Whether matrix units are in use, told by how much faster 16 bits are than 32."""
-        if self.device == "cpu" or dtype not in ("f16", "bf16"):
-            return None
+        """How fast 16 and 32 bits are multiplied, as settings: what Roofline tells matrix units in use by."""
+        # With TF32, f32 is multiplied on the same units.
+        if self.device == "cpu" or dtype not in ("f16", "bf16") or os.environ.get("MLX_ENABLE_TF32", "1") != "0":
+            return {}
         if dtype not in self.fast_paths:
-            seconds = []
-            for kind in (mx.float32, DTYPES[dtype]):
-                a, b = mx.full((2048, 2048), 0.5, dtype=kind), mx.full((2048, 2048), 0.25, dtype=kind)
-                seconds.append(self.seconds(lambda a=a, b=b: mx.async_eval(a @ b), 5))
-            ratio = seconds[0] / seconds[1]
-            told = "matrix units in use for 16 bits" if ratio > 2.5 else "no sign of units for 16 bits alone"
-            self.fast_paths[dtype] = f"{dtype} is {ratio:.1f} times f32 at n = 2048: {told}"
+            seconds, shape = [], (harness.PROBE_N, harness.PROBE_N)
+            for kind in (DTYPES[dtype], mx.float32):
+                a, b = mx.full(shape, 0.5, dtype=kind), mx.full(shape, 0.25, dtype=kind)
+                mx.eval(a, b)
+                seconds.append(self.seconds(lambda a=a, b=b: mx.async_eval(a @ b), harness.PROBE_TIMES))
+            self.fast_paths[dtype] = harness.probed(*seconds)
         return self.fast_paths[dtype]
 
 
@@ -316,9 +316,7 @@ class Gemm(Kernel):
             part = a[:rows]
             each = engine.seconds(lambda: mx.eval(mx.matmul(part, b)), 1) / rows
             job.afford(3 * each * m, "a product, run three times,")
-        told = engine.fast_path(dtype)
-        if told:
-            self.settings["fast-path"] = told
+        self.settings.update(engine.fast_path(dtype))
         self.run(1, None, job.point)
 
 

@@ -116,10 +116,14 @@ class Models:
         self.wire()
         if kind == "model-load":
             return Load(self, path, None if quantised else PRECISIONS[precision], precision, job)
+        # Before the weights, so that it counts for no peak of memory. Activations of quantised models are in f16.
+        probed = self.engine.fast_path("f16" if quantised else precision)
         job.phase("loading weights")
         self.model = load(path, None if quantised else PRECISIONS[precision])
         maker = Training if kind == "training" else Decode if workload["phase"]["phase"] == "decode" else Prefill
-        return maker(self, self.model, precision, workload, question, job)
+        task = maker(self, self.model, precision, workload, question, job)
+        task.settings.update(probed)
+        return task
 
     def wire(self):
         """Keeps the weights from being paged out, as mlx-lm does while it generates."""

@@ -207,19 +207,19 @@ class PyTorch(harness.Engine):
             raise harness.Skipped(f"{what} need {count_bytes / 1e9:.2f} GB, and {free / 1e9:.2f} GB are free")
 
     def fast_path(self, dtype):
-        """Whether matrix units are in use, told by how much faster 16 bits are than 32."""
+        """How fast 16 and 32 bits are multiplied, as settings: what Roofline tells matrix units in use by."""
         key = (str(self.device), dtype)
         if self.device.type == "cpu" or dtype not in ("f16", "bf16"):
-            return None
+            return {}
         if key not in self.fast_paths:
+            allowed, n = torch.backends.cuda.matmul.allow_tf32, harness.PROBE_N
+            set_tf32(False)
             seconds = []
-            for kind in (torch.float32, DTYPES[dtype]):
-                a, b, c = (torch.full((2048, 2048), 0.5, device=self.device, dtype=kind) for _ in range(3))
-                seconds.append(self.seconds(lambda a=a, b=b, c=c: torch.mm(a, b, out=c), 5))
-            ratio = seconds[0] / seconds[1]
-            # Twice as fast is what packed arithmetic on the ordinary units gives.
-            told = "matrix units in use" if ratio > 2.5 else "no sign of matrix units"
-            self.fast_paths[key] = f"{dtype} is {ratio:.1f} times f32 at n = 2048: {told}"
+            for kind in (DTYPES[dtype], torch.float32):
+                a, b, c = (torch.full((n, n), 0.5, device=self.device, dtype=kind) for _ in range(3))
+                seconds.append(self.seconds(lambda a=a, b=b, c=c: torch.mm(a, b, out=c), harness.PROBE_TIMES))
+            set_tf32(allowed)
+            self.fast_paths[key] = harness.probed(*seconds)
         return self.fast_paths[key]
 
 
@@ -376,9 +376,7 @@ class Gemm(Kernel):
                 "allow_fp16_reduced_precision_reduction" if dtype == "f16" else "allow_bf16_reduced_precision_reduction"
             )
             self.settings["reduced-precision-reduction"] = str(getattr(matmul, flag, "unknown"))
-        told = self.engine.fast_path(dtype)
-        if told:
-            self.settings["fast-path"] = told
+        self.settings.update(self.engine.fast_path(dtype))
 
     def run(self, iterations, steps, point):
         a, b, out = self.a, self.b, self.out

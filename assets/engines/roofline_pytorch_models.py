@@ -51,14 +51,18 @@ class Models:
         dtype = torch.float32 if wide else PRECISIONS[precision]
         if kind == "model-load":
             return Load(self, path, dtype, precision, job)
+        # Before the weights, so that it counts for no peak of memory.
+        probed = self.engine.fast_path(precision)
         job.phase("loading weights")
         loaded = self.model = self.load(path, dtype)
+        which = Training if kind == "training" else None
         if kind == "inference":
-            phase = {"prefill": Prefill, "decode": Decode}.get(workload["phase"]["phase"])
-            if phase is None:
-                raise harness.Unsupported(f"the PyTorch engine doesn't measure {workload['phase']['phase']}")
-            return phase(self, loaded, precision, workload, question, job)
-        return Training(self, loaded, precision, workload, question, job)
+            which = {"prefill": Prefill, "decode": Decode}.get(workload["phase"]["phase"])
+        if which is None:
+            raise harness.Unsupported(f"the PyTorch engine doesn't measure {workload['phase']['phase']}")
+        task = which(self, loaded, precision, workload, question, job)
+        task.settings.update(probed)
+        return task
 
     def load(self, path, dtype):
         """The model from its files, resident on the device."""
@@ -123,6 +127,8 @@ class ModelTask(harness.Task):
         elements = sum(tensor.numel() for tensor in model.parameters())
         size = sum(tensor.numel() * tensor.element_size() for tensor in model.parameters())
         self.settings["parameters"] = str(elements)
+        # Layers that a framework leaves on the processor would make a model slow without a word.
+        self.settings["weights-on"] = ", ".join(sorted({tensor.device.type for tensor in model.parameters()}))
         self.settings["bits-per-weight"] = f"{8 * size / elements:.2f}"
 
     def device_peak(self):

@@ -17,7 +17,7 @@ pub use self::{
     figures::side_figures,
     frameworks::{Comparison, compare},
     judge::judge,
-    peaks::{Peaks, peaks},
+    peaks::{MatrixUnits, Peaks, matrix_units, peaks},
     plateaus::{Plateau, plateaus},
     roofline::{Point, Roof, Roofline, rooflines},
 };

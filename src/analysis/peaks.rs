@@ -15,6 +15,8 @@ pub struct Peaks {
     pub f32: Option<f64>,
     /// f16 with f32 accumulation in FLOP/s, on matrix units where there are any, without sparsity.
     pub f16: Option<f64>,
+    /// f16 in FLOP/s outside matrix units.
+    pub f16_ordinary: Option<f64>,
     /// Where the figures are from.
     pub source: &'static str,
 }
@@ -36,23 +38,50 @@ const NVIDIA_ADA: &str = "NVIDIA Ada GPU Architecture white paper, appendix A";
 const NVIDIA_AMPERE: &str = "NVIDIA Ampere GA102 GPU Architecture white paper, table 9";
 const APPLE: &str = "Apple's technical specifications; the memory's width and transfer rate";
 
-/// One row: words that a name must have, words it must not have, GB/s, f32 and f16 TFLOPS, the source.
-type Row = (&'static [&'static str], &'static [&'static str], f64, f64, f64, &'static str);
+/// What a device multiplies 16 bits with beside its ordinary units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MatrixUnits {
+    /// What the maker calls them.
+    pub name: &'static str,
+    /// The device is known to have them.
+    pub are_there: bool,
+}
+
+/// The matrix units of the device of this name.
+pub fn matrix_units(device_name: &str) -> MatrixUnits {
+    let words = words(device_name);
+    if nvidia(&words).is_some() {
+        return MatrixUnits { name: "tensor cores", are_there: true };
+    }
+    let generation = match words.as_slice() {
+        [maker, chip, ..] if maker == "apple" => chip.strip_prefix('m').and_then(|number| number.parse::<u32>().ok()),
+        _ => None,
+    };
+    // From the M5 on each core of the GPU has one.
+    match generation {
+        Some(5..) => MatrixUnits { name: "Neural Accelerators", are_there: true },
+        _ => MatrixUnits { name: "matrix units", are_there: false },
+    }
+}
+
+/// One row: words that a name must have, words it must not have, GB/s, f32, f16, and f16 outside tensor cores in TFLOPS, the
+/// source.
+type Row = (&'static [&'static str], &'static [&'static str], f64, f64, f64, f64, &'static str);
 
 /// Rows are tried in order. Words that must be absent tell the laptop, server and cut-down parts of a name apart.
 const NVIDIA_ROWS: [Row; 12] = [
-    (&["h100", "80gb", "hbm3"], &["pcie", "nvl", "mig"], 3350.0, 66.9, 989.4, NVIDIA),
-    (&["h100", "pcie"], &["nvl", "mig"], 2000.0, 51.2, 756.0, NVIDIA),
-    (&["h200"], &["nvl", "pcie", "mig", "gh200"], 4800.0, 66.9, 989.4, NVIDIA),
-    (&["a100", "sxm4", "80gb"], &["mig"], 2039.0, 19.5, 312.0, NVIDIA),
-    (&["a100", "sxm4", "40gb"], &["mig"], 1555.0, 19.5, 312.0, NVIDIA),
-    (&["a100", "pcie", "80gb"], &["mig"], 1935.0, 19.5, 312.0, NVIDIA),
-    (&["a100", "pcie", "40gb"], &["mig"], 1555.0, 19.5, 312.0, NVIDIA),
-    (&["rtx", "3090"], &["ti", "laptop"], 936.0, 35.6, 71.0, NVIDIA_AMPERE),
-    (&["rtx", "4090"], &["d", "laptop"], 1008.0, 82.6, 165.2, NVIDIA_ADA),
-    (&["nvidia", "l4"], &[], 300.0, 30.3, 121.0, NVIDIA),
-    (&["nvidia", "l40s"], &[], 864.0, 91.6, 362.0, NVIDIA),
-    (&["tesla", "t4"], &[], 320.0, 8.1, 65.0, NVIDIA),
+    (&["h100", "80gb", "hbm3"], &["pcie", "nvl", "mig"], 3350.0, 66.9, 989.4, 133.8, NVIDIA),
+    (&["h100", "pcie"], &["nvl", "mig"], 2000.0, 51.2, 756.0, 102.4, NVIDIA),
+    (&["h200"], &["nvl", "pcie", "mig", "gh200"], 4800.0, 66.9, 989.4, 133.8, NVIDIA),
+    (&["a100", "sxm4", "80gb"], &["mig"], 2039.0, 19.5, 312.0, 78.0, NVIDIA),
+    (&["a100", "sxm4", "40gb"], &["mig"], 1555.0, 19.5, 312.0, 78.0, NVIDIA),
+    (&["a100", "pcie", "80gb"], &["mig"], 1935.0, 19.5, 312.0, 78.0, NVIDIA),
+    (&["a100", "pcie", "40gb"], &["mig"], 1555.0, 19.5, 312.0, 78.0, NVIDIA),
+    (&["rtx", "3090"], &["ti", "laptop"], 936.0, 35.6, 71.0, 35.6, NVIDIA_AMPERE),
+    (&["rtx", "4090"], &["d", "laptop"], 1008.0, 82.6, 165.2, 82.6, NVIDIA_ADA),
+    (&["nvidia", "l4"], &[], 300.0, 30.3, 121.0, 30.3, NVIDIA),
+    (&["nvidia", "l40s"], &[], 864.0, 91.6, 362.0, 91.6, NVIDIA),
+    (&["tesla", "t4"], &[], 320.0, 8.1, 65.0, 16.2, NVIDIA),
 ];
 
 fn nvidia(words: &[String]) -> Option<Peaks> {
@@ -62,8 +91,9 @@ fn nvidia(words: &[String]) -> Option<Peaks> {
         let (must, not, ..) = *row;
         must.iter().all(|word| has(word) || (*word == "tesla" && has(&"nvidia"))) && !not.iter().any(has)
     };
-    let (_, _, bandwidth, f32, f16, source) = NVIDIA_ROWS.iter().find(fits)?;
-    Some(Peaks { bandwidth: Some(bandwidth * 1e9), f32: Some(f32 * 1e12), f16: Some(f16 * 1e12), source })
+    let (_, _, bandwidth, f32, f16, ordinary, source) = NVIDIA_ROWS.iter().find(fits)?;
+    let [f32, f16, f16_ordinary] = [f32, f16, ordinary].map(|teraflops| Some(teraflops * 1e12));
+    Some(Peaks { bandwidth: Some(bandwidth * 1e9), f32, f16, f16_ordinary, source })
 }
 
 /// Apple publishes the memory bandwidth; compute peaks are not published. "Apple Paravirtual device" has no M, so none.
@@ -74,7 +104,7 @@ fn apple(words: &[String], machine: &Machine) -> Option<Peaks> {
     }
     let tier = tier.first().map_or("", String::as_str);
     let bandwidth = apple_bandwidth(generation, tier, machine.gpu_cores)?;
-    Some(Peaks { bandwidth: Some(bandwidth * 1e9), f32: None, f16: None, source: APPLE })
+    Some(Peaks { bandwidth: Some(bandwidth * 1e9), f32: None, f16: None, f16_ordinary: None, source: APPLE })
 }
 
 /// GB/s. The Max chips with fewer GPU cores have narrower memory; where the count is unknown the wider is the ceiling.
@@ -157,6 +187,27 @@ mod tests {
         ] {
             assert_eq!(gigabytes(name, gpu_cores), bandwidth, "{name} {gpu_cores:?}");
         }
+    }
+
+    #[test]
+    fn matrix_units_are_known_by_the_device() {
+        for (name, units, are_there) in [
+            ("NVIDIA H100 80GB HBM3", "tensor cores", true),
+            ("NVIDIA GeForce GTX 1080", "matrix units", false),
+            ("Apple M5", "Neural Accelerators", true),
+            ("Apple M10 Ultra", "Neural Accelerators", true),
+            ("Apple M4 Max", "matrix units", false),
+            ("Apple Paravirtual device", "matrix units", false),
+            ("AMD Radeon RX 7900 XTX (RADV NAVI31)", "matrix units", false),
+        ] {
+            assert_eq!(matrix_units(name), MatrixUnits { name: units, are_there }, "{name}");
+        }
+        let machine = Machine::default();
+        for row in &NVIDIA_ROWS {
+            let (_, _, _, f32, f16, ordinary, _) = *row;
+            assert!(f32 <= ordinary && ordinary < f16, "{row:?}");
+        }
+        assert_eq!(peaks("NVIDIA A100-SXM4-80GB", &machine).unwrap().f16_ordinary, Some(78e12));
     }
 
     #[test]

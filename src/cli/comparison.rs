@@ -80,12 +80,13 @@ fn signs(cell: &frameworks::Cell, entry: &Entry) -> String {
     all.into_iter().filter(|(on, _)| *on).map(|(_, sign)| sign).collect()
 }
 
-/// What stands under the results of several engines: the models' summary, the ratios, agreement.
+/// What stands under the results of several engines: the models' summary, the ratios, agreement, fast paths.
 pub(super) fn summary(comparison: &Comparison) -> String {
-    if !comparison.has_several() {
-        return String::new();
-    }
     let mut text = String::new();
+    let fast_paths = comparison.fast_path_sentences();
+    if !comparison.has_several() {
+        return fast_paths.iter().map(|sentence| format!("{sentence}\n")).collect();
+    }
     if comparison.models.iter().map(|group| group.rows.len()).sum::<usize>() > 1 {
         writeln!(text, "\nLanguage models\n{}", models(comparison)).ok();
         for line in comparison.model_notes() {
@@ -95,7 +96,8 @@ pub(super) fn summary(comparison: &Comparison) -> String {
     for versus in &comparison.versus {
         writeln!(text, "\n{}\n{}", comparison.versus_title(versus), versus_table(comparison, versus)).ok();
     }
-    let sentences: Vec<String> = comparison.agreement.iter().flat_map(Agreement::sentences).collect();
+    let agreement = comparison.agreement.iter().flat_map(Agreement::sentences);
+    let sentences: Vec<String> = agreement.chain(fast_paths).collect();
     if !sentences.is_empty() {
         writeln!(text, "\n{}", sentences.join("\n")).ok();
     }

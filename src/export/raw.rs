@@ -115,8 +115,12 @@ fn ratios(comparison: &Comparison, versus: &Versus) -> Value {
         })
     };
     let ratios: Vec<Value> = versus.ratios.iter().map(ratio).collect();
+    let sentences = comparison.fast_paths.iter().zip(comparison.fast_path_sentences());
+    let of_both = sentences.filter(|(path, _)| [versus.baseline, versus.other].contains(&path.column));
+    let fast_paths: Vec<String> = of_both.map(|(_, sentence)| sentence).collect();
     json!({
         "baseline": comparison.title(versus.baseline), "other": comparison.title(versus.other), "ratios": ratios,
+        "fast_paths": fast_paths,
     })
 }
 

@@ -8,12 +8,12 @@ use super::{
 use crate::{
     analysis::{
         CeilingKind, Ceilings, Share,
-        frameworks::{Comparison, ModelColumn, Place, times},
+        frameworks::{Comparison, ModelColumn, times},
         rooflines,
     },
     record::{Entry, Run},
     units::{Quantity, Unit, percent},
-    workload::{Dtype, Gemm, Layout, Workload},
+    workload::{Dtype, Workload},
 };
 
 /// The section, if there is anything to say.
@@ -28,7 +28,7 @@ pub(super) fn section(run: &Run, comparison: &Comparison, document: &mut Documen
         .filter(|chart| !chart.roofs().is_empty())
         .map(|chart| format!("{}.", chart.text()))
         .collect();
-    lines.extend(half_over_single(run, comparison));
+    lines.extend(comparison.fast_path_sentences());
     for (column, lists) in &lists {
         for list in lists {
             match column {
@@ -137,46 +137,4 @@ fn training(run: &Run, one: &Candidate<'_>) -> Option<String> {
         percent(rate / best),
         Quantity::new(best, Unit::FlopPerSecond)
     ))
-}
-
-/// What each engine gains by multiplying in f16 instead of f32, at the largest size that it did in both.
-fn half_over_single(run: &Run, comparison: &Comparison) -> Vec<String> {
-    let mut lines = Vec::new();
-    for (index, column) in comparison.columns.iter().enumerate().filter(|(_, column)| is_device(&column.place)) {
-        let rate = |wanted: Dtype| {
-            let rates = comparison.rows.iter().filter_map(move |row| match &row.workload {
-                Workload::Gemm(gemm) if gemm.dtype == wanted && gemm.layout == Layout::Ab => {
-                    let cell = row.cells.get(index)?.as_ref().filter(|cell| cell.barred.is_none())?;
-                    let sure = run.entries.get(cell.entry).is_some_and(|entry| !is_doubtful(entry));
-                    Some((*gemm, cell.figure.filter(|_| sure)?))
-                }
-                _ => None,
-            });
-            rates.collect::<Vec<_>>()
-        };
-        let (half, single) = (rate(Dtype::F16), rate(Dtype::F32));
-        let both = half.iter().filter_map(|(gemm, fast)| {
-            let same = Gemm { dtype: Dtype::F32, ..*gemm };
-            Some((gemm, fast, &single.iter().find(|(other, _)| *other == same)?.1))
-        });
-        let Some((gemm, fast, slow)) = both.max_by(|a, b| a.0.flops().total_cmp(&b.0.flops())) else { continue };
-        let gain = fast.value / slow.value;
-        if gain.is_finite() {
-            lines.push(format!(
-                "{} on {} multiplies f16 {} as fast as f32 ({} and {} at {}).",
-                column.engine.title(),
-                column.place.phrase(),
-                times(gain),
-                fast.text(),
-                slow.text(),
-                gemm.shape()
-            ));
-        }
-    }
-    lines
-}
-
-/// An emulated device explains nothing.
-const fn is_device(place: &Place) -> bool {
-    !matches!(place, Place::Emulated(_))
 }

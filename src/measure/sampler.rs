@@ -105,15 +105,15 @@ pub fn afford(context: &Context, iteration_s: f64) -> Result<(), Stop> {
         return Ok(());
     }
     let full_s = iteration_s * f64::from(Policy::default().samples_min + 1);
-    Err(Stop::Skipped {
-        reason: format!(
-            "would take about {} (one iteration {}), and {} of the time budget are left; raise it with --budget",
-            duration(full_s),
-            duration(iteration_s),
-            duration(left_s)
-        ),
-        estimate_s: Some(full_s),
-    })
+    let reason = if left_s > 0.0 {
+        let [full, one, left] = [full_s, iteration_s, left_s].map(duration);
+        format!(
+            "would take about {full} (one iteration {one}), and {left} of the time budget are left; raise it with --budget"
+        )
+    } else {
+        "getting ready took all of its time budget; raise it with --budget".to_owned()
+    };
+    Err(Stop::Skipped { reason, estimate_s: Some(full_s) })
 }
 
 /// Warms up, calibrates and samples `batch`, which runs a number of iterations and says how long they took.

@@ -16,7 +16,7 @@ use crate::{
     engine::{Engine, EngineId},
     machine::{self, Conditions, Machine},
     model::resolve,
-    record::{LoadError, Run, SaveError, Store},
+    record::{LoadError, SaveError, Store},
     run::{FoundDevice, ListedModel, Plan, PlanError, Request, Runner, catalogue},
 };
 
@@ -31,6 +31,9 @@ struct Facts {
 /// Devices that were found, and the engines that have none with the reason.
 type Found = (Vec<FoundDevice>, Vec<(EngineId, String)>);
 
+/// A saved run that was read, with the charts and the comparison that are shown of it: finding those takes a while too.
+pub(super) type Opened = Result<Box<Session>, LoadError>;
+
 /// Everything under way.
 #[derive(Default)]
 pub(super) struct Background {
@@ -38,7 +41,7 @@ pub(super) struct Background {
     /// What engines outside the program have: their frameworks take seconds to say so.
     others: Option<Receiver<Found>>,
     writable: Option<Receiver<Result<(), SaveError>>>,
-    opening: Option<(PathBuf, Receiver<Result<Run, LoadError>>)>,
+    opening: Option<Receiver<Opened>>,
     plan: Option<Receiver<Result<Plan, PlanError>>>,
     models: Option<Receiver<Vec<ListedModel>>>,
     adding: Vec<(PathBuf, Receiver<Result<(), String>>)>,
@@ -76,8 +79,8 @@ impl Background {
 
     /// Reads a saved run.
     pub(super) fn open(&mut self, runner: &Runner, path: PathBuf) {
-        let file = path.clone();
-        self.opening = Some((path, runner.background(move || Store::load(&file))));
+        let read = move || Store::load(&path).map(|run| Box::new(Session::saved(run, path)));
+        self.opening = Some(runner.background(read));
     }
 
     /// Lists the models.
@@ -171,12 +174,11 @@ impl Background {
     }
 
     fn poll_opening(&mut self, state: &mut State) {
-        let Some((path, receiver)) = self.opening.take() else { return };
-        match receiver.try_recv() {
-            Ok(Ok(run)) => state.opened = Some(Session::saved(run, path)),
-            Ok(Err(error)) => state.warn(&error.to_string()),
-            Err(TryRecvError::Empty) => self.opening = Some((path, receiver)),
-            Err(TryRecvError::Disconnected) => {}
+        match taken(&mut self.opening) {
+            Some(Ok(Ok(session))) => state.opened = Some(*session),
+            Some(Ok(Err(error))) => state.warn(&error.to_string()),
+            Some(Err(())) => state.warn("the run could not be opened; try again"),
+            None => {}
         }
     }
 }

@@ -10,14 +10,14 @@ use std::{
 
 use super::{
     action::{Action, View},
-    background::taken,
+    background::{Opened, taken},
     exporting::{self, ExportFormat},
     session::Session,
     state::State,
 };
 use crate::{
     export::{self, Document},
-    record::{self, Listed, LoadError, Run, RunState, Store},
+    record::{self, Listed, Run, RunState, Store},
     run::Runner,
 };
 
@@ -112,10 +112,10 @@ type Made = Result<(Arc<Vec<Run>>, Vec<Document>), String>;
 /// Everything under way; at most one of each.
 #[derive(Default)]
 pub(super) struct Reporting {
-    latest: Option<(PathBuf, Receiver<Result<Run, LoadError>>)>,
+    latest: Option<Receiver<Opened>>,
     /// The file that was read as the latest, whatever came of it.
     tried: Option<PathBuf>,
-    opening: Option<Receiver<Result<Run, LoadError>>>,
+    opening: Option<Receiver<Opened>>,
     making: Option<(Key, Receiver<Made>)>,
     asking: Option<(ExportFormat, Receiver<Option<PathBuf>>)>,
     writing: Option<Receiver<Result<PathBuf, String>>>,
@@ -134,7 +134,11 @@ impl Reporting {
             Action::Export(format) => self.ask(runner, state, format),
             Action::ExportTo(format, path) => self.write(runner, state, format, path),
             Action::DismissExport => state.report.written = None,
-            Action::OpenReference => self.opening = Some(runner.background(record::reference)),
+            Action::OpenReference => {
+                let file = PathBuf::from(record::REFERENCE);
+                let read = move || record::reference().map(|run| Box::new(Session::saved(run, file)));
+                self.opening = Some(runner.background(read));
+            }
             _ => {}
         }
     }
@@ -170,7 +174,7 @@ impl Reporting {
         self.poll_latest(state);
         if let Some(opened) = taken(&mut self.opening) {
             match opened {
-                Ok(Ok(run)) => state.opened = Some(Session::saved(run, PathBuf::from(record::REFERENCE))),
+                Ok(Ok(session)) => state.opened = Some(*session),
                 Ok(Err(error)) => state.warn(&error.to_string()),
                 Err(()) => {}
             }
@@ -194,15 +198,11 @@ impl Reporting {
     }
 
     fn poll_latest(&mut self, state: &mut State) {
-        let Some((path, receiver)) = self.latest.take() else { return };
-        match receiver.try_recv() {
-            Ok(Ok(run)) => state.latest = Some(Session::saved(run, path)),
+        let Some(read) = taken(&mut self.latest) else { return };
+        match read {
+            Ok(Ok(session)) => state.latest = Some(*session),
             Ok(Err(error)) => state.warn(&error.to_string()),
-            Err(TryRecvError::Empty) => {
-                self.latest = Some((path, receiver));
-                return;
-            }
-            Err(TryRecvError::Disconnected) => {}
+            Err(()) => {}
         }
         state.report.reading_latest = false;
     }
@@ -222,8 +222,8 @@ impl Reporting {
         let Some(path) = newest.filter(|path| self.tried.as_ref() != Some(path)) else { return };
         self.tried = Some(path.clone());
         state.report.reading_latest = true;
-        let file = path.clone();
-        self.latest = Some((path, runner.background(move || Store::load(&file))));
+        let read = move || Store::load(&path).map(|run| Box::new(Session::saved(run, path)));
+        self.latest = Some(runner.background(read));
     }
 
     fn poll_making(&mut self, state: &mut State) {

@@ -139,7 +139,7 @@ class Driver:
         """Ends it by ending its standard input; its exit status."""
         self.process.stdin.close()
         try:
-            return self.process.wait(timeout=5)
+            return self.process.wait(timeout=60)
         finally:
             self.kill()
 

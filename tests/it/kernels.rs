@@ -34,6 +34,18 @@ fn run(session: &mut dyn Session, workload: &Workload, budget_s: f64) -> Result<
     session.run(workload, &mut Context::detached(Duration::from_secs_f64(budget_s)))
 }
 
+/// The report of work that always fits in the end: on a busy machine software needs more time than anybody foresees.
+fn given_time(session: &mut dyn Session, workload: &Workload) -> Result<Report, Stop> {
+    let mut outcome = run(session, workload, 10.0);
+    for budget_s in [40.0, 160.0] {
+        if !matches!(outcome, Err(Stop::Skipped { .. })) {
+            break;
+        }
+        outcome = run(session, workload, budget_s);
+    }
+    outcome
+}
+
 #[test]
 fn every_shader_translates_to_spirv_and_msl() {
     let capabilities = Capabilities::SHADER_FLOAT16
@@ -73,7 +85,7 @@ fn gemm_is_measured_checked_and_its_tuning_kept() {
     let Some(mut session) = session(Some(&cache)) else { return };
     for dtype in Dtype::SHADERS {
         let gemm = Gemm::new((130, 70, 33), dtype);
-        let report = match run(session.as_mut(), &Workload::Gemm(gemm), 20.0) {
+        let report = match given_time(session.as_mut(), &Workload::Gemm(gemm)) {
             Err(Stop::Unsupported(reason)) if dtype == Dtype::F16 => {
                 eprintln!("skipped: {reason}");
                 continue;
@@ -114,7 +126,7 @@ fn bandwidth_is_measured_and_checked() {
         // Not a multiple of a workgroup's share.
         let array_bytes = (4 << 20) + 3 * 4096;
         let workload = Workload::Bandwidth(Bandwidth { op, array_bytes });
-        let report = run(session.as_mut(), &workload, 20.0).unwrap();
+        let report = given_time(session.as_mut(), &workload).unwrap();
         assert!(report.check.unwrap().passed());
         let headline = &report.measurements[0];
         let seconds = |sample: &Sample| match headline.clock {
@@ -135,7 +147,7 @@ fn a_sweep_has_one_checked_point_a_size_and_the_largest_first() {
     let Some(mut session) = session(None) else { return };
     for op in [MemoryOp::Read, MemoryOp::Triad] {
         let sweep = BandwidthSweep { op, min_bytes: 64 << 10, max_bytes: 256 << 10 };
-        let report = run(session.as_mut(), &Workload::BandwidthSweep(sweep), 10.0).unwrap();
+        let report = given_time(session.as_mut(), &Workload::BandwidthSweep(sweep)).unwrap();
         let at: Vec<u64> = report.measurements.iter().filter_map(|measurement| measurement.at_bytes).collect();
         assert_eq!(at, [256 << 10, 64 << 10, 128 << 10]);
     }
@@ -144,7 +156,7 @@ fn a_sweep_has_one_checked_point_a_size_and_the_largest_first() {
 #[test]
 fn the_tensor_limit_is_found_and_freed() {
     let Some(mut session) = session(None) else { return };
-    let report = run(session.as_mut(), &Workload::TensorLimit(TensorLimit { max_percent: 2 }), 10.0).unwrap();
+    let report = given_time(session.as_mut(), &Workload::TensorLimit(TensorLimit { max_percent: 2 })).unwrap();
     let metrics: Vec<&str> = report.measurements.iter().map(|measurement| measurement.metric.as_str()).collect();
     assert_eq!(metrics, ["largest-binding", "largest-buffer", "total-held"]);
     assert!(report.measurements.iter().all(|measurement| measurement.stop == StopReason::Single));
@@ -171,6 +183,6 @@ fn cancel_ends_a_job_while_it_samples_and_the_session_goes_on() {
     assert!(asked.lock().unwrap().is_some(), "cancelled before it was asked for");
     // What was cancelled left nothing behind that spoils the next entry.
     let next = Workload::Bandwidth(Bandwidth { op: MemoryOp::Copy, array_bytes: 1 << 20 });
-    assert!(run(session.as_mut(), &next, 1.5).unwrap().check.unwrap().passed());
+    assert!(given_time(session.as_mut(), &next).unwrap().check.unwrap().passed());
     assert!(session.canary().unwrap().is_some_and(|seconds| seconds > 0.0));
 }

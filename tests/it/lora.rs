@@ -55,6 +55,7 @@ fn outcome(device: &str, training: &Training) -> (Report, Vec<f64>) {
         let mut context = Context::new(Cancel::default(), budget, Paints::default(), Box::new(hear));
         match run(device, training.clone(), &mut context) {
             Err(Stop::Skipped { .. }) => {}
+            Ok(report) if report.settings["loss-fell"] == "too few steps" => {}
             outcome => return (outcome.unwrap(), told.lock().unwrap().clone()),
         }
     }

@@ -48,6 +48,27 @@ fn a_run_is_saved_loaded_and_replaced() {
 }
 
 #[test]
+fn every_sample_is_read_as_it_was_measured_to_the_last_bit() {
+    let (_folder, store) = store();
+    let mut run = sample::run("exact", 0);
+    let samples = &mut run.entries[0].measurements[0].samples;
+    // Among these are some that a parser which is content with nearly all digits reads one bit off.
+    let value = |index: u32| (f64::from(index) * 1.1e12 + 0.1).sqrt() * f64::from(index).exp2();
+    for (index, sample) in (1..).zip(samples.iter_mut()) {
+        (sample.value, sample.host_s) = (value(index), value(index) / 3e9);
+    }
+    let more = samples[0];
+    samples.extend((100..600).map(|index| roofline::measure::Sample { value: value(index), ..more }));
+    let path = store.save(&run).unwrap();
+    let read = Store::load(&path).unwrap();
+    let pairs = run.entries[0].measurements[0].samples.iter().zip(&read.entries[0].measurements[0].samples);
+    assert!(pairs.clone().count() > 500);
+    for (saved, read) in pairs {
+        assert_eq!([saved.value, saved.host_s].map(f64::to_bits), [read.value, read.host_s].map(f64::to_bits));
+    }
+}
+
+#[test]
 fn runs_are_listed_newest_first_and_unreadable_files_last() {
     let (_folder, store) = store();
     for (id, second) in [("old", 0), ("new", 20), ("middle", 10)] {

@@ -165,7 +165,8 @@ fn engines(list: &mut List<'_>) {
             let title = entry.engine.title();
             // So that an engine without settings is known to be there.
             all.entry((title.to_owned(), String::new())).or_default();
-            for (name, value) in &entry.settings {
+            // What an engine measures of itself is never twice the same.
+            for (name, value) in entry.settings.iter().filter(|(name, _)| !name.starts_with("probe-")) {
                 all.entry((title.to_owned(), name.clone())).or_default().insert(value.clone());
             }
         }

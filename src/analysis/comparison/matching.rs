@@ -85,7 +85,8 @@ fn class(device: Option<&Device>) -> &'static str {
 fn properties(entry: &Entry) -> Vec<(&str, &str)> {
     let own = [("device", Some(entry.device.as_str())), ("variant", entry.variant.as_deref())];
     let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    own.chain(entry.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()))).collect()
+    let settings = entry.settings.iter().filter(|(name, _)| !name.starts_with("probe-"));
+    own.chain(settings.map(|(name, value)| (name.as_str(), value.as_str()))).collect()
 }
 
 struct View<'a> {

@@ -5,6 +5,7 @@
 //! compared says why.
 
 mod agreement;
+mod fast_path;
 mod kernels;
 mod models;
 mod ratios;
@@ -14,6 +15,7 @@ mod words;
 
 pub use self::{
     agreement::{Agreement, Party, agreement, disagreement},
+    fast_path::{FastPath, Verdict},
     kernels::{Cell, Row},
     models::{ModelColumn, ModelGroup, ModelRow, Slot, Status, class},
     ratios::{Ratio, Versus, times},
@@ -130,6 +132,8 @@ pub struct Comparison {
     pub versus: Vec<Versus>,
     /// Whether engines that run the same model say the same.
     pub agreement: Vec<Agreement>,
+    /// Which engines use the matrix units of their device, as far as their speed shows it.
+    pub fast_paths: Vec<FastPath>,
 }
 
 impl Comparison {
@@ -141,7 +145,8 @@ impl Comparison {
         let rows = kernels::rows(&view);
         let models = models::groups(&view);
         let versus = ratios::versus(&view, &rows);
-        Self { columns, rows, models, versus, agreement }
+        let fast_paths = fast_path::fast_paths(&view, &rows);
+        Self { columns, rows, models, versus, agreement, fast_paths }
     }
 
     /// More than one engine took part.

@@ -332,3 +332,81 @@ fn bits_fall_into_classes_and_nothing_is_a_comparison_of_nothing() {
     assert!(!nothing.has_several());
     assert_eq!([0.97231, 3.8232, 12.34, 250.4, 0.0123].map(times), ["0.97×", "3.82×", "12.3×", "250×", "0.012×"]);
 }
+
+/// Products of n = 4096 in f32 and f16 of one engine, in TFLOPS, on a GPU of this name.
+fn products(gpu: &str, rates: &[(EngineId, f64, f64)]) -> Run {
+    let entries = rates.iter().flat_map(|(engine, single, half)| {
+        [(Dtype::F32, single), (Dtype::F16, half)].map(|(dtype, rate)| done(gemm(4096, dtype), *engine, rate * 1e12))
+    });
+    let mut run = run(entries.collect());
+    run.devices[0].name = gpu.into();
+    run
+}
+
+fn fast_paths(run: &Run) -> Vec<(Verdict, String)> {
+    let comparison = Comparison::of(run);
+    comparison.fast_paths.iter().map(|path| path.verdict).zip(comparison.fast_path_sentences()).collect()
+}
+
+#[test]
+fn the_document_s_figures_show_that_one_engine_misses_the_accelerators_that_another_uses() {
+    let told = fast_paths(&document());
+    let [(Verdict::Used, pytorch), (Verdict::Unused, mlx)] = told.as_slice() else { panic!("{told:?}") };
+    assert!(
+        pytorch.starts_with("PyTorch uses the Neural Accelerators of Apple M5: f16 at n = 4096 runs at 13.84 TFLOPS")
+    );
+    assert!(pytorch.contains("4.38× as fast as f32"), "{pytorch}");
+    assert!(mlx.contains("no sign of the Neural Accelerators of Apple M5, which PyTorch uses"), "{mlx}");
+    assert!(mlx.contains("1.11× as fast as f32"), "{mlx}");
+}
+
+#[test]
+fn the_data_sheet_tells_matrix_units_from_packed_arithmetic() {
+    let verdicts = |gpu: &str, rates: &[_]| -> Vec<Verdict> {
+        fast_paths(&products(gpu, rates)).into_iter().map(|(verdict, _)| verdict).collect()
+    };
+    let (wgpu, pytorch) = (EngineId::Wgpu, EngineId::Pytorch);
+    // Four times f32 is what an A100 does without them; twice f32 is what an RTX 3090 does with them.
+    assert_eq!(verdicts("NVIDIA A100-SXM4-80GB", &[(pytorch, 18.0, 70.0)]), [Verdict::Unused]);
+    assert_eq!(verdicts("NVIDIA GeForce RTX 3090", &[(pytorch, 30.0, 60.0)]), [Verdict::Used]);
+    assert_eq!(
+        verdicts("NVIDIA H100 80GB HBM3", &[(wgpu, 47.0, 60.0), (pytorch, 51.0, 700.0)]),
+        [Verdict::Unused, Verdict::Used]
+    );
+    // Of a device that isn't known, nothing is missed unless another engine finds it there.
+    assert_eq!(verdicts("Some GPU", &[(wgpu, 3.0, 5.9)]), [Verdict::Unseen]);
+    assert_eq!(verdicts("Some GPU", &[(wgpu, 3.0, 5.9), (pytorch, 3.0, 9.0)]), [Verdict::Unused, Verdict::Used]);
+    assert_eq!(verdicts("Apple M4", &[(pytorch, 2.9, 3.3)]), [Verdict::Unseen]);
+}
+
+#[test]
+fn small_slowed_and_emulated_products_show_nothing() {
+    let small =
+        vec![done(gemm(1024, Dtype::F32), EngineId::Mlx, 3e12), done(gemm(1024, Dtype::F16), EngineId::Mlx, 3e12)];
+    assert_eq!(fast_paths(&run(small)), []);
+    let mut slowed = products("Apple M5", &[(EngineId::Mlx, 3.0, 3.3)]);
+    slowed.entries[1].marks.push(Mark { kind: MarkKind::Throttled, reason: "hot".into() });
+    assert_eq!(fast_paths(&slowed), []);
+    let mut emulated = products("llvmpipe", &[(EngineId::Wgpu, 0.1, 0.1)]);
+    emulated.devices[0].software = true;
+    assert_eq!(fast_paths(&emulated), []);
+    let mut processor = products("AMD EPYC", &[(EngineId::Pytorch, 0.1, 0.1)]);
+    processor.devices[0].kind = DeviceKind::Cpu;
+    assert_eq!(fast_paths(&processor), []);
+}
+
+#[test]
+fn what_an_engine_found_by_itself_stands_in_where_no_products_were_measured() {
+    let half = model(Precision::F16, 16.0);
+    let mut entry = done(decode(&half, 0), EngineId::Pytorch, 7.7);
+    for (name, value) in [("probe-16-bit-tflops", "12.5"), ("probe-f32-tflops", "3.4")] {
+        entry.settings.insert(name.into(), value.into());
+    }
+    let told = fast_paths(&run(vec![entry.clone()]));
+    let [(Verdict::Used, sentence)] = told.as_slice() else { panic!("{told:?}") };
+    assert!(sentence.contains("a 16-bit product of n = 2048 runs at 12.50 TFLOPS, 3.68× as fast as f32"), "{sentence}");
+    for nonsense in ["NaN", "-1", "0", "inf", "fast"] {
+        entry.settings.insert("probe-f32-tflops".into(), nonsense.into());
+        assert_eq!(fast_paths(&run(vec![entry.clone()])), [], "{nonsense}");
+    }
+}

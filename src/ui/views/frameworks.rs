@@ -6,7 +6,7 @@ use egui_extras::{Column, TableBuilder};
 use crate::{
     analysis::{
         Comparison,
-        frameworks::{ModelColumn, ModelGroup, ModelRow, Slot, Status, Versus},
+        frameworks::{ModelColumn, ModelGroup, ModelRow, Slot, Status, Verdict, Versus},
     },
     export::{markdown_table, model_cells, model_headings},
     ui::{
@@ -34,7 +34,8 @@ const STATUS: f32 = 92.0;
 pub(super) fn ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
     let comparison = &session.comparison;
     let models: usize = comparison.models.iter().map(|group| group.rows.len()).sum();
-    let nothing = models < 2 && comparison.versus.is_empty() && comparison.agreement.is_empty();
+    let nothing =
+        models < 2 && [comparison.versus.len(), comparison.agreement.len(), comparison.fast_paths.len()] == [0; 3];
     if session.live.is_some() || !comparison.has_several() || nothing {
         return;
     }
@@ -50,6 +51,7 @@ pub(super) fn ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {
             }
         }
         agreement_ui(ui, comparison);
+        fast_paths_ui(ui, comparison);
         versus_ui(ui, comparison);
     });
 }
@@ -208,6 +210,15 @@ fn agreement_ui(ui: &mut Ui, comparison: &Comparison) {
                 label.on_hover_text(capitalised(reason));
             }
         }
+    }
+}
+
+/// Who uses the device's matrix units: what is wrong stands out.
+pub(super) fn fast_paths_ui(ui: &mut Ui, comparison: &Comparison) {
+    let tokens = Tokens::of(ui);
+    for (path, sentence) in comparison.fast_paths.iter().zip(comparison.fast_path_sentences()) {
+        let tone = if path.verdict == Verdict::Unused { Tone::Warn } else { Tone::Dim };
+        ui.add(Label::new(theme::label(sentence).color(tone_colour(tokens, tone))).wrap());
     }
 }
 

@@ -202,8 +202,8 @@ fn table_ui(ui: &mut Ui, rows: &Rows<'_>, selected: Option<usize>, actions: &mut
 fn header_ui(ui: &mut Ui, name: &str) {
     let dim = Tokens::of(ui).dim;
     let hint = match name.trim() {
-        "95 %" => "Half the 95 % interval of the median",
-        "Error" => "The relative error of the timed result against a reference",
+        "± 95 %" => "Half the 95 % interval of the median",
+        "Rel. error" => "The relative error of the timed result against a reference",
         "Of ceiling" => "The share of the data sheet's figure where it is known, else of the best in this run",
         _ => "",
     };

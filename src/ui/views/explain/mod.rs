@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use eframe::egui::{Label, RichText, ScrollArea, Sides, Ui, Vec2};
 
+use super::frameworks::fast_paths_ui;
 use crate::{
     analysis::{
         Roofline,
@@ -91,6 +92,12 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, page: &mut Page, actions: &m
                 }
                 None => card(ui, |ui| roofline::ui(ui, session, chart)),
             }
+        }
+        if !session.comparison.fast_paths.is_empty() {
+            card(ui, |ui| {
+                ui.label(theme::section("Matrix units"));
+                fast_paths_ui(ui, &session.comparison);
+            });
         }
         if !known.recommendations.is_empty() {
             card(ui, |ui| recommendations_ui(ui, state, &known.recommendations, actions));
