@@ -171,6 +171,7 @@ impl App {
             Action::ChooseFiles => self.choosing.open(&self.runner, Wanted::ModelFiles),
             Action::ChooseFolder => self.choosing.open(&self.runner, Wanted::ModelFolder),
             Action::OpenFolder(folder) => self.keeping.open_folder(&self.runner, folder),
+            Action::CancelInstall => self.keeping.cancel(),
             Action::AddPath(path) => self.add_model(path),
             Action::ForgetPath(path) => {
                 self.state.choices.model_paths.retain(|kept| *kept != path);
@@ -479,7 +480,14 @@ impl eframe::App for App {
         self.paints.begin(Duration::from_secs_f32(frame.info().cpu_usage.unwrap_or(0.0).max(0.0)));
         let context = ui.ctx().clone();
         let mut actions = std::mem::take(&mut self.actions);
-        actions.extend(pressed(&context));
+        for action in pressed(&context) {
+            // Open from this frame on, so that it takes what is typed in it.
+            if action == Action::Palette {
+                self.perform(&context, action);
+            } else {
+                actions.push(action);
+            }
+        }
         actions.extend(dropped(&context, self.state.choices.view));
         self.state.refresh_runs();
         self.forms.runs.flush_unless(self.state.choices.view == View::History, &mut actions);

@@ -12,16 +12,47 @@ use super::{
 #[derive(Debug, Default)]
 pub(super) struct Palette {
     typed: String,
-    chosen: usize,
+    /// The command that Enter runs: none until a word was typed or an arrow pressed, so that Enter alone does nothing.
+    chosen: Option<usize>,
+}
+
+/// The field's name.
+fn field_id() -> Id {
+    Id::unique("palette-field")
 }
 
 impl Palette {
     /// Draws it; false when it is to be closed.
+    ///
+    /// While something is measured frames are rare, so that a whole command and Enter may come in one: the field takes the
+    /// words before anything is chosen by them.
     pub(super) fn ui(&mut self, ui: &Ui, state: &State, actions: &mut Vec<Action>) -> bool {
         let context = ui.ctx().clone();
         // Taken before the text field sees them.
         let [up, down, enter] = [Key::ArrowUp, Key::ArrowDown, Key::Enter]
             .map(|key| context.input_mut(|input| input.consume_key(Modifiers::NONE, key)));
+        // Before the field is drawn, so that it takes what is typed in this very frame.
+        context.memory_mut(|memory| memory.request_focus(field_id()));
+        let id = Id::unique("palette");
+        let area =
+            Area::new(id).order(eframe::egui::Order::Foreground).anchor(Align2::CENTER_TOP, Vec2::new(0.0, 96.0));
+        let modal = Modal::new(id).area(area).backdrop_color(Tokens::of(ui).veil);
+        let response = modal.show(&context, |ui| {
+            self.field_ui(ui);
+            let listed = self.listed(state);
+            self.choose(listed.len(), up, down);
+            let clicked = self.list_ui(ui, &listed, up || down);
+            let entered = self.chosen.filter(|_| enter).and_then(|place| listed.get(place).copied());
+            clicked.or(entered)
+        });
+        if let Some(command) = response.inner {
+            actions.push(command.action.clone());
+        }
+        response.inner.is_none() && !response.should_close()
+    }
+
+    /// The commands that make sense now and have the words that were typed.
+    fn listed(&self, state: &State) -> Vec<&'static Command> {
         let mut listed: Vec<&Command> = COMMANDS
             .iter()
             .filter(|command| command.action != Action::Palette)
@@ -29,38 +60,36 @@ impl Palette {
             .collect();
         // Words found in the label weigh more than words in the explanation.
         listed.sort_by_key(|command| !command.is_called(&self.typed));
-        let last = listed.len().saturating_sub(1);
-        self.chosen = match (up, down) {
-            (true, _) => self.chosen.saturating_sub(1),
-            (_, true) => self.chosen + 1,
-            _ => self.chosen,
-        }
-        .min(last);
-        let id = Id::unique("palette");
-        let area =
-            Area::new(id).order(eframe::egui::Order::Foreground).anchor(Align2::CENTER_TOP, Vec2::new(0.0, 96.0));
-        let modal = Modal::new(id).area(area).backdrop_color(Tokens::of(ui).veil);
-        let response = modal.show(&context, |ui| self.content_ui(ui, &listed, up || down));
-        let run = if enter { listed.get(self.chosen).copied() } else { response.inner };
-        if let Some(command) = run {
-            actions.push(command.action.clone());
-        }
-        run.is_none() && !response.should_close()
+        listed
     }
 
-    /// The field and the list; the command that was clicked.
-    fn content_ui<'a>(&mut self, ui: &mut Ui, listed: &[&'a Command], moved: bool) -> Option<&'a Command> {
+    /// Goes on with the arrows, among so many.
+    fn choose(&mut self, count: usize, up: bool, down: bool) {
+        let next = match (self.chosen, up, down) {
+            (None, true, _) | (None, _, true) => Some(0),
+            (Some(place), true, _) => Some(place.saturating_sub(1)),
+            (Some(place), _, true) => Some(place + 1),
+            (chosen, ..) => chosen,
+        };
+        self.chosen = next.and_then(|place| Some(place.min(count.checked_sub(1)?)));
+    }
+
+    fn field_ui(&mut self, ui: &mut Ui) {
         let tokens = Tokens::of(ui);
         ui.set_width(480.0);
         ui.spacing_mut().item_spacing.y = 2.0;
         ui.visuals_mut().selection.stroke.color = tokens.accent_line;
-        let field = TextEdit::singleline(&mut self.typed).hint_text("Find a command").desired_width(f32::INFINITY);
-        let field = ui.add(field.margin(eframe::egui::Margin::symmetric(10, 8)));
-        field.request_focus();
-        if field.changed() {
-            self.chosen = 0;
+        let field = TextEdit::singleline(&mut self.typed).id(field_id()).hint_text("Find a command");
+        let field = field.desired_width(f32::INFINITY).margin(eframe::egui::Margin::symmetric(10, 8));
+        if ui.add(field).changed() {
+            self.chosen = (!self.typed.trim().is_empty()).then_some(0);
         }
         ui.add_space(space::XS);
+    }
+
+    /// The list; the command that was clicked.
+    fn list_ui(&self, ui: &mut Ui, listed: &[&'static Command], moved: bool) -> Option<&'static Command> {
+        let tokens = Tokens::of(ui);
         if listed.is_empty() {
             ui.label(theme::label("No command has these words").color(tokens.dim));
         }
@@ -68,11 +97,12 @@ impl Palette {
         ScrollArea::vertical().max_height(460.0).show(ui, |ui| {
             for (place, command) in listed.iter().enumerate() {
                 let keys = command.keys(ui.ctx());
-                let button = Button::selectable(place == self.chosen, command.label).shortcut_text(keys);
+                let chosen = self.chosen == Some(place);
+                let button = Button::selectable(chosen, command.label).shortcut_text(keys);
                 ui.visuals_mut().selection.bg_fill = tokens.hover;
                 ui.visuals_mut().selection.stroke.color = tokens.text;
                 let row = ui.add(button.min_size(Vec2::new(ui.available_width(), theme::CONTROL)));
-                if place == self.chosen && moved {
+                if chosen && moved {
                     row.scroll_to_me(None);
                 }
                 if row.on_hover_text(command.tooltip).clicked() {

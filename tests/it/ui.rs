@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use eframe::egui::{self, Key, Modifiers, accesskit::Role};
+use eframe::egui::{self, Event, Key, Modifiers, accesskit::Role};
 use egui_kittest::{
     Harness,
     kittest::{NodeT as _, Queryable as _},
@@ -167,6 +167,30 @@ fn the_palette_opens_by_keys_filters_and_runs() {
     harness.key_press(Key::Escape);
     harness.run();
     assert!(harness.query_by_role(Role::TextInput).is_none(), "Esc closes it");
+}
+
+#[test]
+fn what_is_typed_together_with_enter_runs_what_it_names_and_enter_alone_runs_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = ready(USUAL, folder.path());
+    let press = |key, modifiers| Event::Key { key, physical_key: None, pressed: true, repeat: false, modifiers };
+    // As they come while frames are rare: all of it between two of them.
+    let input = &mut harness.input_mut().events;
+    input.push(press(Key::K, Modifiers::COMMAND));
+    input.extend(["show ", "history"].map(|text| Event::Text(text.to_owned())));
+    input.push(press(Key::Enter, Modifiers::NONE));
+    harness.run();
+    assert_eq!(harness.state().performed(), Some(&Action::Show(View::History)));
+    harness.key_press_modifiers(Modifiers::COMMAND, Key::K);
+    harness.run();
+    harness.key_press(Key::Enter);
+    harness.run();
+    assert_eq!(harness.state().performed(), Some(&Action::Palette), "nothing was named");
+    harness.key_press(Key::ArrowDown);
+    harness.run();
+    harness.key_press(Key::Enter);
+    harness.run();
+    assert_ne!(harness.state().performed(), Some(&Action::Palette), "the arrow chose the first");
 }
 
 #[test]
