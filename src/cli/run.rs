@@ -16,7 +16,7 @@ use crate::{
     engine::{self, supervise},
     export::{self, ReportFormat, json_line},
     measure::{Cancel, Paints},
-    record::{Outcome, Run, Store},
+    record::{Outcome, Run, SaveError, Store},
     run::{Event, Plan, PlanError, Runner, collect},
 };
 
@@ -31,6 +31,12 @@ pub(super) fn run(arguments: &RunArguments, data_dir: PathBuf) -> Result<Exit, E
         let kind = error.kind();
         Error::failure(format!("no temporary folder could be made ({kind}); drop --no-save: {}", folder.display()))
     })?;
+    // Whatever is saved where: two copies never measure beside each other.
+    let lock = scratch.is_some().then(|| Store::at(&data_dir).lock()).transpose();
+    let _lock = match lock {
+        Err(busy @ (SaveError::Busy | SaveError::Occupied)) => return Err(Error::failure(busy)),
+        lock => lock,
+    };
     let store_folder = scratch.as_ref().map_or(data_dir.as_path(), |folder| folder.path());
     let store = Store::at(store_folder);
     store.check_writable().map_err(|error| Error::failure(format!("{error}; or keep no copy with --no-save")))?;
@@ -195,7 +201,11 @@ impl Follower {
 
 /// Saves a run among the temporary files, which often lie on another disk than the one that is full.
 fn rescue(run: &Run) -> Option<PathBuf> {
-    Store::at(&std::env::temp_dir().join("roofline")).save(run).ok()
+    // A folder of its own: what is temporary belongs to everybody.
+    let folder = tempfile::Builder::new().prefix("roofline-").tempdir().ok()?;
+    let path = Store::at(folder.path()).save(run).ok()?;
+    let _kept = folder.keep();
+    Some(path)
 }
 
 /// How long the bar's text stays before it is drawn again, at most.

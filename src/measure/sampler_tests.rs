@@ -96,13 +96,13 @@ fn a_noisy_device_stops_at_the_limit_and_says_so() {
 #[test]
 fn the_time_budget_ends_sampling_with_what_there_is() {
     let batch = |_: &mut Context, _: u32| {
-        std::thread::sleep(Duration::from_millis(40));
-        Ok(BatchTime { host_s: 0.04, device_s: None })
+        std::thread::sleep(Duration::from_millis(100));
+        Ok(BatchTime { host_s: 0.1, device_s: None })
     };
     let policy = Policy { samples_min: 50, ..quick() };
-    let m = sample(&mut Context::detached(Duration::from_millis(400)), &policy, RATE, batch).unwrap();
+    let m = sample(&mut Context::detached(Duration::from_secs(2)), &policy, RATE, batch).unwrap();
     assert_eq!(m.stop, StopReason::TimeBudget);
-    assert!((3..15).contains(&m.samples.len()), "{}", m.samples.len());
+    assert!((3..=20).contains(&m.samples.len()), "{}", m.samples.len());
 }
 
 #[test]

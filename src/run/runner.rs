@@ -52,6 +52,7 @@ pub struct Runner {
     background: Arc<Semaphore>,
     /// Downloads take minutes: they wait for each other, and nothing else for them.
     downloads: Arc<Semaphore>,
+    asking: Arc<Semaphore>,
 }
 
 impl std::fmt::Debug for Runner {
@@ -77,8 +78,17 @@ impl Runner {
             .thread_name("roofline-runner")
             .enable_time()
             .build()?;
-        let [background, downloads] = [(); 2].map(|()| Arc::new(Semaphore::new(1)));
-        Ok(Self { downloads, runtime: Some(runtime), engines, store, wake, measuring: Arc::default(), background })
+        let [background, downloads, asking] = [(); 3].map(|()| Arc::new(Semaphore::new(1)));
+        Ok(Self {
+            downloads,
+            asking,
+            runtime: Some(runtime),
+            engines,
+            store,
+            wake,
+            measuring: Arc::default(),
+            background,
+        })
     }
 
     /// Takes other engines from the next run on.
@@ -126,6 +136,12 @@ impl Runner {
     /// arrives on the receiver, and wakes the window.
     pub fn background<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
         self.on(Some(&self.background), work)
+    }
+
+    /// Asks other programs and slow disks, which may not answer for a while, one after another: what a person waits for goes on
+    /// meanwhile. Its result arrives as that of [`Runner::background`].
+    pub fn ask<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
+        self.on(Some(&self.asking), work)
     }
 
     /// Waits for a person, beside everything else. Its result arrives as that of [`Runner::background`].
@@ -281,10 +297,14 @@ impl Lane {
             self.save(&run).await;
             self.teller.tell(Event::Finished { index, entry: Box::new(entry) });
         }
-        // Devices are closed before the end is told: the program may end right after, and drivers don't bear both at once.
+        let run = self.end(run).await;
+        // Devices are closed before the end is told: the program may end right after, and drivers don't bear both at once. They
+        // are closed after the run was saved: engines may take seconds to end.
         tokio::task::spawn_blocking(move || drop(bench)).await.ok();
         drop(hush);
-        self.end(run).await;
+        let Self { busy, teller, .. } = self;
+        drop(busy);
+        teller.tell(Event::Ended(Box::new(run)));
     }
 
     /// Whether no abandoned job runs any more, which would share the device with what is measured next.
@@ -300,7 +320,8 @@ impl Lane {
         true
     }
 
-    async fn end(self, mut run: Run) {
+    /// Closes the run's file.
+    async fn end(&self, mut run: Run) -> Run {
         run.ended_at = Some(Timestamp::now());
         run.state = if self.cancel.requested() { RunState::Cancelled } else { RunState::Finished };
         for entry in &mut run.entries {
@@ -309,9 +330,7 @@ impl Lane {
             }
         }
         self.save(&run).await;
-        let Self { busy, teller, .. } = self;
-        drop(busy);
-        teller.tell(Event::Ended(Box::new(run)));
+        run
     }
 
     async fn one(&self, index: usize, job: &PlannedJob, budget: Duration, mut bench: Box<Bench>) -> Returned {

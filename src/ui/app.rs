@@ -319,8 +319,8 @@ impl App {
     fn add_model(&mut self, path: PathBuf) {
         if path.as_os_str().is_empty() {
             self.state.warn("no file or folder is named; write its path, or drop it on the window");
-        } else {
-            self.background.add_model(&self.runner, path);
+        } else if !self.background.add_model(&self.runner, path) {
+            self.state.warn("too many files at once; add the folder that holds them");
         }
     }
 
@@ -401,8 +401,12 @@ impl App {
             self.start(plan);
         }
         self.reporting.poll(&self.runner, &mut self.state);
-        if let Some((wanted, paths)) = self.choosing.poll() {
+        if let Some((wanted, answer)) = self.choosing.poll() {
+            let paths = answer.paths(&mut self.state);
             self.take_chosen(wanted, paths);
+        }
+        if self.keeping.surroundings().is_some() {
+            self.background.renew_conditions(&self.runner, &self.state);
         }
         if self.keeping.poll(&mut self.state) {
             self.renew_engines();

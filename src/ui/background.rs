@@ -6,9 +6,11 @@ use std::{
         Arc,
         mpsc::{Receiver, TryRecvError},
     },
+    time::{Duration, Instant},
 };
 
 use super::{
+    action::View,
     session::Session,
     state::{Devices, State},
 };
@@ -28,6 +30,9 @@ struct Facts {
     absent: Vec<(EngineId, String)>,
 }
 
+/// More files than these are not looked at together.
+const ADDING_MAX: usize = 64;
+
 /// Devices that were found, and the engines that have none with the reason.
 type Found = (Vec<FoundDevice>, Vec<(EngineId, String)>);
 
@@ -38,6 +43,9 @@ pub(super) type Opened = Result<Box<Session>, LoadError>;
 #[derive(Default)]
 pub(super) struct Background {
     facts: Option<Receiver<Facts>>,
+    conditions: Option<Receiver<Conditions>>,
+    /// When the conditions were read.
+    looked: Option<Instant>,
     /// What engines outside the program have: their frameworks take seconds to say so.
     others: Option<Receiver<Found>>,
     writable: Option<Receiver<Result<(), SaveError>>>,
@@ -62,13 +70,25 @@ impl Background {
     /// Looks at the machine and asks every engine for its devices: those of the program first.
     pub(super) fn look(&mut self, runner: &Runner, engines: &Arc<[Box<dyn Engine>]>) {
         let (own, all) = (Arc::clone(engines), Arc::clone(engines));
-        self.facts = Some(runner.background(move || {
+        // Drivers may be slow to answer: no list waits for them.
+        self.facts = Some(runner.aside(move || {
             let (found, absent) = find(&own, true);
             let reasons: Vec<&str> = absent.iter().map(|(_, reason)| reason.as_str()).collect();
             let devices = if found.is_empty() { Devices::Missing(reasons.join("; ")) } else { Devices::Found(found) };
             Facts { machine: machine::detect(), conditions: machine::conditions(true), devices, absent }
         }));
         self.others = Some(runner.aside(move || find(&all, false)));
+    }
+
+    /// Reads the machine's conditions anew, if they were read some seconds ago and nothing is measured: what is shown of them
+    /// is as old as the last frame.
+    pub(super) fn renew_conditions(&mut self, runner: &Runner, state: &State) {
+        const OLD: Duration = Duration::from_secs(5);
+        let idle = !state.running() && !state.starting && self.conditions.is_none();
+        let is_shown = matches!(state.choices.view, View::Run | View::Machine);
+        if idle && is_shown && self.looked.is_some_and(|looked| looked.elapsed() >= OLD) {
+            self.conditions = Some(runner.ask(|| machine::conditions(true)));
+        }
     }
 
     /// Proves that runs can be saved.
@@ -87,11 +107,14 @@ impl Background {
     pub(super) fn list_models(&mut self, runner: &Runner, state: &State) {
         let (found, hub) = (state.found().to_vec(), state.hub.clone());
         let paths = state.choices.model_paths.clone();
-        self.models = Some(runner.background(move || catalogue(&found, hub.as_deref(), &paths)));
+        self.models = Some(runner.ask(move || catalogue(&found, hub.as_deref(), &paths)));
     }
 
-    /// Looks whether a file or folder holds a model.
-    pub(super) fn add_model(&mut self, runner: &Runner, path: PathBuf) {
+    /// Looks whether a file or folder holds a model. False where too many are being looked at.
+    pub(super) fn add_model(&mut self, runner: &Runner, path: PathBuf) -> bool {
+        if self.adding.len() >= ADDING_MAX {
+            return false;
+        }
         let looked = path.clone();
         let look = move || {
             let beside = catalogue(&[], None, std::slice::from_ref(&looked));
@@ -100,7 +123,8 @@ impl Background {
             let resolved = resolve(&asked, None, None).map(drop).map_err(|error| error.to_string());
             if holds_some { Ok(()) } else { resolved }
         };
-        self.adding.push((path, runner.background(look)));
+        self.adding.push((path, runner.ask(look)));
+        true
     }
 
     /// Makes the plan for a request.
@@ -123,12 +147,21 @@ impl Background {
 
     /// Takes over what has arrived. A plan that has is returned, to be started.
     pub(super) fn poll(&mut self, state: &mut State) -> Option<Plan> {
-        if let Some(Ok(facts)) = taken(&mut self.facts) {
-            state.machine = Some(facts.machine);
-            state.conditions = Some(facts.conditions);
-            state.devices = facts.devices;
-            state.absent = facts.absent;
-            state.stale_models = true;
+        match taken(&mut self.facts) {
+            Some(Ok(facts)) => {
+                state.machine = Some(facts.machine);
+                state.conditions = Some(facts.conditions);
+                state.devices = facts.devices;
+                state.absent = facts.absent;
+                state.stale_models = true;
+                self.looked = Some(Instant::now());
+            }
+            Some(Err(())) => state.devices = Devices::Missing("the drivers could not be asked; look again".to_owned()),
+            None => {}
+        }
+        if let Some(Ok(conditions)) = taken(&mut self.conditions) {
+            state.conditions = Some(conditions);
+            self.looked = Some(Instant::now());
         }
         if self.facts.is_none()
             && let Some(Ok((found, absent))) = taken(&mut self.others)

@@ -80,7 +80,7 @@ impl Keeping {
     /// Looks for all engines.
     pub(super) fn list(&mut self, runner: &Runner) {
         if let Some(here) = self.here.clone() {
-            self.listing = Some(runner.background(move || listed(&here)));
+            self.listing = Some(runner.ask(move || listed(&here)));
         }
     }
 
@@ -92,7 +92,7 @@ impl Keeping {
             let current = provision::installed_bytes(engine, &here).is_some() && plan.is_current();
             Ok((plan, current))
         };
-        self.planning = Some(runner.background(work));
+        self.planning = Some(runner.ask(work));
         Some(EngineWork { engine, stage: EngineStage::Planning })
     }
 
@@ -137,7 +137,7 @@ impl Keeping {
     /// Removes what Roofline installed of an engine.
     pub(super) fn remove(&mut self, runner: &Runner, engine: EngineId) -> Option<EngineWork> {
         let here = self.here.clone()?;
-        self.removing = Some(runner.background(move || provision::remove(engine, &here)));
+        self.removing = Some(runner.ask(move || provision::remove(engine, &here)));
         Some(EngineWork { engine, stage: EngineStage::Removing })
     }
 
@@ -145,7 +145,7 @@ impl Keeping {
     pub(super) fn check(&mut self, runner: &Runner, engine: EngineId) -> Option<EngineWork> {
         let here = self.here.clone()?;
         let work = move || provision::doctor(engine, &here, &mut |located| hello(located, &here));
-        self.checking = Some(runner.background(work));
+        self.checking = Some(runner.ask(work));
         Some(EngineWork { engine, stage: EngineStage::Checking })
     }
 
@@ -153,7 +153,7 @@ impl Keeping {
     pub(super) fn choose(&mut self, runner: &Runner, engine: EngineId, path: Option<PathBuf>) {
         let Some(here) = self.here.clone() else { return };
         let work = move || Settings::read(&here)?.choose(engine, path.as_deref());
-        self.choosing = Some(runner.background(work));
+        self.choosing = Some(runner.ask(work));
     }
 
     /// Opens a folder in the system's file manager.
@@ -170,8 +170,10 @@ impl Keeping {
             state.warn(&why);
         }
         self.poll_plan(state);
-        if let Some(Ok(checks)) = taken(&mut self.checking) {
-            set_stage(state, EngineStage::Checked(checks));
+        match taken(&mut self.checking) {
+            Some(Ok(checks)) => set_stage(state, EngineStage::Checked(checks)),
+            Some(Err(())) => set_stage(state, EngineStage::Failed("it could not be looked over; try again".to_owned())),
+            None => {}
         }
         let mut changed = self.poll_going(state);
         match taken(&mut self.removing) {
@@ -180,7 +182,8 @@ impl Keeping {
                 changed = true;
             }
             Some(Ok(Err(error))) => set_stage(state, EngineStage::Failed(error.to_string())),
-            Some(Err(())) | None => {}
+            Some(Err(())) => set_stage(state, EngineStage::Failed("it could not be removed; try again".to_owned())),
+            None => {}
         }
         match taken(&mut self.choosing) {
             Some(Ok(Ok(()))) => changed = true,

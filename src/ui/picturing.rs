@@ -13,6 +13,7 @@ use eframe::egui::{
 use super::{
     action::{Action, View},
     background::taken,
+    choosing::{self, Answer},
     exporting::write_file,
     rows::capitalised,
     state::State,
@@ -30,7 +31,7 @@ use crate::{
 pub(super) struct Picturing {
     sheet: Option<Sheet>,
     drawing: Option<Receiver<Vec<Figure>>>,
-    asking: Option<Receiver<Option<PathBuf>>>,
+    asking: Option<Receiver<Answer>>,
     writing: Option<Receiver<Result<PathBuf, String>>>,
     copying: Option<Receiver<Result<Pixels, String>>>,
 }
@@ -150,9 +151,7 @@ impl Picturing {
             PictureFormat::Svg => dialog.add_filter("SVG", &["svg"]),
             PictureFormat::Png => dialog.add_filter("PNG", &["png"]),
         };
-        // Made here, where macOS wants it, and waited for elsewhere.
-        let chosen = dialog.save_file();
-        self.asking = Some(runner.aside(move || pollster::block_on(chosen).map(PathBuf::from)));
+        self.asking = Some(choosing::wait(runner, choosing::single(dialog.save_file())));
     }
 
     /// Writes the picture that the sheet describes to a file, over one that is there.
@@ -198,7 +197,7 @@ impl Picturing {
                 (None, _) => {}
             }
         }
-        taken(&mut self.asking)?.ok().flatten()
+        taken(&mut self.asking)?.ok()?.paths(state).pop()
     }
 
     /// Draws the sheet, if it is open.

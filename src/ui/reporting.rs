@@ -11,6 +11,7 @@ use std::{
 use super::{
     action::{Action, View},
     background::{Opened, taken},
+    choosing::{self, Answer},
     exporting::{self, ExportFormat},
     session::Session,
     state::State,
@@ -117,7 +118,7 @@ pub(super) struct Reporting {
     tried: Option<PathBuf>,
     opening: Option<Receiver<Opened>>,
     making: Option<(Key, Receiver<Made>)>,
-    asking: Option<(ExportFormat, Receiver<Option<PathBuf>>)>,
+    asking: Option<(ExportFormat, Receiver<Answer>)>,
     writing: Option<Receiver<Result<PathBuf, String>>>,
 }
 
@@ -148,14 +149,12 @@ impl Reporting {
         let Some(preview) = state.report.preview.as_ref().filter(|_| self.asking.is_none()) else { return };
         let title = format!("Export as {}", format.title());
         let dialog = rfd::AsyncFileDialog::new().set_title(title);
-        // Made here, where macOS wants it, and waited for elsewhere.
         let receiver = if let Some(end) = format.extension() {
             let name = exporting::file_name(&preview.runs, format);
-            let chosen = dialog.add_filter(format.title(), &[end]).set_file_name(name).save_file();
-            runner.aside(move || pollster::block_on(chosen).map(PathBuf::from))
+            let dialog = dialog.add_filter(format.title(), &[end]).set_file_name(name);
+            choosing::wait(runner, choosing::single(dialog.save_file()))
         } else {
-            let chosen = dialog.pick_folder();
-            runner.aside(move || pollster::block_on(chosen).map(PathBuf::from))
+            choosing::wait(runner, choosing::single(dialog.pick_folder()))
         };
         self.asking = Some((format, receiver));
     }
@@ -273,10 +272,13 @@ impl Reporting {
     fn poll_asking(&mut self, runner: &Runner, state: &mut State) {
         let Some((format, receiver)) = self.asking.take() else { return };
         match receiver.try_recv() {
-            Ok(Some(path)) => self.write(runner, state, format, path),
+            Ok(answer) => {
+                if let Some(path) = answer.paths(state).pop() {
+                    self.write(runner, state, format, path);
+                }
+            }
             Err(TryRecvError::Empty) => self.asking = Some((format, receiver)),
-            // Closed, or not to be opened.
-            Ok(None) | Err(TryRecvError::Disconnected) => {}
+            Err(TryRecvError::Disconnected) => {}
         }
     }
 }

@@ -363,7 +363,7 @@ impl State {
             Action::Runs(action) => self.allows_runs(action),
             Action::CopyMachine => self.machine.is_some(),
             Action::CloseRun => self.opened.is_some(),
-            Action::Export(format) | Action::ExportTo(format, _) => self.report.can_export(*format),
+            Action::Export(format) | Action::ExportTo(format, _) => !busy && self.report.can_export(*format),
             Action::DismissExport => self.report.written.is_some(),
             Action::DismissBanner(place) => *place < self.banners.len(),
             Action::Show(_)
@@ -405,7 +405,8 @@ impl State {
         match action {
             RunsAction::Open | RunsAction::Pin | RunsAction::Reveal => picked == 1,
             RunsAction::Compare => (1..=SIDES_MAX).contains(&picked),
-            RunsAction::Export | RunsAction::Delete => picked > 0,
+            RunsAction::Export => picked > 0 && !self.running() && !self.starting,
+            RunsAction::Delete => picked > 0,
             RunsAction::Undo | RunsAction::CloseUndo => self.runs.undo.is_some(),
             RunsAction::PickAll => self.choices.view == View::History && !self.runs.shown().is_empty(),
             RunsAction::Everything => self.runs.query.is_narrow(),

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use roofline::record::{
@@ -106,6 +107,9 @@ fn a_file_written_over_in_place_is_noticed() {
     let other = text.replace("\"custom\"", "\"cust0m\"");
     assert_eq!(other.len(), text.len());
     fs::write(&paths[0], other).unwrap();
+    // The clock of files may stand still for some milliseconds.
+    let later = SystemTime::now() + Duration::from_millis(20);
+    fs::File::options().write(true).open(&paths[0]).unwrap().set_modified(later).unwrap();
     let (all, summary) = listed(&store);
     assert_eq!((summary.read, header(&all, &paths[0]).suite.as_str()), (1, "cust0m"));
 }

@@ -24,7 +24,10 @@ use roofline::{
 };
 use tempfile::TempDir;
 
-use crate::weights::{SHAPE, synthetic};
+use crate::{
+    program::write_program,
+    weights::{SHAPE, synthetic},
+};
 
 /// What every fake llama-bench begins with: its list of devices, and what it is asked for as `$p`, `$n`, `$d`, `$r`.
 const BEGIN: &str = r#"#!/bin/sh
@@ -73,12 +76,8 @@ impl Place {
     }
 
     fn script(&self, name: &str, text: &str) -> PathBuf {
-        let (file, draft) = (self.folder.join(name), self.folder.join("draft"));
-        fs::write(&draft, text).unwrap();
-        // A program that this process has open for writing can't be started, and a thread that starts another at this moment
-        // may hold it open: so it is written by one that has ended.
-        assert!(std::process::Command::new("cp").args([&draft, &file]).status().unwrap().success());
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        let file = self.folder.join(name);
+        write_program(&file, text);
         file
     }
 
@@ -209,7 +208,8 @@ fn a_cancelled_run_ends_at_once_and_so_does_its_process() {
     };
     assert_eq!(place.run_with(&place.prefill(), &mut context), Err(Stop::Cancelled));
     let took = watch.join().unwrap().elapsed();
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    // Without Cancel it would be 1000 s.
+    assert!(took < Duration::from_secs(60), "{took:?}");
     assert!(!runs(fs::read_to_string(id).unwrap().trim()));
 }
 

@@ -31,6 +31,7 @@ mod machine;
 mod model;
 mod models_cli;
 #[cfg(target_os = "linux")]
+mod program;
 mod provision;
 mod runner;
 mod sample;

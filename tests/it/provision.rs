@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
@@ -17,6 +16,8 @@ use roofline::{
     measure::Cancel,
     provision::{self, InstallError, InstallPlan},
 };
+
+use crate::program::write_program;
 
 /// What a Python says that holds everything.
 const FULL: &str = r#"{"roofline": 1, "version": [3, 12, 1], "implementation": "CPython", "machine": "x86_64", "translated": false,
@@ -64,8 +65,11 @@ impl Machine {
     fn write(&self, name: &str, text: &str, executable: bool) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(if executable { 0o755 } else { 0o644 })).unwrap();
+        if executable {
+            write_program(&path, text);
+        } else {
+            fs::write(&path, text).unwrap();
+        }
         path
     }
 
