@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     engine::{
-        Engine as _, EngineId, Surroundings, external_engine,
+        EngineId, Surroundings,
         find::{self, FoundIn, Located, Missing, Place, settings::Settings},
     },
     provision::{self, InstallError, InstallPlan, InstallProgress, ProgressUnit},
@@ -318,7 +318,7 @@ fn doctor(engine: Option<EngineId>, here: &Surroundings) -> Result<Exit, Error> 
     for engine in engine.map_or_else(all, |engine| vec![engine]) {
         text.push_str(engine.title());
         text.push('\n');
-        for check in provision::doctor(engine, here, &mut |located| hello(located, here)) {
+        for check in provision::doctor(engine, here, &mut |located| provision::hello(located, here)) {
             let (mark, found) = match check.found {
                 Ok(found) => ("ok", found),
                 Err(wrong) => ("wrong", wrong),
@@ -334,20 +334,17 @@ fn doctor(engine: Option<EngineId>, here: &Surroundings) -> Result<Exit, Error> 
     Ok(if well { Exit::Success } else { Exit::Failure })
 }
 
-/// Starts an engine and asks it for its devices.
-fn hello(located: &Located, here: &Surroundings) -> Result<String, String> {
-    if located.engine == EngineId::LlamaCpp {
-        return provision::start(located, here);
-    }
-    let start = Instant::now();
-    let devices = external_engine(located.engine, located.clone(), here).devices()?;
-    let names: Vec<String> = devices.iter().map(|device| format!("{} ({})", device.name, device.id)).collect();
-    Ok(format!("{} (in {})", names.join(", "), duration(start.elapsed().as_secs_f64())))
-}
-
 fn choose(engine: EngineId, path: Option<&Path>, here: &Surroundings) -> Result<Exit, Error> {
     if engine.is_built_in() {
         return Err(Error::usage(format!("{engine} is part of Roofline; there is nothing to choose")));
+    }
+    let is_custom = |engine| find::custom(here).iter().any(|(known, _)| *known == engine);
+    if matches!(engine, EngineId::Other(_)) && path.is_some() && !is_custom(engine) {
+        let known: Vec<&str> = EngineId::ALL.iter().filter(|engine| !engine.is_built_in()).map(EngineId::id).collect();
+        return Err(Error::usage(format!(
+            "no engine is called \"{engine}\"; choose from {}, or put it into the engines folder first",
+            known.join(", ")
+        )));
     }
     let path = path.map(|path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     if let Some(missing) = path.as_ref().filter(|path| !path.exists()) {

@@ -1,7 +1,7 @@
 //! `roofline run`.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -13,11 +13,11 @@ use super::{
     table,
 };
 use crate::{
-    engine::{self, supervise},
+    engine::{self, EngineId, Surroundings, find, supervise},
     export::{self, ReportFormat, json_line},
     measure::{Cancel, Paints},
     record::{Outcome, Run, SaveError, Store},
-    run::{Event, Plan, PlanError, Runner, collect},
+    run::{Event, Plan, PlanError, Request, Runner, collect},
 };
 
 /// Plans, runs, prints.
@@ -40,7 +40,11 @@ pub(super) fn run(arguments: &RunArguments, data_dir: PathBuf) -> Result<Exit, E
     let store_folder = scratch.as_ref().map_or(data_dir.as_path(), |folder| folder.path());
     let store = Store::at(store_folder);
     store.check_writable().map_err(|error| Error::failure(format!("{error}; or keep no copy with --no-save")))?;
-    let engines: Arc<[_]> = engine::all(&super::surroundings(data_dir)).into();
+    let here = super::surroundings(data_dir);
+    if let Some(reason) = unusable(&request, &here) {
+        return Err(Error::usage(reason));
+    }
+    let engines: Arc<[_]> = engine::all(&here).into();
     let plan = Plan::make(&request, &engines);
     if interrupt.heard.requested() {
         return Ok(Exit::Interrupted);
@@ -65,6 +69,20 @@ pub(super) fn run(arguments: &RunArguments, data_dir: PathBuf) -> Result<Exit, E
     printed?;
     let exit = exit_of(&run, &follower, &interrupt.heard);
     follower.stream_error.map_or(Ok(exit), Err)
+}
+
+/// Why an engine that is asked for can't be one, though there is a file of its name.
+fn unusable(request: &Request, here: &Surroundings) -> Option<String> {
+    let asked: Vec<&EngineId> = request.engines.iter().filter(|engine| matches!(engine, EngineId::Other(_))).collect();
+    if asked.is_empty() {
+        return None;
+    }
+    let named =
+        |file: &Path| asked.iter().find(|engine| file.file_stem().is_some_and(|stem| stem == engine.id())).copied();
+    find::ignored(here).into_iter().find_map(|ignored| {
+        named(&ignored.file)
+            .map(|engine| format!("{engine} is no engine: {}: {}", ignored.reason, ignored.file.display()))
+    })
 }
 
 /// How long the program has to end in good order after Ctrl-C, where there is nothing to save.

@@ -5,10 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{installed_bytes, size};
+use super::{installed_bytes, place, size};
 use crate::{
     engine::{
-        EngineId, Surroundings,
+        Engine as _, EngineId, Surroundings, external_engine,
         find::{self, Located, Place, installed, settings::Settings},
         supervise::{Program, Supervised},
     },
@@ -73,6 +73,9 @@ fn installation(engine: EngineId, surroundings: &Surroundings) -> Check {
         (Some(bytes), Some(folder)) => {
             Check::good("installation", format!("Roofline's own, {}: {}", size(bytes), folder.display()))
         }
+        (_, Some(folder)) if place::is_busy(engine, surroundings) => {
+            Check::good("installation", format!("one is going on: {}", folder.display()))
+        }
         (_, Some(folder)) => Check::bad(
             "installation",
             format!("one was begun and not finished: {}", folder.display()),
@@ -101,6 +104,19 @@ fn again(engine: EngineId, located: &Located) -> String {
         find::FoundIn::Installed => format!("roofline engines remove {engine}, then roofline engines install {engine}"),
         _ => format!("roofline engines install {engine}"),
     }
+}
+
+/// Starts an engine and asks it for its devices, after importing all that its entries need: one that says hello may still fail
+/// at its first model.
+pub fn hello(located: &Located, surroundings: &Surroundings) -> Result<String, String> {
+    let started = start(located, surroundings)?;
+    if located.engine == EngineId::LlamaCpp {
+        return Ok(started);
+    }
+    let began = Instant::now();
+    let devices = external_engine(located.engine, located.clone(), surroundings).devices()?;
+    let names: Vec<String> = devices.iter().map(|device| format!("{} ({})", device.name, device.id)).collect();
+    Ok(format!("{} (in {})", names.join(", "), duration(began.elapsed().as_secs_f64())))
 }
 
 /// Starts an engine to see whether it does: imports its packages, or lists llama.cpp's devices. Returns what it said.

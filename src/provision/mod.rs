@@ -15,7 +15,7 @@ mod tool;
 use std::path::PathBuf;
 
 pub use self::{
-    doctor::{Check, doctor, start},
+    doctor::{Check, doctor, hello, start},
     place::{installed_bytes, remove},
     plan::{InstallPlan, plan, plan_with},
 };

@@ -119,6 +119,11 @@ pub fn installed_bytes(engine: EngineId, surroundings: &Surroundings) -> Option<
     Installed::read(engine, surroundings).map(|installed| installed.bytes)
 }
 
+/// Whether an installation or a removal of this engine goes on, here or in another copy of the program.
+pub(super) fn is_busy(engine: EngineId, surroundings: &Surroundings) -> bool {
+    matches!(Lock::take(engine, surroundings), Err(InstallError::Busy { .. }))
+}
+
 /// Removes Roofline's own installation of an engine with everything that belongs to it: downloads, and what was cut off.
 ///
 /// Returns how many bytes that were. Installations that Roofline didn't make are not touched.

@@ -245,7 +245,9 @@ fn end_of(text: &str) -> String {
     const LINES: usize = 4;
     const MOST: usize = 600;
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let last = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join(" · ");
+    // Of where Python was when it failed, only what failed matters.
+    let kept = if text.contains("Traceback (most recent call last)") { 1 } else { LINES };
+    let last = lines.get(lines.len().saturating_sub(kept)..).unwrap_or_default().join(" · ");
     let over = last.chars().count().saturating_sub(MOST);
     last.chars().filter(|c| !c.is_control()).skip(over).collect()
 }
@@ -278,6 +280,15 @@ mod tests {
             let told = explained(errors).to_string();
             assert!(told.starts_with("installing packages failed") && told.contains(hint), "{told}");
         }
+    }
+
+    #[test]
+    fn of_a_traceback_only_the_error_is_quoted() {
+        let said = "Traceback (most recent call last):\n  File \"download.py\", line 3, in save\n    out.write(part)\n    \
+                    ^^^^^^^\nOSError: [Errno 28] No space left on device\n";
+        let told = explain("installing packages", "pip ended with status 2", said, &[], None).to_string();
+        assert!(told.contains("the disk is full") && told.ends_with("No space left on device"), "{told}");
+        assert!(!told.contains('^') && !told.contains("download.py"), "{told}");
     }
 
     #[test]

@@ -17,13 +17,13 @@ use super::{
 };
 use crate::{
     engine::{
-        Engine as _, EngineId, Surroundings, external_engine,
+        EngineId, Surroundings,
         find::{self, Located, installed, settings::Settings},
     },
     measure::Cancel,
     provision::{self, Check, InstallError, InstallPlan, InstallProgress},
     run::{Runner, Wake},
-    units::{Quantity, Unit, duration},
+    units::{Quantity, Unit},
 };
 
 /// The window is told of progress this often.
@@ -144,7 +144,7 @@ impl Keeping {
     /// Looks an engine over.
     pub(super) fn check(&mut self, runner: &Runner, engine: EngineId) -> Option<EngineWork> {
         let here = self.here.clone()?;
-        let work = move || provision::doctor(engine, &here, &mut |located| hello(located, &here));
+        let work = move || provision::doctor(engine, &here, &mut |located| provision::hello(located, &here));
         self.checking = Some(runner.ask(work));
         Some(EngineWork { engine, stage: EngineStage::Checking })
     }
@@ -249,17 +249,6 @@ fn listed(here: &Surroundings) -> Vec<ListedEngine> {
     let known = known.map(|engine| one(engine, find::find(engine, here)));
     let custom = find::custom(here).into_iter().map(|(engine, found)| one(engine, Ok(found)));
     known.chain(custom).collect()
-}
-
-/// Starts an engine and asks it for its devices.
-fn hello(located: &Located, here: &Surroundings) -> Result<String, String> {
-    if located.engine == EngineId::LlamaCpp {
-        return provision::start(located, here);
-    }
-    let start = Instant::now();
-    let devices = external_engine(located.engine, located.clone(), here).devices()?;
-    let names: Vec<String> = devices.iter().map(|device| format!("{} ({})", device.name, device.id)).collect();
-    Ok(format!("{} (in {})", names.join(", "), duration(start.elapsed().as_secs_f64())))
 }
 
 fn open_folder(folder: &Path) -> Result<(), String> {

@@ -111,6 +111,29 @@ fn two_engines_stand_side_by_side_and_in_a_document() {
     assert!(text.starts_with("# Machine learning on ") && text.contains("| 96×96 | "), "{text}");
 }
 
+#[test]
+fn a_run_that_is_not_saved_waits_for_no_other_and_measures_beside_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let _measuring = Store::at(folder.path()).lock().unwrap();
+    for also in [&[][..], &["--no-save"]] {
+        let out = output(folder.path(), &[&SMALL[..], also].concat());
+        assert_eq!(out.status.code(), Some(1), "{}", stderr(&out));
+        assert!(stderr(&out).contains("another copy"), "{}", stderr(&out));
+    }
+}
+
+#[test]
+fn an_engine_whose_file_is_none_is_told_of_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("engines/custom/mine")).unwrap();
+    let out = output(folder.path(), &["run", "--engine", "mine"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(stderr(&out).contains("mine is no engine: it is no file"), "{}", stderr(&out));
+    let out = output(folder.path(), &["engines", "use", "nobody", "/tmp"]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(stderr(&out).contains("no engine is called \"nobody\""), "{}", stderr(&out));
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_saves_what_is_done_and_exits_with_130() {

@@ -271,6 +271,21 @@ fn engines_of_others_are_found_by_their_names() {
 }
 
 #[test]
+fn doctor_imports_all_that_entries_need_and_not_only_what_says_hello() {
+    let machine = Machine::new();
+    // Its packages are there, and one of them can't be imported.
+    machine.python("bin/python3", FULL);
+    let broken = PYTHON.replace(
+        "case \"$2 $3\" in",
+        "case \"$3\" in *import_module*) echo 'ImportError: libonig.so.5: cannot open it' >&2; exit 1 ;; esac\ncase \"$2 $3\" in",
+    );
+    write_program(&machine.path("bin/python3"), &broken);
+    let doctor = machine.run(&["doctor", "pytorch"]);
+    assert_eq!(doctor.status.code(), Some(1));
+    assert!(text(&doctor.stdout).contains("libonig.so.5"), "{}", text(&doctor.stdout));
+}
+
+#[test]
 fn settings_are_written_by_use_and_looked_at_by_doctor() {
     let machine = Machine::with_python();
     machine.python("env/bin/python3", FULL);

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -148,6 +149,27 @@ impl Python {
     }
 }
 
+/// Pythons that did not answer, and when: each engine looks at the same ones, and one that hangs is waited for once.
+static MUTE: Mutex<Vec<(PathBuf, Instant)>> = Mutex::new(Vec::new());
+/// After this time one that hung is asked again.
+const MUTE_FOR: Duration = Duration::from_mins(1);
+/// Of more, the oldest are forgotten.
+const MUTE_MOST: usize = 16;
+
+fn is_mute(file: &Path) -> bool {
+    let mute = MUTE.lock().unwrap_or_else(PoisonError::into_inner);
+    mute.iter().any(|(known, at)| known == file && at.elapsed() < MUTE_FOR)
+}
+
+fn remember_mute(file: &Path) {
+    let mut mute = MUTE.lock().unwrap_or_else(PoisonError::into_inner);
+    mute.retain(|(known, at)| known != file && at.elapsed() < MUTE_FOR);
+    if mute.len() >= MUTE_MOST {
+        mute.remove(0);
+    }
+    mute.push((file.to_owned(), Instant::now()));
+}
+
 /// Asks a Python what it holds. The error says what is wrong with it, path last.
 pub fn probe(file: &Path, surroundings: &Surroundings, limit: Duration) -> Result<Python, String> {
     let engines = [EngineId::Pytorch, EngineId::Mlx];
@@ -159,14 +181,21 @@ pub fn probe(file: &Path, surroundings: &Surroundings, limit: Duration) -> Resul
         environment: Some(surroundings.environment.clone()),
         ..Program::new(file, ["-I", "-c", SCRIPT, &asked])
     };
+    let silent = || format!("a broken Python (it did not answer within {} s): {}", limit.as_secs_f64(), file.display());
+    if is_mute(file) {
+        return Err(silent());
+    }
     let mut child = Supervised::start(&program)?;
     child.close_input();
     let (said, closed) = all_it_says(&mut child, limit);
+    if !closed {
+        remember_mute(file);
+    }
     // What its start-up files print comes before.
     let answer = said.iter().rev().find_map(|line| serde_json::from_str::<Answer>(line).ok());
     let Some(answer) = answer else {
         let why = match (closed, said.last()) {
-            (false, _) => format!("it did not answer within {} s", limit.as_secs_f64()),
+            (false, _) => return Err(silent()),
             (true, Some(line)) if child.wait(LIMIT).is_some_and(|status| status.success()) => {
                 format!("it is no Python, it said \"{}\"", line.chars().take(60).collect::<String>())
             }
