@@ -37,6 +37,7 @@ fn synthetic_weights_are_made_and_the_report_says_so() {
         assert!(report.check.unwrap().passed());
         assert!(report.variant.unwrap().contains("made, not read"));
         assert!(report.measurements.iter().any(|m| m.metric == "peak-memory"));
+        assert!(report.notes.iter().any(|note| note.starts_with("Peak memory is ")), "{:?}", report.notes);
         assert!(!report.measurements.iter().any(|m| m.metric.starts_with("cold")));
     }
 }

@@ -6,8 +6,8 @@ use candle_core::Tensor;
 
 use super::{
     aside, compute, fingerprint,
-    inference::{bytes_of, cancel, compare, describe, probe, prompt},
-    memory::Watch,
+    inference::{cancel, compare, describe, probe, prompt},
+    memory::{Watch, tell_peak},
     stop,
 };
 use crate::{
@@ -108,7 +108,7 @@ pub(super) fn run(
     report.check = Some(check);
     report.measurements.push(throughput);
     report.measurements.append(&mut streams);
-    report.measurements.extend(peak.and_then(|bytes| bytes_of("peak-memory", bytes)));
+    tell_peak(&mut report, peak, device);
     report.notes.extend(sample_text(model, workload, &mut decoding.cache, context)?);
     if decoding.steps < tokens {
         report.settings.insert("tokens-per-pass".to_owned(), decoding.steps.to_string());

@@ -4,11 +4,14 @@ use std::{collections::BTreeMap, time::Instant};
 
 use candle_core::{DType, Tensor};
 
-use super::{aside, compute, decode, fingerprint, memory::Watch, products, stop};
+use super::{
+    aside, compute, decode, fingerprint,
+    memory::{Watch, tell_peak},
+    products, stop,
+};
 use crate::{
     measure::{
-        BatchTime, Check, Context, Fingerprint, Measurement, Phase, Policy, Rate, Report, Stop, afford, sample,
-        time_to_first_token,
+        BatchTime, Check, Context, Fingerprint, Phase, Policy, Rate, Report, Stop, afford, sample, time_to_first_token,
     },
     model::{Cache, Model, ModelError},
     units::Unit,
@@ -63,7 +66,7 @@ fn prefill(model: &Model, workload: &Inference, tokens: usize, context: &mut Con
     report.check = Some(check);
     report.measurements.extend(time_to_first_token(&throughput));
     report.measurements.insert(0, throughput);
-    report.measurements.extend(peak.and_then(|bytes| bytes_of("peak-memory", bytes)));
+    tell_peak(&mut report, peak, device);
     report
         .notes
         .push("Each timed pass ends with the next token read back, so that its length is the time to it.".to_owned());
@@ -156,11 +159,6 @@ pub(super) fn prompt(model: &Model, workload: &Inference) -> Result<Tensor, Stop
 /// The cancellation point that a model calls.
 pub(super) fn cancel(context: &Context) -> impl FnMut() -> Result<(), ModelError> {
     || context.check().map_err(|_stop| ModelError::Cancelled)
-}
-
-/// A figure in bytes.
-pub(super) fn bytes_of(metric: &str, bytes: u64) -> Option<Measurement> {
-    Measurement::single(metric, Unit::Byte, bytes as f64, 0.0)
 }
 
 /// What a reader must know of how it was run.

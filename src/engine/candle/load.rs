@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
 use candle_core::{DType, Device, Tensor};
 
-use super::{aside, cold, compute, memory::Watch, stop};
+use super::{
+    aside, cold, compute,
+    memory::{Watch, tell_peak},
+    stop,
+};
 use crate::{
     measure::{Check, Context, Measurement, Phase, Report, Sample, Stop, StopReason},
     model::{Model, ModelError, Weights, weights},
@@ -52,13 +56,8 @@ pub(super) fn run(device: &Device, workload: &ModelLoad, context: &mut Context) 
             Err(why) => report.notes.push(why),
         }
     }
-    let peak = peak.and_then(|bytes| Measurement::single("peak-memory", Unit::Byte, bytes as f64, 0.0));
-    report.measurements.extend(peak);
+    tell_peak(&mut report, peak, device);
     report.check = Some(check);
-    if device.is_cpu() && !files.is_empty() {
-        let what = "Peak memory counts pages of the mapped files too, which the system can drop at any time.";
-        report.notes.push(what.to_owned());
-    }
     if widened {
         report.notes.push("bf16 weights are widened to f32, which the processor multiplies faster.".to_owned());
     }

@@ -11,6 +11,11 @@ use std::{
 
 use candle_core::Device;
 
+use crate::{
+    measure::{Measurement, Report},
+    units::Unit,
+};
+
 /// How often is looked.
 const EVERY: Duration = Duration::from_millis(5);
 
@@ -30,6 +35,20 @@ pub(super) fn used_bytes(device: &Device) -> Option<u64> {
         // Backends that this build doesn't have.
         _ => None,
     }
+}
+
+/// Adds the most that was seen to a report, and what is meant by it: engines mean different things.
+pub(super) fn tell_peak(report: &mut Report, peak: Option<u64>, device: &Device) {
+    let Some(peak) = peak.and_then(|bytes| Measurement::single("peak-memory", Unit::Byte, bytes as f64, 0.0)) else {
+        return;
+    };
+    report.measurements.push(peak);
+    let meaning = match device {
+        Device::Cpu => "the resident memory of this whole program, pages of mapped files included",
+        Device::Cuda(_) => "all that is taken on the device, by the driver and by other programs too",
+        Device::Metal(_) => "what this program allocated on the device",
+    };
+    report.notes.push(format!("Peak memory is {meaning}."));
 }
 
 /// Resident memory of this process.

@@ -6,8 +6,8 @@ use candle_core::{Device, Tensor};
 
 use super::{
     aside, compute,
-    inference::{bytes_of, cancel},
-    memory::Watch,
+    inference::cancel,
+    memory::{Watch, tell_peak},
     stop,
 };
 use crate::{
@@ -76,7 +76,7 @@ fn train(model: &Model, workload: &Training, context: &mut Context) -> Result<Re
     tell(&mut report, workload, &steps);
     report.measurements.extend(curve(&steps, throughput.stop));
     report.measurements.insert(0, throughput);
-    report.measurements.extend(peak.and_then(|bytes| bytes_of("peak-memory", bytes)));
+    tell_peak(&mut report, peak, device);
     context.phase(Phase::Checking)?;
     let batch = workload.batch as usize;
     let found = aside(context, |point| compare_gradients(model, &lora_settings, batch, point))?;
