@@ -1,0 +1,179 @@
+//! Where the levels of a roofline are named: over or under their lines, where nothing else is drawn.
+
+use eframe::egui::{Align2, Vec2};
+use egui_plot::PlotPoint;
+
+use crate::analysis::Roof;
+
+/// The height of a name, its distance from its line, from the slope before it, and from points, in points of the window.
+const HEIGHT: f64 = 15.0;
+const GAP: f64 = 2.0;
+const BEGINS: f64 = 8.0;
+const AROUND_POINT: f64 = 6.0;
+
+/// Under its line, a name needs so much more room: nearer to the next lower line, it would be read as that one's.
+const APART: f64 = 10.0;
+
+/// By so much a name is put further to the right until it finds room, and so often.
+const STEP: f64 = 12.0;
+const STEPS_MAX: usize = 100;
+
+/// What is drawn in which room: the ends of both axes in powers of ten.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Axes {
+    pub(super) x: [f64; 2],
+    pub(super) y: [f64; 2],
+    /// The room in points of the window.
+    pub(super) size: Vec2,
+}
+
+impl Axes {
+    /// How many powers of ten a point of the window is.
+    fn scale(&self) -> [f64; 2] {
+        let of = |[from, to]: [f64; 2], points: f32| (to - from) / f64::from(points.max(1.0));
+        [of(self.x, self.size.x), of(self.y, self.size.y)]
+    }
+}
+
+/// The name of a level.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Name<'a> {
+    pub(super) roof: &'a Roof,
+    pub(super) text: String,
+    /// How wide it is in points of the window.
+    pub(super) width: f32,
+}
+
+/// Room in powers of ten.
+#[derive(Clone, Copy, Debug)]
+struct Area {
+    x: [f64; 2],
+    y: [f64; 2],
+}
+
+impl Area {
+    fn meets(&self, other: &Self) -> bool {
+        let meet = |[a, b]: [f64; 2], [c, d]: [f64; 2]| a < d && c < b;
+        meet(self.x, other.x) && meet(self.y, other.y)
+    }
+
+    fn holds(&self, other: &Self) -> bool {
+        let holds = |[a, b]: [f64; 2], [c, d]: [f64; 2]| a <= c && d <= b;
+        holds(self.x, other.x) && holds(self.y, other.y)
+    }
+
+    /// A roof never falls: it goes through what lies between its heights at both sides.
+    fn is_crossed_by(&self, roof: &Roof) -> bool {
+        let [left, right] = self.x.map(|x| roof.at(10_f64.powf(x)).log10());
+        left <= self.y[1] && right >= self.y[0]
+    }
+}
+
+/// Finds a place for each name, the highest level first, where no line, no point and no other name is; a name without one is
+/// left out, since the list under the chart has them all. `points` are in powers of ten.
+pub(super) fn place<'a>(
+    names: &'a [Name<'_>],
+    roofs: &[Roof],
+    points: &[[f64; 2]],
+    axes: &Axes,
+) -> Vec<(&'a str, PlotPoint, Align2)> {
+    let mut names: Vec<(&Name<'_>, f64)> =
+        names.iter().filter_map(|name| Some((name, name.roof.peak?.log10()))).collect();
+    names.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    let ([across, up], room) = (axes.scale(), Area { x: axes.x, y: axes.y });
+    let mut taken: Vec<Area> = Vec::new();
+    let mut placed = Vec::new();
+    for (name, level) in names {
+        let width = f64::from(name.width) * across;
+        let ridge = name.roof.ridge().map_or(axes.x[0], f64::log10).max(axes.x[0]);
+        let starts = (0..STEPS_MAX).map(|step| ridge + (BEGINS + STEP * step as f64) * across);
+        let over = |x: f64| Area { x: [x, x + width], y: [level + GAP * up, level + (GAP + HEIGHT) * up] };
+        let under = |x: f64| Area { x: [x, x + width], y: [level - (GAP + HEIGHT) * up, level - GAP * up] };
+        let near = |area: &Area, [x, y]: &[f64; 2]| {
+            let point = [AROUND_POINT * across, AROUND_POINT * up];
+            area.meets(&Area { x: [x - point[0], x + point[0]], y: [y - point[1], y + point[1]] })
+        };
+        let is_free = |area: &Area| {
+            room.holds(area)
+                && !taken.iter().any(|other| other.meets(area))
+                && !points.iter().any(|point| near(area, point))
+                && !roofs.iter().any(|roof| area.is_crossed_by(roof))
+        };
+        let is_apart = |area: &Area| {
+            let lower = Area { y: [area.y[0] - APART * up, area.y[1]], ..*area };
+            !roofs.iter().any(|roof| lower.is_crossed_by(roof))
+        };
+        let first = starts.clone().map(over).find(is_free).map(|area| (area, Align2::LEFT_BOTTOM, area.y[0]));
+        let second = || starts.clone().map(under).find(|area| is_free(area) && is_apart(area));
+        let found = first.or_else(|| second().map(|area| (area, Align2::LEFT_TOP, area.y[1])));
+        if let Some((area, anchor, y)) = found {
+            taken.push(area);
+            placed.push((name.text.as_str(), PlotPoint::new(area.x[0], y), anchor));
+        }
+    }
+    placed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AXES: Axes = Axes { x: [-1.0, 4.0], y: [9.0, 14.0], size: Vec2::new(600.0, 300.0) };
+
+    fn roof(published: bool, peak: f64) -> Roof {
+        Roof { dtype: None, published, bandwidth: Some(1e11), peak: Some(peak) }
+    }
+
+    /// The peaks that find room, and on which side of their lines.
+    fn named(peaks: &[f64], published: &[f64], points: &[[f64; 2]]) -> Vec<(String, bool)> {
+        let measured = peaks.iter().map(|peak| roof(false, *peak));
+        let roofs: Vec<Roof> = measured.chain(published.iter().map(|peak| roof(true, *peak))).collect();
+        let names: Vec<Name<'_>> = roofs
+            .iter()
+            .filter(|roof| !roof.published)
+            .map(|roof| Name { roof, text: format!("{:e}", roof.peak.unwrap()), width: 90.0 })
+            .collect();
+        let placed = place(&names, &roofs, points, &AXES);
+        let areas: Vec<Area> = placed.iter().map(|(_, at, anchor)| area_of(at, *anchor)).collect();
+        for (place, area) in areas.iter().enumerate() {
+            assert!(!roofs.iter().any(|roof| area.is_crossed_by(roof)), "a line runs through {:?}", placed[place]);
+            assert!(!areas[..place].iter().any(|other| other.meets(area)), "names on each other");
+            for [x, y] in points {
+                assert!(!area.holds(&Area { x: [*x, *x], y: [*y, *y] }), "a point on {:?}", placed[place]);
+            }
+        }
+        placed.into_iter().map(|(text, _, anchor)| (text.to_owned(), anchor == Align2::LEFT_BOTTOM)).collect()
+    }
+
+    fn area_of(at: &PlotPoint, anchor: Align2) -> Area {
+        let [across, up] = AXES.scale();
+        let low = if anchor == Align2::LEFT_BOTTOM { at.y } else { at.y - HEIGHT * up };
+        Area { x: [at.x, at.x + 90.0 * across], y: [low, low + HEIGHT * up] }
+    }
+
+    fn wanted(names: &[(&str, bool)]) -> Vec<(String, bool)> {
+        names.iter().map(|(text, over)| ((*text).to_owned(), *over)).collect()
+    }
+
+    #[test]
+    fn levels_that_are_near_each_other_are_named_apart() {
+        let found = named(&[1.0e12, 1.1e12, 1.05e12, 5e12], &[], &[]);
+        let names = [("5e12", true), ("1.1e12", true), ("1e12", false)];
+        assert_eq!(found, wanted(&names), "between its neighbours, the middle one of three has no room");
+    }
+
+    #[test]
+    fn no_name_is_put_on_the_line_of_another() {
+        // A name under the upper line would stand on the lower one's, as its own does.
+        assert_eq!(named(&[6.9e12, 4.4e12], &[7.5e12], &[]), wanted(&[("4.4e12", false)]));
+    }
+
+    #[test]
+    fn published_lines_and_points_are_not_written_over() {
+        assert_eq!(named(&[1e12], &[1.2e12], &[]), wanted(&[("1e12", false)]));
+        assert_eq!(named(&[1e12], &[1.2e12, 0.8e12], &[]), wanted(&[]));
+        let points: Vec<[f64; 2]> = (0..40).map(|step| [1.0 + 0.05 * f64::from(step), 12.1]).collect();
+        assert_eq!(named(&[1e12], &[], &points), wanted(&[("1e12", true)]), "right of the points");
+        assert_eq!(named(&[f64::NAN, 1e300], &[f64::INFINITY], &[[f64::NAN; 2]]), wanted(&[]), "absurd levels");
+    }
+}
