@@ -405,7 +405,9 @@ impl State {
 
     /// Whether something can be done with the saved runs now.
     fn allows_runs(&self, action: &RunsAction) -> bool {
-        let picked = if self.choices.view == View::History { self.runs.picked.len() } else { 0 };
+        // Where they are not seen, nothing is done with them.
+        let is_seen = self.choices.view == View::History && !self.shows_trend();
+        let picked = if is_seen { self.runs.picked.len() } else { 0 };
         match action {
             RunsAction::Open | RunsAction::Pin | RunsAction::Reveal => picked == 1,
             RunsAction::Compare => (1..=SIDES_MAX).contains(&picked),

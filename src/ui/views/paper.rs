@@ -239,7 +239,7 @@ mod tests {
         for width in [280.0, 300.0, 340.0] {
             let widths = widths(&table, width);
             assert!((widths.iter().sum::<f32>() - width).abs() < 0.5 && width > all, "{widths:?}");
-            assert!(widths[0] >= 66.0 && widths[3] >= 39.0 + space::S, "{width}: {widths:?}");
+            assert!(widths[0] >= 46.0 + space::S && widths[3] >= 39.0 + space::S, "{width}: {widths:?}");
         }
     }
 

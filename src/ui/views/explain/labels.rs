@@ -14,6 +14,9 @@ const AROUND_POINT: f64 = 6.0;
 /// Under its line, a name needs so much more room: nearer to the next lower line, it would be read as that one's.
 const APART: f64 = 10.0;
 
+/// Less than any distance that is seen.
+const NOTHING: f64 = 1e-9;
+
 /// By so much a name is put further to the right until it finds room, and so often.
 const STEP: f64 = 12.0;
 const STEPS_MAX: usize = 100;
@@ -89,6 +92,8 @@ pub(super) fn place<'a>(
         let starts = (0..STEPS_MAX).map(|step| ridge + (BEGINS + STEP * step as f64) * across);
         let over = |x: f64| Area { x: [x, x + width], y: [level + GAP * up, level + (GAP + HEIGHT) * up] };
         let under = |x: f64| Area { x: [x, x + width], y: [level - (GAP + HEIGHT) * up, level - GAP * up] };
+        // No other line is between a name and its own, which is not looked at itself.
+        let to_line = |[low, high]: [f64; 2]| [low.min(level + NOTHING), high.max(level - NOTHING)];
         let near = |area: &Area, [x, y]: &[f64; 2]| {
             let point = [AROUND_POINT * across, AROUND_POINT * up];
             area.meets(&Area { x: [x - point[0], x + point[0]], y: [y - point[1], y + point[1]] })
@@ -97,10 +102,10 @@ pub(super) fn place<'a>(
             room.holds(area)
                 && !taken.iter().any(|other| other.meets(area))
                 && !points.iter().any(|point| near(area, point))
-                && !roofs.iter().any(|roof| area.is_crossed_by(roof))
+                && !roofs.iter().any(|roof| Area { y: to_line(area.y), ..*area }.is_crossed_by(roof))
         };
         let is_apart = |area: &Area| {
-            let lower = Area { y: [area.y[0] - APART * up, area.y[1]], ..*area };
+            let lower = Area { y: to_line([area.y[0] - APART * up, area.y[1]]), ..*area };
             !roofs.iter().any(|roof| lower.is_crossed_by(roof))
         };
         let first = starts.clone().map(over).find(is_free).map(|area| (area, Align2::LEFT_BOTTOM, area.y[0]));
