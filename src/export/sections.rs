@@ -30,8 +30,9 @@ const STAR: &str = "★";
 pub(super) fn document(run: &Run) -> Document {
     let comparison = Comparison::of(run);
     let machine = &run.machine;
-    let title =
-        format!("Machine learning on {} ({})", machine.chip, Quantity::new(machine.memory_bytes as f64, Unit::Byte));
+    let accelerator = run.accelerator().map(|device| device.name.as_str()).filter(|name| *name != machine.chip);
+    let names = accelerator.into_iter().chain([machine.chip.as_str()]).collect::<Vec<_>>().join(", ");
+    let title = format!("Machine learning on {names} ({})", Quantity::new(machine.memory_bytes as f64, Unit::Byte));
     let mut report = Document { title, blocks: Vec::new() };
     for warning in warnings(run) {
         report.note(sentence(&warning));

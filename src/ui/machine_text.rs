@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     engine::EngineId,
-    machine::{Conditions, Device, DeviceKind, Machine, PowerSource},
+    machine::{Conditions, Machine, PowerSource},
     record::Run,
     run::FoundDevice,
     units::{Quantity, Unit, binary_size},
@@ -21,8 +21,7 @@ fn or_none(text: Option<String>) -> String {
 
 /// What a run is of, in a line: the device that was measured where it isn't the processor, else the machine's chip.
 pub(super) fn measured(run: &Run) -> String {
-    let is_processor = |device: &Device| device.software || device.kind == DeviceKind::Cpu;
-    let device = run.devices.iter().find(|device| !is_processor(device)).map(|device| device.name.as_str());
+    let device = run.accelerator().map(|device| device.name.as_str());
     let first = run.devices.first().map(|device| device.name.as_str());
     let names = [device, Some(run.machine.chip.as_str()), first].into_iter().flatten();
     let words = names.map(|name| name.split_whitespace().collect::<Vec<_>>().join(" "));

@@ -128,11 +128,15 @@ pub(super) fn cell_button(ui: &mut Ui, on: bool, name: &str, add: impl FnOnce(&m
 }
 
 /// Shows that a button without a frame has the focus: nothing else of it tells. Cells of a table end where their words begin,
-/// so that the ring may reach a little over the cell's sides.
+/// so that the ring may reach a little over a cell's sides; over and under it, it stays inside.
 pub(super) fn focus_ring(ui: &Ui, response: &Response) {
     if response.has_focus() {
-        let rect = response.rect.expand2(Vec2::new(4.0, -1.0));
-        let painter = ui.painter().with_clip_rect(ui.clip_rect().expand2(Vec2::new(6.0, 0.0)));
+        let room = ui.clip_rect();
+        let mut rect = response.rect.expand2(Vec2::new(4.0, -1.0));
+        rect.min.y = rect.min.y.max(room.top() + 2.0);
+        rect.max.y = rect.max.y.min(room.bottom() - 2.0).max(rect.min.y);
+        let mut painter = ui.painter().clone();
+        painter.set_clip_rect(room.expand2(Vec2::new(6.0, 0.0)));
         painter.rect_stroke(rect, 4, (1.5, Tokens::of(ui).accent_line), StrokeKind::Outside);
     }
 }

@@ -80,6 +80,10 @@ fn header_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
             }
         },
         |ui| {
+            if is_apart {
+                ui.spacing_mut().button_padding.x = space::S;
+                ui.spacing_mut().item_spacing.x = space::XS;
+            }
             if state.running() || state.starting {
                 action_button(ui, state, &Action::Cancel, actions);
             } else {

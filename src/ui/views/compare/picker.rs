@@ -21,7 +21,7 @@ use crate::{
 const ROW: f32 = 28.0;
 
 /// What is told of a run after its title is at most so wide.
-const ABOUT: f32 = 300.0;
+const ABOUT: f32 = 340.0;
 
 /// The list while it is open.
 #[derive(Debug, Default)]
@@ -122,7 +122,7 @@ fn row_ui(ui: &mut Ui, state: &State, source: RunSource, (title, about): (&str, 
     let tokens = Tokens::of(ui);
     let place = state.comparing.chosen.iter().position(|chosen| chosen.source == source);
     let allowed = place.is_some() || state.comparing.room() > 0;
-    let mark = place.map_or_else(|| "     ".to_owned(), |place| format!("{}  ", char::from(b'A' + place as u8)));
+    let mark = place.map_or_else(|| "   ".to_owned(), |place| format!("{}  ", char::from(b'A' + place as u8)));
     let words = (
         theme::label(mark).monospace().color(tokens.accent_line),
         // Where there is no room for all, the title is cut, and not the letter before it.

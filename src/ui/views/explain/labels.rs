@@ -1,4 +1,4 @@
-//! Where the levels of a roofline are named: over or under their lines, where nothing else is drawn.
+//! Where the levels of a roofline are named: over their lines, before their corners or under them, where nothing else is drawn.
 
 use eframe::egui::{Align2, Vec2};
 use egui_plot::PlotPoint;
@@ -20,6 +20,9 @@ const NOTHING: f64 = 1e-9;
 /// By so much a name is put further to the right until it finds room, and so often.
 const STEP: f64 = 12.0;
 const STEPS_MAX: usize = 100;
+
+/// Before a corner it stays near, in half steps.
+const CORNER_STEPS: usize = 8;
 
 /// What is drawn in which room: the ends of both axes in powers of ten.
 #[derive(Clone, Copy, Debug)]
@@ -108,12 +111,28 @@ pub(super) fn place<'a>(
             let lower = Area { y: to_line([area.y[0] - APART * up, area.y[1]]), ..*area };
             !roofs.iter().any(|roof| lower.is_crossed_by(roof))
         };
-        let first = starts.clone().map(over).find(is_free).map(|area| (area, Align2::LEFT_BOTTOM, area.y[0]));
-        let second = || starts.clone().map(under).find(|area| is_free(area) && is_apart(area));
-        let found = first.or_else(|| second().map(|area| (area, Align2::LEFT_TOP, area.y[1])));
-        if let Some((area, anchor, y)) = found {
+        let before = |step: usize| {
+            let end = ridge - (BEGINS + STEP / 2.0 * step as f64) * across;
+            Area { x: [end - width, end], y: [level - HEIGHT / 2.0 * up, level + HEIGHT / 2.0 * up] }
+        };
+        let found = starts.clone().map(over).find(is_free).map(|area| (area, Align2::LEFT_BOTTOM));
+        let found = found.or_else(|| {
+            let area = (0..CORNER_STEPS).map(before).find(is_free);
+            area.map(|area| (area, Align2::RIGHT_CENTER))
+        });
+        let found = found.or_else(|| {
+            let area = starts.clone().map(under).find(|area| is_free(area) && is_apart(area));
+            area.map(|area| (area, Align2::LEFT_TOP))
+        });
+        if let Some((area, anchor)) = found {
             taken.push(area);
-            placed.push((name.text.as_str(), PlotPoint::new(area.x[0], y), anchor));
+            let x = if anchor == Align2::RIGHT_CENTER { area.x[1] } else { area.x[0] };
+            let y = match anchor {
+                Align2::LEFT_BOTTOM => area.y[0],
+                Align2::LEFT_TOP => area.y[1],
+                _ => level,
+            };
+            placed.push((name.text.as_str(), PlotPoint::new(x, y), anchor));
         }
     }
     placed
@@ -129,8 +148,12 @@ mod tests {
         Roof { dtype: None, published, bandwidth: Some(1e11), peak: Some(peak) }
     }
 
+    const OVER: Align2 = Align2::LEFT_BOTTOM;
+    const UNDER: Align2 = Align2::LEFT_TOP;
+    const BEFORE: Align2 = Align2::RIGHT_CENTER;
+
     /// The peaks that find room, and on which side of their lines.
-    fn named(peaks: &[f64], published: &[f64], points: &[[f64; 2]]) -> Vec<(String, bool)> {
+    fn named(peaks: &[f64], published: &[f64], points: &[[f64; 2]]) -> Vec<(String, Align2)> {
         let measured = peaks.iter().map(|peak| roof(false, *peak));
         let roofs: Vec<Roof> = measured.chain(published.iter().map(|peak| roof(true, *peak))).collect();
         let names: Vec<Name<'_>> = roofs
@@ -147,38 +170,45 @@ mod tests {
                 assert!(!area.holds(&Area { x: [*x, *x], y: [*y, *y] }), "a point on {:?}", placed[place]);
             }
         }
-        placed.into_iter().map(|(text, _, anchor)| (text.to_owned(), anchor == Align2::LEFT_BOTTOM)).collect()
+        placed.into_iter().map(|(text, _, anchor)| (text.to_owned(), anchor)).collect()
     }
 
     fn area_of(at: &PlotPoint, anchor: Align2) -> Area {
-        let [across, up] = AXES.scale();
-        let low = if anchor == Align2::LEFT_BOTTOM { at.y } else { at.y - HEIGHT * up };
-        Area { x: [at.x, at.x + 90.0 * across], y: [low, low + HEIGHT * up] }
+        let ([across, up], width) = (AXES.scale(), 90.0);
+        let (left, low) = match anchor {
+            Align2::LEFT_BOTTOM => (at.x, at.y),
+            Align2::LEFT_TOP => (at.x, at.y - HEIGHT * up),
+            _ => (at.x - width * across, at.y - HEIGHT / 2.0 * up),
+        };
+        Area { x: [left, left + width * across], y: [low, low + HEIGHT * up] }
     }
 
-    fn wanted(names: &[(&str, bool)]) -> Vec<(String, bool)> {
-        names.iter().map(|(text, over)| ((*text).to_owned(), *over)).collect()
+    fn wanted(names: &[(&str, Align2)]) -> Vec<(String, Align2)> {
+        names.iter().map(|(text, anchor)| ((*text).to_owned(), *anchor)).collect()
     }
 
     #[test]
     fn levels_that_are_near_each_other_are_named_apart() {
-        let found = named(&[1.0e12, 1.1e12, 1.05e12, 5e12], &[], &[]);
-        let names = [("5e12", true), ("1.1e12", true), ("1e12", false)];
-        assert_eq!(found, wanted(&names), "between its neighbours, the middle one of three has no room");
+        let found = named(&[1.0e12, 1.1e12, 1.05e12, 1.04e12, 5e12], &[], &[]);
+        let names = [("5e12", OVER), ("1.1e12", OVER), ("1.05e12", BEFORE), ("1e12", UNDER)];
+        assert_eq!(found, wanted(&names), "one of four has no room");
     }
 
     #[test]
     fn no_name_is_put_on_the_line_of_another() {
-        // A name under the upper line would stand on the lower one's, as its own does.
-        assert_eq!(named(&[6.9e12, 4.4e12], &[7.5e12], &[]), wanted(&[("4.4e12", false)]));
+        // A name under the upper line would stand on the lower one.
+        let points: Vec<[f64; 2]> = (0..60).map(|step| [-1.0 + 0.05 * f64::from(step), 12.8]).collect();
+        assert_eq!(named(&[6.9e12, 4.4e12], &[7.5e12], &points), wanted(&[("4.4e12", UNDER)]));
     }
 
     #[test]
     fn published_lines_and_points_are_not_written_over() {
-        assert_eq!(named(&[1e12], &[1.2e12], &[]), wanted(&[("1e12", false)]));
-        assert_eq!(named(&[1e12], &[1.2e12, 0.8e12], &[]), wanted(&[]));
+        assert_eq!(named(&[1e12], &[1.2e12], &[]), wanted(&[("1e12", BEFORE)]));
+        let corner = [[0.5, 12.0], [0.2, 12.0]];
+        assert_eq!(named(&[1e12], &[1.2e12], &corner), wanted(&[("1e12", UNDER)]));
+        assert_eq!(named(&[1e12], &[1.2e12, 0.8e12], &corner), wanted(&[]));
         let points: Vec<[f64; 2]> = (0..40).map(|step| [1.0 + 0.05 * f64::from(step), 12.1]).collect();
-        assert_eq!(named(&[1e12], &[], &points), wanted(&[("1e12", true)]), "right of the points");
+        assert_eq!(named(&[1e12], &[], &points), wanted(&[("1e12", OVER)]), "right of the points");
         assert_eq!(named(&[f64::NAN, 1e300], &[f64::INFINITY], &[[f64::NAN; 2]]), wanted(&[]), "absurd levels");
     }
 }
