@@ -4,7 +4,7 @@ use super::Origin;
 use crate::{
     machine::DeviceKind,
     record::{AppInfo, Run},
-    units::binary_size,
+    units::{Quantity, Unit},
 };
 
 /// Longer names are cut: they come from files.
@@ -29,7 +29,7 @@ fn machine(run: &Run) -> String {
     let machine = &run.machine;
     let mut parts = vec![short(&machine.chip)];
     if machine.memory_bytes > 0 {
-        parts.push(memory(machine.memory_bytes));
+        parts.push(Quantity::new(machine.memory_bytes as f64, Unit::Byte).to_string());
     }
     let measured = |id: &str| run.entries.iter().any(|entry| entry.device == id && entry.headline().is_some());
     for device in run.devices.iter().filter(|device| device.kind != DeviceKind::Cpu && measured(&device.id)) {
@@ -42,19 +42,13 @@ fn machine(run: &Run) -> String {
     if parts.is_empty() { "unknown machine".to_owned() } else { parts.join(", ") }
 }
 
-/// In whole GiB, as memory is sold; a system keeps some of it to itself.
-fn memory(bytes: u64) -> String {
-    const GIB: u64 = 1 << 30;
-    if bytes < GIB { binary_size(bytes) } else { format!("{} GiB", (bytes + GIB / 2) / GIB) }
-}
-
 fn short(name: &str) -> String {
     let kept: String = name.chars().take(NAME_MAX).collect();
     if kept.len() < name.len() { format!("{}…", kept.trim_end()) } else { kept }
 }
 
 impl Origin {
-    /// "Apple M5, 24 GiB · 2026-11-25 · Roofline 0.1.0 · run 20261125T…".
+    /// "Apple M5, 25.77 GB · 2026-11-25 · Roofline 0.1.0 · run 20261125T…".
     pub fn caption(&self) -> String {
         let by = match &self.version {
             Some(version) => format!("Roofline {version}"),
@@ -73,7 +67,7 @@ mod tests {
         let run = crate::record::reference().unwrap();
         let [origin] = &origins(&[&run])[..] else { panic!("one origin a run") };
         let by = format!("published figures, drawn by Roofline {}", AppInfo::current().version);
-        assert_eq!(origin.caption(), format!("Apple M5, 24 GiB · 2026-01-22 · {by} · run apple-m5"));
+        assert_eq!(origin.caption(), format!("Apple M5, 25.77 GB · 2026-01-22 · {by} · run apple-m5"));
     }
 
     #[test]

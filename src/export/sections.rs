@@ -19,7 +19,7 @@ use crate::{
     chart::{Chart, figure_with},
     machine::PowerSource,
     record::{Entry, Outcome, Run},
-    units::{Quantity, Unit, binary_size, duration, number, percent, relative_error},
+    units::{Quantity, Unit, duration, number, percent, relative_error},
     workload::{Dtype, Gemm, Layout, Workload, WorkloadKind},
 };
 
@@ -30,7 +30,9 @@ const STAR: &str = "★";
 pub(super) fn document(run: &Run) -> Document {
     let comparison = Comparison::of(run);
     let machine = &run.machine;
-    let title = format!("Machine learning on {} ({})", machine.chip, binary_size(machine.memory_bytes));
+    let accelerator = run.accelerator().map(|device| device.name.as_str()).filter(|name| *name != machine.chip);
+    let names = accelerator.into_iter().chain([machine.chip.as_str()]).collect::<Vec<_>>().join(", ");
+    let title = format!("Machine learning on {names} ({})", Quantity::new(machine.memory_bytes as f64, Unit::Byte));
     let mut report = Document { title, blocks: Vec::new() };
     for warning in warnings(run) {
         report.note(sentence(&warning));
@@ -155,7 +157,7 @@ fn hardware(run: &Run, report: &mut Document) {
         kinds => add("Processor cores", format!("{count} ({})", kinds.join(", "))),
     }
     add("GPU cores", machine.gpu_cores.map_or_else(String::new, |cores| cores.to_string()));
-    add("Memory", binary_size(machine.memory_bytes));
+    add("Memory", Quantity::new(machine.memory_bytes as f64, Unit::Byte).to_string());
     let measured = run.best_bandwidth().and_then(Entry::headline).map(Quantity::from);
     add("Memory bandwidth, measured", measured.map_or_else(String::new, |best| best.to_string()));
     if let Some((peak, source)) = memory::published(run) {

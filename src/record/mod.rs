@@ -30,7 +30,7 @@ pub use self::{
 };
 use crate::{
     engine::EngineId,
-    machine::{Conditions, Device, Machine},
+    machine::{Conditions, Device, DeviceKind, Machine},
     measure::{Check, Fingerprint, Measurement, Report, StopReason},
     workload::{Dtype, Workload},
 };
@@ -84,6 +84,11 @@ impl Run {
     /// The device of this id, if the run tells of it.
     pub fn device(&self, id: &str) -> Option<&Device> {
         self.devices.iter().find(|device| device.id == id)
+    }
+
+    /// The device that most figures are of where that isn't the processor.
+    pub fn accelerator(&self) -> Option<&Device> {
+        self.devices.iter().find(|device| !device.software && device.kind != DeviceKind::Cpu)
     }
 
     /// The entry with the highest plausible headline among those that `wanted` accepts.

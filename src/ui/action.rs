@@ -121,6 +121,12 @@ pub enum Action {
 }
 
 impl Action {
+    /// It puts words on the clipboard.
+    pub(super) const fn copies(&self) -> bool {
+        let copies = matches!(self, Self::CopyResults | Self::CopyMarkdown | Self::CopyMachine | Self::CopyText(_));
+        copies || matches!(self, Self::Comparing(CompareAction::Copy(_)))
+    }
+
     /// It is about the report, or the runs that it is made of.
     pub(super) const fn is_of_report(&self) -> bool {
         let writes = matches!(self, Self::Export(_) | Self::ExportTo(..) | Self::DismissExport);

@@ -157,6 +157,7 @@ impl App {
             return;
         }
         self.performed = Some(action.clone());
+        self.state.copied = action.copies();
         match action {
             Action::RunSuite => self.plan_run(self.state.request()),
             Action::RunModel { asked, precision } => {
@@ -221,6 +222,7 @@ impl App {
 
     fn open_run(&mut self, path: PathBuf) {
         self.state.choices.view = View::Run;
+        self.state.opening = true;
         self.background.open(&self.runner, path);
     }
 

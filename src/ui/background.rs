@@ -207,7 +207,9 @@ impl Background {
     }
 
     fn poll_opening(&mut self, state: &mut State) {
-        match taken(&mut self.opening) {
+        let opened = taken(&mut self.opening);
+        state.opening &= opened.is_none();
+        match opened {
             Some(Ok(Ok(session))) => state.opened = Some(*session),
             Some(Ok(Err(error))) => state.warn(&error.to_string()),
             Some(Err(())) => state.warn("the run could not be opened; try again"),

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use super::machine_text::measured;
 use crate::{
     analysis::comparison::{Compared, SIDES_MAX},
     engine::EngineId,
@@ -93,12 +94,11 @@ impl Chosen {
         engines.next().is_some_and(|first| engines.any(|engine| engine != first))
     }
 
-    /// The name that it was given, else "Apple M5", or the device where no chip is known, else the id.
+    /// The name that it was given, else "Apple M5": the device that was measured, or the chip; else the id.
     pub fn title(&self) -> String {
-        let run = &self.run;
         let given = self.given.as_deref().unwrap_or_default();
-        let device = run.devices.first().map(|device| device.name.as_str()).unwrap_or_default();
-        let names = [given, run.machine.chip.as_str(), device, run.id.as_str()];
+        let measured = measured(&self.run);
+        let names = [given, measured.as_str(), self.run.id.as_str()];
         plain(names.into_iter().find(|name| !name.trim().is_empty()).unwrap_or_default())
     }
 }

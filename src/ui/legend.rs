@@ -1,9 +1,12 @@
 //! How lines of several engines are told apart: by colour and marker whose, by the kind of line of what.
 
-use eframe::egui::{Color32, Pos2, Rect, Sense, Shape, Stroke, TextStyle, TextWrapMode, Ui, Vec2, WidgetText, pos2};
+use eframe::egui::{Color32, Pos2, Rect, Sense, Shape, Stroke, Ui, Vec2, pos2};
 use egui_plot::{LineStyle, MarkerShape};
 
-use super::theme::{self, Tokens, space};
+use super::{
+    theme::{self, Tokens, space},
+    widgets::{make_room, words_width},
+};
 use crate::{
     chart::{Dash, Marker, Series, What},
     engine::EngineId,
@@ -60,20 +63,10 @@ pub(super) fn legend_ui(ui: &mut Ui, series: &[Series]) {
     });
 }
 
-/// Begins a new line where a mark so wide and the words after it would not fit into this one: a wrapping layout breaks lines
-/// between widgets alone, not before a group of them.
+/// Begins a new line where a mark so wide and the words after it would not fit into this one.
 fn together(ui: &mut Ui, mark: f32, words: &str) {
-    let galley = WidgetText::from(theme::label(words)).into_galley(
-        ui,
-        Some(TextWrapMode::Extend),
-        f32::INFINITY,
-        TextStyle::Body,
-    );
-    let width = mark + ui.spacing().item_spacing.x + galley.size().x;
-    let begun = ui.cursor().left() > ui.max_rect().left();
-    if begun && width > ui.available_size_before_wrap().x {
-        ui.end_row();
-    }
+    let width = mark + ui.spacing().item_spacing.x + words_width(ui, theme::label(words));
+    make_room(ui, width);
 }
 
 /// An engine's marker and name in its colour.

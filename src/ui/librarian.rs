@@ -165,10 +165,15 @@ impl Librarian {
                 }
             }
             RunsAction::CloseUndo => state.runs.undo = None,
-            RunsAction::Edit(path, edits) => self.change(runner, state, move |store| {
-                let about = store.edit(&path, &edits);
-                Done::Edited(path, about)
-            }),
+            RunsAction::Edit(path, edits) => {
+                if self.changes.len() >= CHANGES_MAX {
+                    state.runs.refuse(path.clone());
+                }
+                self.change(runner, state, move |store| {
+                    let about = store.edit(&path, &edits);
+                    Done::Edited(path, about)
+                });
+            }
             RunsAction::Pin => {
                 let path = state.runs.only(history).map(|header| (header.path.clone(), header.pinned));
                 let path = path.and_then(|(path, pinned)| (!pinned).then_some(path));
@@ -326,10 +331,12 @@ impl Librarian {
                 self.folder.changed.store(true, Ordering::Release);
                 None
             }
-            Done::Edited(_, Err(error))
-            | Done::Pinned(Err(error))
-            | Done::Deleted(Err(error))
-            | Done::Restored(Err(error)) => {
+            Done::Edited(path, Err(error)) => {
+                state.runs.refuse(path);
+                self.folder.changed.store(true, Ordering::Release);
+                Some(error.to_string())
+            }
+            Done::Pinned(Err(error)) | Done::Deleted(Err(error)) | Done::Restored(Err(error)) => {
                 self.folder.changed.store(true, Ordering::Release);
                 Some(error.to_string())
             }
@@ -351,7 +358,7 @@ fn edited(state: &mut State, path: &Path, about: &About) {
             header.set_about(about.clone());
         }
     }
-    let shown = [&mut state.opened, &mut state.current].into_iter().flatten();
+    let shown = [&mut state.opened, &mut state.current, &mut state.latest].into_iter().flatten();
     for session in shown.filter(|session| session.file.as_deref() == Some(path)) {
         session.run.about = Some(about.clone()).filter(|about| !about.is_empty());
     }

@@ -108,6 +108,8 @@ pub struct Listing {
     pub bring: Option<usize>,
     /// The search field is to be written into.
     pub find: bool,
+    /// The run of which what was written last could not be kept, and how often that happened.
+    pub(super) refused: Option<(PathBuf, u64)>,
     /// What can be got back.
     pub undo: Option<Undo>,
     /// The trend is shown instead of the list.
@@ -130,6 +132,12 @@ impl Listing {
     /// Something that is shown has changed.
     pub(super) const fn touch(&mut self) {
         self.revision += 1;
+    }
+
+    /// What was written about a run could not be kept.
+    pub(super) fn refuse(&mut self, path: PathBuf) {
+        let times = self.refused.as_ref().map_or(0, |(_, times)| *times);
+        self.refused = Some((path, times + 1));
     }
 
     /// The places of what is shown, in order.
@@ -165,8 +173,8 @@ impl Listing {
             self.made_for.is_none_or(|(start, count, _)| (start, count) != (history.as_ptr() as usize, history.len()));
         self.made_for = now;
         self.shown = self.query.select(history);
+        self.keep_picks(history);
         if is_other {
-            self.keep_picks(history);
             self.list_choices(history);
         }
         let trend = self.trend.as_ref().filter(|_| self.trends);
@@ -175,13 +183,15 @@ impl Listing {
         self.figures = figures.filter(|figure| found.contains(figure.path.as_path())).cloned().collect();
     }
 
-    /// What is gone is picked no longer.
+    /// What is gone, or no longer shown, is picked no longer: whatever is done with picked runs is done with what is seen.
     fn keep_picks(&mut self, history: &[Listed]) {
-        let headers = history.iter().filter_map(Listed::header);
-        let there: HashSet<&Path> = headers.map(|header| header.path.as_path()).collect();
-        self.picked.retain(|path| there.contains(path.as_path()));
+        if self.picked.is_empty() && self.cursor.is_none() && self.anchor.is_none() {
+            return;
+        }
+        let shown: HashSet<PathBuf> = self.paths(history).map(Path::to_owned).collect();
+        self.picked.retain(|path| shown.contains(path));
         for place in [&mut self.cursor, &mut self.anchor] {
-            if place.as_ref().is_some_and(|path| !there.contains(path.as_path())) {
+            if place.as_ref().is_some_and(|path| !shown.contains(path)) {
                 *place = None;
             }
         }
@@ -209,13 +219,9 @@ impl Listing {
         history.iter().filter_map(Listed::header).find(|header| header.path == *path)
     }
 
-    /// The files of the picked runs in the order shown; those that the search hides come last.
+    /// The files of the picked runs in the order shown.
     pub(super) fn picked_in_order(&self, history: &[Listed]) -> Vec<PathBuf> {
-        let mut shown: Vec<PathBuf> =
-            self.paths(history).filter(|path| self.picked.contains(*path)).map(Path::to_owned).collect();
-        let seen: HashSet<PathBuf> = shown.iter().cloned().collect();
-        shown.extend(self.picked.iter().filter(|path| !seen.contains(*path)).cloned());
-        shown
+        self.paths(history).filter(|path| self.picked.contains(*path)).map(Path::to_owned).collect()
     }
 
     /// The picked runs in the order shown, as tab-separated values with a header line, for a spreadsheet.
@@ -269,6 +275,9 @@ impl Listing {
         if how != Pick::Through || self.anchor.is_none() {
             self.anchor = Some(path.clone());
         }
+        // What is told of it takes room from the list.
+        let row = self.paths(history).position(|shown| shown == path);
+        self.bring = row;
         self.cursor = Some(path);
     }
 

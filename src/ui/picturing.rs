@@ -180,6 +180,7 @@ impl Picturing {
             Some(Ok(Ok(pixels))) => {
                 let size = [pixels.width as usize, pixels.height as usize];
                 context.copy_image(ColorImage::from_rgba_unmultiplied(size, &pixels.rgba));
+                state.copied = true;
             }
             Some(Ok(Err(why))) => state.warn(&why),
             Some(Err(())) => state.warn("the chart could not be copied; try again"),

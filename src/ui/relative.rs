@@ -1,8 +1,11 @@
 //! Draws [`RelativeBars`]: groups of bars beside the baseline's, each with its interval.
 
+use std::sync::Arc;
+
 use eframe::egui::{
-    Align2, Color32, FontSelection, Label, Pos2, Rect, Role, Sense, Shape, Stroke, StrokeKind, TextWrapMode, Ui, Vec2,
+    Align, Align2, Color32, FontSelection, Galley, Label, Pos2, Rect, Role, Sense, Shape, Stroke, StrokeKind, Ui, Vec2,
     WidgetInfo, WidgetText,
+    text::{LayoutJob, TextWrapping},
 };
 
 use super::theme::{self, Tokens};
@@ -16,9 +19,12 @@ use crate::{
 /// Room for the axis on the left.
 const AXIS: f32 = 46.0;
 
-/// Room for two lines of words under the bars, and for another where rows are of several engines.
-const WORDS: f32 = 32.0;
-const WORDS_WITH_ENGINE: f32 = 46.0;
+/// The height of a line of words under the bars, and of what is around them.
+const LINE: f32 = 14.0;
+const AROUND: f32 = 4.0;
+
+/// A title that is wider than its group goes on in a second line: its end is often all that tells it from the next one's.
+const TITLE_LINES: usize = 2;
 
 /// The least width of a group: narrower, its words can't be read.
 const GROUP: f32 = 76.0;
@@ -41,15 +47,17 @@ pub(super) fn ui(
         ui.put(rect, Label::new(words));
         return None;
     }
-    let words = if bars.groups.iter().any(|group| group.engine.is_some()) { WORDS_WITH_ENGINE } else { WORDS };
-    let plot = Rect::from_min_max(rect.min + Vec2::new(AXIS, 4.0), rect.max - Vec2::new(0.0, words));
     let fit = fit(rect.width());
+    let count = bars.groups.len().min(fit);
+    let width = (rect.width() - AXIS) / count as f32;
+    let words: Vec<Vec<Arc<Galley>>> = bars.groups.iter().take(fit).map(|group| words_of(ui, group, width)).collect();
+    let lines = words.iter().map(|lines| lines.iter().map(|words| words.rows.len()).sum()).max().unwrap_or(0);
+    let below = LINE * lines as f32 + AROUND;
+    let plot = Rect::from_min_max(rect.min + Vec2::new(AXIS, 4.0), rect.max - Vec2::new(0.0, below));
     let axis = bars.axis();
     axis_ui(ui, plot, &axis, in_times);
-    let count = bars.groups.len().min(fit);
-    let width = plot.width() / count as f32;
     let mut clicked = None;
-    for (place, group) in bars.groups.iter().take(fit).enumerate() {
+    for (place, (group, words)) in bars.groups.iter().zip(words).enumerate() {
         let left = plot.left() + width * place as f32;
         let area = Rect::from_min_max(Pos2::new(left, plot.top()), Pos2::new(left + width, rect.bottom()));
         let response = ui.interact(area, ui.scope_id().with(("bars", group.row)), Sense::click());
@@ -60,7 +68,7 @@ pub(super) fn ui(
         }
         let inside = Rect::from_min_max(area.min, Pos2::new(area.right(), plot.bottom()));
         group_ui(ui, inside, group, &axis, &colour);
-        words_ui(ui, area, plot.bottom(), group);
+        words_ui(ui, area, plot.bottom() + AROUND - 1.0, words);
         if response.on_hover_text(spoken.replace("; ", "\n")).clicked() {
             clicked = Some(group.row);
         }
@@ -147,18 +155,33 @@ fn group_ui(ui: &Ui, area: Rect, group: &BarGroup, axis: &RelativeAxis, colour: 
     }
 }
 
-/// What was measured, and how, under the group.
-fn words_ui(ui: &Ui, area: Rect, top: f32, group: &BarGroup) {
+/// What was measured, how, and by whom where that differs, for a group so wide.
+fn words_of(ui: &Ui, group: &BarGroup, width: f32) -> Vec<Arc<Galley>> {
     let tokens = Tokens::of(ui);
     let turned = if group.inverted { " ↓" } else { "" };
     let engine = group.engine.map(|engine| (engine.title().to_owned(), tokens.dim));
     let lines = [(format!("{}{turned}", plain(&group.title)), tokens.text), (plain(&group.detail), tokens.dim)];
-    for (line, (text, colour)) in lines.into_iter().chain(engine).enumerate() {
-        let text = WidgetText::from(theme::label(text));
-        let wrap = Some(TextWrapMode::Truncate);
-        let galley = text.into_galley(ui, wrap, area.width() - 8.0, FontSelection::Default);
-        let place = Pos2::new(area.center().x - galley.size().x / 2.0, top + 3.0 + 14.0 * line as f32);
-        ui.painter().galley(place, galley, colour);
+    let words = |(place, (text, colour)): (usize, (String, Color32))| {
+        let text = WidgetText::from(theme::label(text).color(colour).line_height(Some(LINE)));
+        let job = text.into_layout_job(ui.style(), FontSelection::Default, Align::Min);
+        let mut job = LayoutJob::clone(&job);
+        job.halign = Align::Center;
+        job.wrap = TextWrapping { max_width: width - 8.0, ..TextWrapping::default() };
+        job.wrap.max_rows = if place == 0 { TITLE_LINES } else { 1 };
+        // Between words alone where it may go on.
+        job.wrap.break_anywhere = place > 0;
+        ui.fonts_mut(|fonts| fonts.layout_job(job))
+    };
+    lines.into_iter().chain(engine).enumerate().map(words).collect()
+}
+
+/// Words under the group.
+fn words_ui(ui: &Ui, area: Rect, mut top: f32, words: Vec<Arc<Galley>>) {
+    let colour = Tokens::of(ui).text;
+    for galley in words {
+        let below = top + LINE * galley.rows.len() as f32;
+        ui.painter().galley(Pos2::new(area.center().x, top), galley, colour);
+        top = below;
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     export::{self, Document},
-    record::{self, Listed, Run, RunState, Store},
+    record::{self, About, Listed, Run, RunState, Store},
     run::Runner,
 };
 
@@ -105,8 +105,8 @@ impl Report {
     }
 }
 
-/// What a preview was made of: the runs, and the open run's id.
-type Key = (Vec<ReportRun>, Option<(String, PathBuf)>);
+/// What a preview was made of: the runs, the open run's id, and what a person wrote about each.
+type Key = (Vec<ReportRun>, Option<(String, PathBuf)>, Vec<About>);
 
 type Made = Result<(Arc<Vec<Run>>, Vec<Document>), String>;
 
@@ -136,6 +136,11 @@ impl Reporting {
             Action::ExportTo(format, path) => self.write(runner, state, format, path),
             Action::DismissExport => state.report.written = None,
             Action::OpenReference => {
+                // Elsewhere nothing of it would be seen.
+                if !matches!(state.choices.view, View::Run | View::Explain | View::Report) {
+                    state.choices.view = View::Run;
+                }
+                state.opening = true;
                 let file = PathBuf::from(record::REFERENCE);
                 let read = move || record::reference().map(|run| Box::new(Session::saved(run, file)));
                 self.opening = Some(runner.background(read));
@@ -172,6 +177,7 @@ impl Reporting {
     pub(super) fn poll(&mut self, runner: &Runner, state: &mut State) {
         self.poll_latest(state);
         if let Some(opened) = taken(&mut self.opening) {
+            state.opening = false;
             match opened {
                 Ok(Ok(session)) => state.opened = Some(*session),
                 Ok(Err(error)) => state.warn(&error.to_string()),
@@ -260,7 +266,8 @@ impl Reporting {
         }
         let open = shown.filter(|_| wants_shown);
         let named = open.map(|session| (session.run.id.clone(), session.file.clone().unwrap_or_default()));
-        let key: Key = (state.report.chosen.clone(), named);
+        let about = state.report.chosen.iter().map(|run| about(state, run, open)).collect();
+        let key: Key = (state.report.chosen.clone(), named, about);
         if state.report.preview.as_ref().is_some_and(|preview| preview.key == key) {
             return;
         }
@@ -281,6 +288,19 @@ impl Reporting {
             Err(TryRecvError::Disconnected) => {}
         }
     }
+}
+
+/// What is written about a run, as far as it is known here.
+fn about(state: &State, run: &ReportRun, open: Option<&Session>) -> About {
+    let about = match run {
+        ReportRun::Shown => open.and_then(|session| session.run.about.clone()),
+        ReportRun::Reference => None,
+        ReportRun::Saved(path) => {
+            let mut headers = state.history.iter().flatten().filter_map(Listed::header);
+            headers.find(|header| header.path == *path).map(|header| header.about.clone())
+        }
+    };
+    about.unwrap_or_default()
 }
 
 /// Reads the runs, and makes what is drawn.

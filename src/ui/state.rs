@@ -176,8 +176,12 @@ pub struct State {
     pub report: Report,
     /// A saved run being looked at.
     pub opened: Option<Session>,
+    /// One is being read to be looked at.
+    pub opening: bool,
     /// What went wrong beside the runs themselves, oldest first.
     pub banners: Vec<String>,
+    /// What was done last has put something on the clipboard.
+    pub copied: bool,
     /// A run was asked for and is being planned.
     pub starting: bool,
     /// The models or the devices may have changed.
@@ -401,7 +405,9 @@ impl State {
 
     /// Whether something can be done with the saved runs now.
     fn allows_runs(&self, action: &RunsAction) -> bool {
-        let picked = if self.choices.view == View::History { self.runs.picked.len() } else { 0 };
+        // Where they are not seen, nothing is done with them.
+        let is_seen = self.choices.view == View::History && !self.shows_trend();
+        let picked = if is_seen { self.runs.picked.len() } else { 0 };
         match action {
             RunsAction::Open | RunsAction::Pin | RunsAction::Reveal => picked == 1,
             RunsAction::Compare => (1..=SIDES_MAX).contains(&picked),

@@ -1,7 +1,8 @@
 //! The few pieces that all views are made of.
 
 use eframe::egui::{
-    Align, Button, Color32, Frame, Layout, Margin, Response, Role, Sense, Stroke, StrokeKind, Ui, Vec2, WidgetInfo,
+    Align, Button, Color32, FontSelection, Frame, Layout, Margin, Response, RichText, Role, Sense, Stroke, StrokeKind,
+    TextWrapMode, Ui, Vec2, WidgetInfo, WidgetText,
 };
 
 use super::{
@@ -124,6 +125,35 @@ pub(super) fn cell_button(ui: &mut Ui, on: bool, name: &str, add: impl FnOnce(&m
     ui.add_space(CELL_PAD);
     add(ui);
     response
+}
+
+/// Shows that a button without a frame has the focus: nothing else of it tells. Cells of a table end where their words begin,
+/// so that the ring may reach a little over a cell's sides; over and under it, it stays inside.
+pub(super) fn focus_ring(ui: &Ui, response: &Response) {
+    if response.has_focus() {
+        let room = ui.clip_rect();
+        let mut rect = response.rect.expand2(Vec2::new(4.0, -1.0));
+        rect.min.y = rect.min.y.max(room.top() + 2.0);
+        rect.max.y = rect.max.y.min(room.bottom() - 2.0).max(rect.min.y);
+        let mut painter = ui.painter().clone();
+        painter.set_clip_rect(room.expand2(Vec2::new(6.0, 0.0)));
+        painter.rect_stroke(rect, 4, (1.5, Tokens::of(ui).accent_line), StrokeKind::Outside);
+    }
+}
+
+/// How wide words are in one line.
+pub(super) fn words_width(ui: &Ui, words: RichText) -> f32 {
+    let words = WidgetText::from(words);
+    words.into_galley(ui, Some(TextWrapMode::Extend), f32::INFINITY, FontSelection::Default).size().x
+}
+
+/// Goes to the next line of a layout that wraps where something so wide doesn't fit into this one: lines are broken between
+/// widgets alone, not before a frame or a group of them.
+pub(super) fn make_room(ui: &mut Ui, needed: f32) {
+    let is_begun = ui.cursor().left() > ui.max_rect().left();
+    if is_begun && ui.available_size_before_wrap().x < needed {
+        ui.end_row();
+    }
 }
 
 /// How far something is, as a thin bar.

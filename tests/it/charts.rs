@@ -148,19 +148,19 @@ fn a_picture_says_where_it_comes_from() {
     let text = svg(&figure);
     let stamp = stamp_of(&text);
     assert_eq!((stamp.chart.as_str(), &stamp.runs[..]), ("gemm", &["apple-m5".to_owned()][..]));
-    assert_eq!(stamp.machines, ["Apple M5, 24 GiB"]);
+    assert_eq!(stamp.machines, ["Apple M5, 25.77 GB"]);
     assert_eq!(stamp.software, format!("Roofline {}", env!("CARGO_PKG_VERSION")));
     assert_eq!(
         stamp.command.as_deref(),
         Some("roofline chart apple-m5 gemm --format svg --theme light --output gemm.svg")
     );
-    assert!(text.contains("Apple M5, 24 GiB · 2026-01-22 · published figures"), "the caption");
+    assert!(text.contains("Apple M5, 25.77 GB · 2026-01-22 · published figures"), "the caption");
     let look = Look { theme: PictureTheme::Dark, width: 700, height: Some(500), scale: 3 };
     let (texts, size) = read_png(&drawn(&figure, PictureFormat::Png, &look));
     assert_eq!(size, [2100, 1500]);
     let inside: Stamp = serde_json::from_str(&texts[STAMP]).unwrap();
     assert_eq!(inside.runs, stamp.runs);
-    assert!(texts["Software"].starts_with("Roofline ") && texts["Source"] == "Apple M5, 24 GiB");
+    assert!(texts["Software"].starts_with("Roofline ") && texts["Source"] == "Apple M5, 25.77 GB");
     assert!(texts["Description"].contains("run apple-m5"));
     let command = "roofline chart apple-m5 gemm --format png --scale 3 --theme dark --size 700x500 --output gemm.png";
     assert_eq!(texts["Comment"], command);

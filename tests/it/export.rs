@@ -93,7 +93,7 @@ fn the_report_of_the_reference_has_the_document_s_models() {
         "from_pretrained(\"mistralai/Mistral-7B-v0.1\", dtype=torch.float16).to(\"mps\")",
         "| GPU cores | 12 |",
         "| Processor cores | 10 (4 Performance, 6 Efficiency) |",
-        "| Memory | 24 GiB |",
+        "| Memory | 25.77 GB |",
         "unsupported: llama.cpp trains no adapters",
         "results/raw/M5/",
         "153 GB/s",

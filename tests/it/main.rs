@@ -48,4 +48,5 @@ mod ui_compare;
 mod ui_engines;
 mod ui_explain;
 mod ui_history;
+mod ui_room;
 mod weights;

@@ -1,6 +1,6 @@
 //! Which frameworks can be measured here, and getting those that can't.
 
-use eframe::egui::{Align, Button, Frame, Label, Layout, Margin, RichText, ScrollArea, Sides, Ui, Vec2};
+use eframe::egui::{Align, Button, Frame, Id, Label, Layout, Margin, Rect, RichText, ScrollArea, Sides, Ui, Vec2};
 
 use crate::{
     engine::{EngineId, find::FoundIn},
@@ -30,7 +30,7 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
         |ui| action_button(ui, state, &Action::LookAgain, actions),
     );
     ui.add_space(space::S);
-    ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+    ScrollArea::vertical().id_salt("engines").auto_shrink(false).show(ui, |ui| {
         ui.spacing_mut().item_spacing = Vec2::splat(space::M);
         for engine in EngineId::BUILT_IN {
             card(ui, |ui| built_in_ui(ui, state, engine));
@@ -156,7 +156,7 @@ fn work_ui(ui: &mut Ui, state: &State, work: &EngineWork, actions: &mut Vec<Acti
         ui.add(Label::new(RichText::new(text).color(tone_colour(tokens, tone))).wrap().selectable(true));
     };
     let frame = Frame::new().fill(tokens.ground).corner_radius(8).inner_margin(Margin::same(12));
-    frame.show(ui, |ui| {
+    let shown = frame.show(ui, |ui| {
         ui.set_width(ui.available_width());
         ui.spacing_mut().item_spacing.y = space::S;
         match &work.stage {
@@ -193,6 +193,20 @@ fn work_ui(ui: &mut Ui, state: &State, work: &EngineWork, actions: &mut Vec<Acti
             named.ui(ui, state, Action::CloseEngineWork, actions);
         }
     });
+    bring_into_sight(ui, work, shown.response.rect);
+}
+
+/// What is told of an engine may begin under the window's end: each stage is scrolled to when it is first told.
+fn bring_into_sight(ui: &Ui, work: &EngineWork, rect: Rect) {
+    let id = Id::unique("engine-work-in-sight");
+    let now = (work.engine, std::mem::discriminant(&work.stage));
+    if ui.data(|data| data.get_temp(id)) == Some(now) {
+        return;
+    }
+    ui.data_mut(|data| data.insert_temp(id, now));
+    // Of what is higher than the window, the beginning is shown.
+    let is_higher = rect.height() > ui.clip_rect().height();
+    ui.scroll_to_rect(rect, is_higher.then_some(Align::Min));
 }
 
 /// Yes in the accent's colour, and no.

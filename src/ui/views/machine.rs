@@ -32,7 +32,7 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     if state.machine.is_none() {
         return empty(ui, "Looking at the machine…", |_| {});
     }
-    ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+    ScrollArea::vertical().id_salt("machine").auto_shrink(false).show(ui, |ui| {
         ui.spacing_mut().item_spacing = Vec2::splat(space::M);
         if ui.available_width() < NARROW {
             machine_ui(ui, state);

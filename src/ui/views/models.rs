@@ -61,7 +61,7 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, forms: &mut Forms, actions: 
     );
     ui.add_space(space::S);
     let Some(models) = &state.models else { return empty(ui, "Looking for models…", |_| {}) };
-    ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+    ScrollArea::vertical().id_salt("models").auto_shrink(false).show(ui, |ui| {
         ui.spacing_mut().item_spacing = Vec2::splat(space::M);
         let (presets, local): (Vec<_>, Vec<_>) = models.iter().partition(|model| model.path.is_none());
         card(ui, |ui| {

@@ -167,32 +167,40 @@ fn row_ui(ui: &mut Ui, table: &Table, cells: &[TableCell], head: bool) {
     ui.add_space(2.0);
 }
 
-/// Each column has room for its longest word; what is left is shared by how much the columns hold.
+/// Each column has room for its longest word; what is left is shared by how much the columns hold. Where there is less than
+/// the columns would like, numbers break from their units before any word breaks.
 fn widths(table: &Table, width: f32) -> Vec<f32> {
     /// Rows that are looked at: the others are alike.
     const LOOKED: usize = 64;
     const LETTER: f32 = 7.4;
+    /// What letters take at least: few words are made of wide ones alone.
+    const NARROW: f32 = 6.6;
     /// A number with its unit stays in one line.
     const NUMBER: usize = 14;
     let letters = |text: &str, most: usize| text.chars().count().clamp(3, most) as f32 * LETTER;
-    let word = |text: &str| text.split([' ', '/', '-']).map(|word| letters(word, 14)).fold(0.0, f32::max);
+    let words = |text: &str, letter: f32| {
+        let words = text.split([' ', '/', '-']).map(|word| word.chars().count().clamp(3, NUMBER));
+        words.max().unwrap_or(0) as f32 * letter
+    };
+    let word = |text: &str| words(text, LETTER);
     let column = |place: usize| {
         let cells = table.rows.iter().take(LOOKED).filter_map(|row| Some(row.get(place)?.text.as_str()));
         let heading = table.headings.get(place).map_or("", String::as_str);
         let most = |wide: &dyn Fn(&str) -> f32, least: f32| cells.clone().map(wide).fold(least, f32::max);
         let is_number = table.numeric.get(place) == Some(&true);
         let least = |text: &str| if is_number { letters(text, NUMBER) } else { word(text) };
+        let unbroken = most(&|text| words(text, NARROW), words(heading, NARROW)) + space::S;
         let need = most(&least, word(heading)) + space::S;
-        (need, most(&|text| letters(text, 48), need))
+        [unbroken, need, most(&|text| letters(text, 48), need)]
     };
-    let columns: Vec<(f32, f32)> = (0..table.headings.len()).map(column).collect();
-    let needed = columns.iter().map(|(need, _)| need).sum::<f32>().max(1.0);
-    let wished: f32 = columns.iter().map(|(need, want)| (want - need).max(0.0)).sum();
-    let left = width - needed;
-    let share = |(need, want): (f32, f32)| match left {
-        left if left <= 0.0 => width * need / needed,
-        left if wished <= 0.0 => need + left / columns.len().max(1) as f32,
-        left => need + left * (want - need).max(0.0) / wished,
+    let columns: Vec<[f32; 3]> = (0..table.headings.len()).map(column).collect();
+    let sum = |step: usize| columns.iter().filter_map(|column| column.get(step)).sum::<f32>();
+    let (unbroken, needed, wished) = (sum(0).max(1.0), sum(1), sum(2));
+    let share = |[least, need, want]: [f32; 3]| match width {
+        width if width <= unbroken => width * least / unbroken,
+        width if width <= needed => least + (need - least) * (width - unbroken) / (needed - unbroken),
+        width if wished <= needed => need + (width - needed) / columns.len().max(1) as f32,
+        width => need + (want - need) * (width - needed) / (wished - needed),
     };
     columns.iter().map(|column| share(*column)).collect()
 }
@@ -218,6 +226,21 @@ mod tests {
             assert!(widths[0] > widths[1], "{widths:?}");
         }
         assert!(widths(&self::table(&[], &[]), 100.0).is_empty());
+    }
+
+    #[test]
+    fn no_word_is_broken_while_a_number_can_be_parted_from_its_unit() {
+        let mut table = table(
+            &["Model", "Prefill", "Decode", "Peak memory"],
+            &[&["mistral-7b", "12345 tokens/s", "123.4 tokens/s", "12.34 GB"]],
+        );
+        table.numeric = vec![false, true, true, true];
+        let all = widths(&table, 10_000.0).len() as f32 * space::S;
+        for width in [280.0, 300.0, 340.0] {
+            let widths = widths(&table, width);
+            assert!((widths.iter().sum::<f32>() - width).abs() < 0.5 && width > all, "{widths:?}");
+            assert!(widths[0] >= 46.0 + space::S && widths[3] >= 39.0 + space::S, "{width}: {widths:?}");
+        }
     }
 
     #[test]

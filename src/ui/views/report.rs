@@ -15,9 +15,20 @@ use crate::{
         rows::capitalised,
         state::State,
         theme::{self, Tokens, space},
-        widgets::{Named, action_button, empty, primary_button},
+        widgets::{Named, action_button, empty, make_room, primary_button, words_width},
     },
 };
+
+/// A name in a chip is cut where it is wider than this.
+const NAME: f32 = 420.0;
+
+/// Room beside the name in its chip, and what else there is in one that can be left out.
+const CHIP_PAD: f32 = 8.0;
+const AROUND: f32 = 2.0 * CHIP_PAD + space::XS + 30.0;
+
+/// The widths of the menu's button, and of the menu.
+const ADD: f32 = 80.0;
+const MENU: f32 = 420.0;
 
 /// What is remembered of the view between frames.
 #[derive(Debug, Default)]
@@ -115,14 +126,22 @@ fn runs_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     let tokens = Tokens::of(ui);
     ui.horizontal_wrapped(|ui| {
         ui.spacing_mut().item_spacing = Vec2::splat(space::XS);
+        let several = state.report.chosen.len() > 1;
+        let around = if several { AROUND } else { 2.0 * CHIP_PAD };
         for run in &state.report.chosen {
             let name = name_of(state, run);
-            let frame = Frame::new().fill(tokens.hover).corner_radius(6).inner_margin(Margin::symmetric(8, 3));
-            frame.show(ui, |ui| {
+            let room = NAME.min(ui.max_rect().width() - around);
+            let width = words_width(ui, RichText::new(&name)).ceil().min(room);
+            make_room(ui, width + around);
+            let frame = Frame::new().fill(tokens.hover).corner_radius(6);
+            frame.inner_margin(Margin::symmetric(CHIP_PAD as i8, 3)).show(ui, |ui| {
                 ui.horizontal(|ui| {
                     ui.spacing_mut().interact_size.y = 20.0;
-                    ui.label(RichText::new(&name).color(tokens.text));
-                    if state.report.chosen.len() > 1 {
+                    ui.scope(|ui| {
+                        ui.set_max_width(width);
+                        ui.add(Label::new(RichText::new(&name).color(tokens.text)).truncate());
+                    });
+                    if several {
                         let remove = format!("Leave out {name}");
                         let named = Named { words: "×", name: remove, hint: "Leave this run out of the report" };
                         named.ui(ui, state, Action::ReportRun(run.clone()), actions);
@@ -131,6 +150,7 @@ fn runs_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
             });
         }
         if state.report.chosen.len() < REPORT_RUNS_MAX {
+            make_room(ui, ADD);
             MenuButton::from_button(Button::new("Add run")).ui(ui, |ui| menu_ui(ui, state, actions));
         }
     });
@@ -160,9 +180,11 @@ fn headers(state: &State) -> impl Iterator<Item = &RunHeader> {
     })
 }
 
+/// The name that it was given, when it was made, what was measured and on what.
 fn header_text(header: &RunHeader) -> String {
     let device = header.device.split_whitespace().collect::<Vec<_>>().join(" ");
-    format!("{} · {} · {device}", super::history::when(header.started_at), capitalised(&header.suite))
+    let parts = [super::history::when(header.started_at), capitalised(&header.suite), device];
+    header.about.name.iter().cloned().chain(parts).collect::<Vec<_>>().join(" · ")
 }
 
 /// Runs that can be added; of ten thousand only those in sight are drawn.
@@ -170,13 +192,12 @@ fn menu_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     let mut all: Vec<ReportRun> = vec![ReportRun::Shown, ReportRun::Reference];
     all.extend(headers(state).map(|header| ReportRun::Saved(header.path.clone())));
     all.retain(|run| !state.report.chosen.contains(run));
-    ui.set_min_width(360.0);
+    ui.set_width(MENU);
     ScrollArea::vertical().max_height(320.0).show_rows(ui, theme::CONTROL, all.len(), |ui, rows| {
         for run in all.get(rows).into_iter().flatten() {
             let name = name_of(state, run);
-            let button =
-                Button::new(&name).min_size(Vec2::new(ui.available_width(), theme::CONTROL)).frame_when_inactive(false);
-            if ui.add(button).clicked() {
+            let button = Button::new(&name).truncate().min_size(Vec2::new(ui.available_width(), theme::CONTROL));
+            if ui.add(button.frame_when_inactive(false)).clicked() {
                 actions.push(Action::ReportRun(run.clone()));
                 ui.close();
             }

@@ -25,6 +25,9 @@ pub(super) const NARROW: f32 = 776.0;
 pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     header_ui(ui, state, actions);
     if state.shown().is_none() {
+        if state.opening {
+            return empty(ui, "Opening the run…", |_| {});
+        }
         match &state.devices {
             Devices::Looking => return empty(ui, "Looking for devices…", |_| {}),
             Devices::Missing(reason) => return missing_ui(ui, state, reason, actions),
@@ -38,7 +41,7 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     }
     detail::panel_ui(ui, state, actions);
     ui.add_space(space::XS);
-    ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+    ScrollArea::vertical().id_salt("run").auto_shrink(false).show(ui, |ui| {
         ui.spacing_mut().item_spacing = Vec2::splat(space::M);
         stats::ui(ui, state);
         if let Some(session) = state.shown() {
@@ -66,13 +69,21 @@ fn notes_of(state: &State) -> Vec<notes::Note> {
 fn header_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     let tokens = Tokens::of(ui);
     let (title, subject) = titles(state);
+    // The buttons of a run that ended leave no room for what it is beside them.
+    let is_apart = ui.available_width() < NARROW && state.shown().is_some_and(|session| session.live.is_none());
     Sides::new().height(theme::CONTROL).shrink_left().truncate().show(
         ui,
         |ui| {
             ui.label(RichText::new(title).heading());
-            ui.label(RichText::new(subject).color(tokens.dim));
+            if !is_apart {
+                ui.label(RichText::new(&subject).color(tokens.dim));
+            }
         },
         |ui| {
+            if is_apart {
+                ui.spacing_mut().button_padding.x = space::S;
+                ui.spacing_mut().item_spacing.x = space::XS;
+            }
             if state.running() || state.starting {
                 action_button(ui, state, &Action::Cancel, actions);
             } else {
@@ -87,9 +98,13 @@ fn header_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
             }
         },
     );
+    if is_apart {
+        ui.add(Label::new(RichText::new(subject).color(tokens.dim)).truncate());
+    }
 }
 
 fn titles(state: &State) -> (String, String) {
+    let opening = if state.opening { " · another run is being opened" } else { "" };
     let Some(session) = state.shown() else {
         let title = format!("{} suite", state.choices.suite().title());
         return (title, labels(&state.taking_part()));
@@ -102,8 +117,8 @@ fn titles(state: &State) -> (String, String) {
     };
     let suite = format!("{} suite", capitalised(&session.run.suite.name));
     match session.run.about.as_ref().and_then(|about| about.name.clone()) {
-        Some(name) => (name, format!("{suite} · {when}{device}")),
-        None => (suite, format!("{when}{device}")),
+        Some(name) => (name, format!("{suite} · {when}{device}{opening}")),
+        None => (suite, format!("{when}{device}{opening}")),
     }
 }
 

@@ -15,17 +15,25 @@ use crate::{
         session::Session,
         state::State,
         theme::{self, Tokens},
-        widgets::{bar, card, tone_colour},
+        widgets::{bar, card, focus_ring, tone_colour},
     },
 };
 
 const ROW: f32 = 30.0;
+/// The height of a row whose engine stands under what was measured.
+const TWO_LINES: f32 = 40.0;
 const HEADER: f32 = 26.0;
 
 /// Narrower than all columns together, the error and the ceiling are only in the details.
 const WIDE: f32 = 150.0 + 190.0 + 154.0 + 76.0 + 76.0 + 122.0 + 120.0;
 /// The width of the engines' column.
 const ENGINES: f32 = 84.0;
+/// The least widths of the other columns: what, how, the value, its interval, how it stands.
+const TITLE: f32 = 126.0;
+const PARAMETERS: f32 = 150.0;
+const VALUE: f32 = 154.0;
+const INTERVAL: f32 = 76.0;
+const STATE: f32 = 120.0;
 
 /// How rows are drawn.
 #[derive(Clone, Copy)]
@@ -36,6 +44,14 @@ struct Look {
     selectable: bool,
     /// Whose each is, is shown.
     engines: bool,
+    /// So under what was measured: a column of its own has no room.
+    stacked: bool,
+}
+
+impl Look {
+    const fn height(self) -> f32 {
+        if self.stacked { TWO_LINES } else { ROW }
+    }
 }
 
 /// Draws the table: the entries of the run that is shown, else what the chosen suite would measure.
@@ -60,8 +76,9 @@ fn card_ui(ui: &mut Ui, state: &State, rows: &Rows<'_>, selected: Option<usize>,
             return matrix::ui(ui, session, ceilings, actions);
         }
         let top = ui.cursor().top() + HEADER;
-        table_ui(ui, rows, selected, actions, state.shown().is_some());
-        keep_in_sight(ui, top, ROW, selected, selected);
+        let look = look(ui, rows, state.shown().is_some());
+        table_ui(ui, rows, selected, actions, look);
+        keep_in_sight(ui, top, look.height(), selected, selected);
         if let Some(selected) = selected {
             actions.extend(move_by_keys(ui, selected, rows.len()));
         }
@@ -143,12 +160,18 @@ impl<'a> Rows<'a> {
     }
 }
 
-fn table_ui(ui: &mut Ui, rows: &Rows<'_>, selected: Option<usize>, actions: &mut Vec<Action>, selectable: bool) {
+/// How the rows are drawn in the room there is.
+fn look(ui: &Ui, rows: &Rows<'_>, selectable: bool) -> Look {
+    let engines = rows.have_several_engines();
+    let wide = ui.available_width() >= WIDE + if engines { ENGINES } else { 0.0 };
+    Look { wide, selectable, engines, stacked: engines && selectable && !wide }
+}
+
+fn table_ui(ui: &mut Ui, rows: &Rows<'_>, selected: Option<usize>, actions: &mut Vec<Action>, look: Look) {
     let tokens = Tokens::of(ui);
+    let Look { wide, selectable, engines: several, stacked } = look;
     // Before a run, the figures' columns are empty and the engines of a row may be many.
-    let several = rows.have_several_engines();
-    let wide = ui.available_width() >= WIDE + if several { ENGINES } else { 0.0 };
-    let look = Look { wide, selectable, engines: several };
+    let planned = (ui.available_width() - TITLE - PARAMETERS - INTERVAL - STATE).clamp(ENGINES, ENGINES + VALUE);
     // No gaps, so that the hairlines of a row meet.
     ui.spacing_mut().item_spacing = Vec2::ZERO;
     // A chosen row is quiet: the solid accent belongs to the primary button.
@@ -159,15 +182,15 @@ fn table_ui(ui: &mut Ui, rows: &Rows<'_>, selected: Option<usize>, actions: &mut
         .id_salt("results")
         .vscroll(false)
         .cell_layout(Layout::left_to_right(Align::Center))
-        .column(Column::exact(if wide { 150.0 } else { 126.0 }).clip(true))
-        .column(Column::exact(if wide { 190.0 } else { 150.0 }).clip(true));
-    if several {
-        table = table.column(Column::exact(if selectable { ENGINES } else { ENGINES + 154.0 }).clip(true));
+        .column(Column::exact(if wide { 150.0 } else { TITLE }).clip(true))
+        .column(Column::exact(if wide { 190.0 } else { PARAMETERS }).clip(true));
+    if several && !stacked {
+        table = table.column(Column::exact(if selectable { ENGINES } else { planned }).clip(true));
     }
     if selectable || !several {
-        table = table.column(Column::exact(154.0));
+        table = table.column(Column::exact(VALUE));
     }
-    table = table.column(Column::exact(76.0));
+    table = table.column(Column::exact(INTERVAL));
     if selectable {
         table = table.sense(Sense::CLICK);
     }
@@ -175,18 +198,18 @@ fn table_ui(ui: &mut Ui, rows: &Rows<'_>, selected: Option<usize>, actions: &mut
         table = table.column(Column::exact(76.0)).column(Column::exact(122.0));
     }
     let mut names = vec!["Workload", "Parameters"];
-    names.extend(several.then_some(if selectable { "Engine" } else { "Engines" }));
+    names.extend((several && !stacked).then_some(if selectable { "Engine" } else { "Engines" }));
     names.extend((selectable || !several).then_some("       Value"));
     names.push("± 95 %");
     names.extend(["Rel. error", "Of ceiling"].into_iter().filter(|_| wide));
     names.push("State");
-    let table = table.column(Column::remainder().at_least(120.0).clip(true)).header(HEADER, |mut header| {
+    let table = table.column(Column::remainder().at_least(STATE).clip(true)).header(HEADER, |mut header| {
         for name in &names {
             header.col(|ui| header_ui(ui, name));
         }
     });
     table.body(|body| {
-        body.rows(ROW, rows.len(), |mut line| {
+        body.rows(look.height(), rows.len(), |mut line| {
             let index = line.index();
             let Some(row) = rows.get(index) else { return };
             line.set_selected(selected == Some(index));
@@ -221,9 +244,9 @@ fn header_ui(ui: &mut Ui, name: &str) {
 
 fn row_ui(line: &mut TableRow<'_, '_>, row: &Row, on: bool, look: Look) -> bool {
     let mut clicked = false;
-    line.col(|ui| clicked = title_ui(ui, row, look.selectable.then_some(on)));
+    line.col(|ui| clicked = title_ui(ui, row, look.selectable.then_some(on), look.stacked));
     line.col(|ui| cell(ui, RichText::new(&row.parameters).color(Tokens::of(ui).dim)));
-    if look.engines {
+    if look.engines && !look.stacked {
         line.col(|ui| cell(ui, RichText::new(&row.engines).color(Tokens::of(ui).dim)));
     }
     if look.selectable || !look.engines {
@@ -238,22 +261,35 @@ fn row_ui(line: &mut TableRow<'_, '_>, row: &Row, on: bool, look: Look) -> bool 
     clicked
 }
 
-/// The name, which the keyboard can reach to show the details: `chosen` says whether they are shown, if there are any.
-fn title_ui(ui: &mut Ui, row: &Row, chosen: Option<bool>) -> bool {
+/// The name, which the keyboard can reach to show the details: `chosen` says whether they are shown, if there are any. The
+/// engine stands under it where they are stacked.
+fn title_ui(ui: &mut Ui, row: &Row, chosen: Option<bool>, stacked: bool) -> bool {
+    if !stacked {
+        return name_ui(ui, row, chosen);
+    }
+    let shown = ui.vertical(|ui| {
+        ui.spacing_mut().item_spacing.y = 1.0;
+        ui.spacing_mut().interact_size.y = 16.0;
+        ui.spacing_mut().button_padding.y = 0.0;
+        ui.add_space(3.0);
+        let clicked = name_ui(ui, row, chosen);
+        ui.add(Label::new(theme::label(&row.engines).color(Tokens::of(ui).dim)).truncate());
+        clicked
+    });
+    shown.inner
+}
+
+fn name_ui(ui: &mut Ui, row: &Row, chosen: Option<bool>) -> bool {
     let words = RichText::new(&row.title).color(Tokens::of(ui).text);
     let Some(on) = chosen else {
         cell(ui, words);
         return false;
     };
     ui.spacing_mut().button_padding.x = 0.0;
-    let response = ui.add(Button::selectable(on, words).frame(false));
+    let response = ui.add(Button::selectable(on, words).frame(false).truncate());
     let name = row.name();
     response.widget_info(|| eframe::egui::WidgetInfo::selected(eframe::egui::Role::Button, true, on, &name));
-    if response.has_focus() {
-        let ring = (1.5, Tokens::of(ui).accent_line);
-        let rect = response.rect.expand2(eframe::egui::vec2(4.0, -1.0));
-        ui.painter().rect_stroke(rect, 4, ring, eframe::egui::StrokeKind::Outside);
-    }
+    focus_ring(ui, &response);
     response.clicked()
 }
 

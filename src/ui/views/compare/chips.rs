@@ -1,9 +1,6 @@
 //! What is compared: a chip for each run, or each engine of the one run.
 
-use eframe::egui::{
-    Button, Color32, ComboBox, FontSelection, Frame, Margin, Role, Sense, Stroke, TextWrapMode, Ui, Vec2, WidgetInfo,
-    WidgetText,
-};
+use eframe::egui::{Button, Color32, ComboBox, Frame, Margin, Role, Sense, Stroke, Ui, Vec2, WidgetInfo};
 
 use crate::{
     analysis::comparison::{Kind, Side},
@@ -15,6 +12,7 @@ use crate::{
         state::State,
         theme::{self, Tokens, space},
         views::history::when,
+        widgets::{focus_ring, make_room, words_width},
     },
 };
 
@@ -54,7 +52,7 @@ fn run_ui(ui: &mut Ui, place: usize, chosen: &Chosen, engines_of: Option<usize>,
     let is_base = engines_of.is_none() && place == 0;
     let title = format!("{} · {}", short(&chosen.title()), moment(&chosen.run));
     let words = format!("{}  {title}", letter(place));
-    make_room(ui, &words, is_base);
+    make_room_for(ui, &words, is_base);
     chip(ui, leads, tokens.data(place), |ui| {
         let name = match (is_base, engines_of) {
             (true, _) => format!("Baseline {title}"),
@@ -66,6 +64,7 @@ fn run_ui(ui: &mut Ui, place: usize, chosen: &Chosen, engines_of: Option<usize>,
         let hint = if is_base { hint } else { format!("{hint}\nClick to hold all others against it") };
         let response = ui.add(button).on_hover_text(hint);
         response.widget_info(|| WidgetInfo::selected(Role::Button, true, leads, &name));
+        focus_ring(ui, &response);
         if response.clicked() && place > 0 {
             actions.push(Action::Comparing(CompareAction::Baseline(place)));
         }
@@ -75,6 +74,7 @@ fn run_ui(ui: &mut Ui, place: usize, chosen: &Chosen, engines_of: Option<usize>,
         let cross = Button::new(theme::label("×").color(tokens.dim)).frame(false);
         let cross = ui.add(cross).on_hover_text("Take it out");
         cross.widget_info(|| WidgetInfo::labeled(Role::Button, true, format!("Remove {title}")));
+        focus_ring(ui, &cross);
         if cross.clicked() {
             actions.push(Action::Comparing(CompareAction::Remove(place)));
         }
@@ -85,13 +85,14 @@ fn engine_ui(ui: &mut Ui, shown: &Shown, place: usize, side: &Side, actions: &mu
     let tokens = Tokens::of(ui);
     let Some(engine) = side.engine else { return };
     let leads = place == shown.compared.baseline;
-    make_room(ui, &side.label, leads);
+    make_room_for(ui, &side.label, leads);
     chip(ui, leads, tokens.engine(engine), |ui| {
         let name = if leads { format!("Baseline {}", side.label) } else { format!("Make {} the baseline", side.label) };
         let button = Button::new(theme::label(&side.label).color(tokens.text)).frame(false);
         let hint = if leads { "All others are held against it" } else { "Click to hold all others against it" };
         let response = ui.add(button).on_hover_text(hint);
         response.widget_info(|| WidgetInfo::selected(Role::Button, true, leads, &name));
+        focus_ring(ui, &response);
         if response.clicked() && !leads {
             actions.push(Action::Comparing(CompareAction::Lead(engine)));
         }
@@ -101,19 +102,12 @@ fn engine_ui(ui: &mut Ui, shown: &Shown, place: usize, side: &Side, actions: &mu
     });
 }
 
-/// Goes to the next line where words of this length, with what is around them in a chip, don't fit into this one: a frame doesn't
-/// wrap by itself.
-fn make_room(ui: &mut Ui, words: &str, is_base: bool) {
+/// Goes to the next line where these words, with what is around them in a chip, don't fit into this one.
+fn make_room_for(ui: &mut Ui, words: &str, is_base: bool) {
     const AROUND: f32 = 64.0;
-    let width = |text: &str| {
-        let text = WidgetText::from(theme::label(text));
-        text.into_galley(ui, Some(TextWrapMode::Extend), f32::INFINITY, FontSelection::Default).size().x
-    };
-    let base = if is_base { width("baseline") + 6.0 } else { 0.0 };
-    let needed = width(words) + base + AROUND;
-    if ui.available_size_before_wrap().x < needed {
-        ui.end_row();
-    }
+    let base = if is_base { words_width(ui, theme::label("baseline")) + 6.0 } else { 0.0 };
+    let needed = words_width(ui, theme::label(words)) + base + AROUND;
+    make_room(ui, needed);
 }
 
 /// A rounded frame with a dot in the colour of the data.

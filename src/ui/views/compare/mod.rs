@@ -21,7 +21,7 @@ use crate::{
         rows::capitalised,
         state::State,
         theme::{self, Tokens, space},
-        widgets::{action_button, card, empty},
+        widgets::{action_button, card, empty, focus_ring},
     },
 };
 
@@ -61,7 +61,7 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, forms: &mut Forms, actions: 
     header_ui(ui, state, actions);
     ui.add_space(space::S);
     let room = ui.available_height();
-    ScrollArea::vertical().auto_shrink(false).show(ui, |ui| {
+    ScrollArea::vertical().id_salt("compare").auto_shrink(false).show(ui, |ui| {
         ui.spacing_mut().item_spacing.y = space::S;
         let top = ui.cursor().top();
         if !comparing.chosen.is_empty() {
@@ -320,6 +320,7 @@ fn command_ui(ui: &mut Ui, comparing: &Comparing, state: &State, actions: &mut V
         ui.spacing_mut().button_padding = Vec2::ZERO;
         let response = ui.add_enabled(state.allows(&action), button).on_hover_text(format!("{command}\nClick to copy"));
         response.widget_info(|| WidgetInfo::labeled(eframe::egui::Role::Button, true, format!("Copy {command}")));
+        focus_ring(ui, &response);
         if response.clicked() {
             actions.push(action);
         }

@@ -1,7 +1,8 @@
 //! The list of runs to choose from: type a few letters, click as many as fit.
 
 use eframe::egui::{
-    Align2, Area, Button, Id, Margin, Modal, Order, Role, ScrollArea, Sides, TextEdit, Ui, Vec2, WidgetInfo,
+    Align2, Area, Atom, AtomExt as _, Button, Id, Margin, Modal, Order, RichText, Role, ScrollArea, Sides, TextEdit,
+    Ui, Vec2, WidgetInfo,
 };
 
 use crate::{
@@ -18,6 +19,9 @@ use crate::{
 };
 
 const ROW: f32 = 28.0;
+
+/// What is told of a run after its title is at most so wide.
+const ABOUT: f32 = 340.0;
 
 /// The list while it is open.
 #[derive(Debug, Default)]
@@ -118,12 +122,13 @@ fn row_ui(ui: &mut Ui, state: &State, source: RunSource, (title, about): (&str, 
     let tokens = Tokens::of(ui);
     let place = state.comparing.chosen.iter().position(|chosen| chosen.source == source);
     let allowed = place.is_some() || state.comparing.room() > 0;
-    let mark = place.map_or_else(|| "     ".to_owned(), |place| format!("{}  ", char::from(b'A' + place as u8)));
+    let mark = place.map_or_else(|| "   ".to_owned(), |place| format!("{}  ", char::from(b'A' + place as u8)));
     let words = (
         theme::label(mark).monospace().color(tokens.accent_line),
-        eframe::egui::RichText::new(title).color(if allowed { tokens.text } else { tokens.faint }),
-        theme::label(about).color(tokens.dim),
-        eframe::egui::Atom::grow(),
+        // Where there is no room for all, the title is cut, and not the letter before it.
+        RichText::new(title).color(if allowed { tokens.text } else { tokens.faint }).atom_shrink(true),
+        theme::label(about).color(tokens.dim).atom_max_width(ABOUT),
+        Atom::grow(),
     );
     let button =
         Button::selectable(place.is_some(), words).truncate().min_size(Vec2::new(ui.available_width(), ROW - 2.0));

@@ -13,6 +13,7 @@ use crate::{
         comparing::{CompareAction, Comparing, Shown},
         rows::{NONE, capitalised},
         theme::{self, Tokens, space},
+        widgets::focus_ring,
     },
 };
 
@@ -227,6 +228,7 @@ fn row_ui(line: &mut TableRow<'_, '_>, shown: &Shown, row: &Row, on: bool) -> bo
         let response = ui.add(Button::selectable(on, words).frame(false).truncate());
         let name = format!("Samples of {title}, {parameters}");
         response.widget_info(|| WidgetInfo::selected(Role::Button, true, on, &name));
+        focus_ring(ui, &response);
         clicked = response.clicked();
     });
     dim_cell(line, &parameters);

@@ -2,6 +2,7 @@
 
 mod entries;
 mod fit;
+mod labels;
 mod meanings;
 mod roofline;
 
@@ -22,6 +23,7 @@ use crate::{
     ui::{
         action::Action,
         lazy::Heights,
+        machine_text::measured,
         picturing::with_menu,
         session::Session,
         state::State,
@@ -127,12 +129,13 @@ fn header_ui(ui: &mut Ui, state: &State, session: Option<&Session>, actions: &mu
     );
 }
 
-/// "Apple M5 · 22 Jan 2026 12:00", with what the run still does.
+/// "Fans off · Apple M5 · 22 Jan 2026 12:00": the name that the run was given, what was measured, when, and what it still does.
 pub(in crate::ui) fn subject(session: &Session) -> String {
     let run = &session.run;
-    let chip = run.machine.chip.split_whitespace().collect::<Vec<_>>().join(" ");
-    let going = if session.live.is_some() { " · as far as it is measured" } else { "" };
-    format!("{chip} · {}{going}", super::history::when(run.started_at))
+    let name = run.about.as_ref().and_then(|about| about.name.clone());
+    let going = session.live.is_some().then(|| "as far as it is measured".to_owned());
+    let parts = [name, Some(measured(run)), Some(super::history::when(run.started_at)), going];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 
 fn none_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {

@@ -1,8 +1,9 @@
 //! The roofline of a device: logarithmic axes, ceilings as lines, workloads as points.
 
-use eframe::egui::{Align2, Color32, Label, Role, Ui, WidgetInfo};
-use egui_plot::{AxisHints, GridMark, HoverPosition, Line, LineStyle, Plot, PlotPoint, PlotPoints, Points, Text};
+use eframe::egui::{Color32, Label, Role, Ui, WidgetInfo};
+use egui_plot::{AxisHints, GridMark, HoverPosition, Line, LineStyle, Plot, PlotPoints, Points, Text};
 
+use super::labels::{self, Axes, Name};
 use crate::{
     analysis::{Point, Roof, Roofline},
     engine::EngineId,
@@ -12,6 +13,7 @@ use crate::{
         rows::capitalised,
         session::Session,
         theme::{self, Tokens, space},
+        widgets::words_width,
     },
     units::{Quantity, Unit, number},
 };
@@ -27,6 +29,19 @@ struct Group<'a> {
     engine: EngineId,
     doubted: bool,
     points: Vec<&'a Point>,
+}
+
+impl Group<'_> {
+    /// The points that are drawn.
+    fn drawn(&self) -> impl Iterator<Item = &Point> {
+        let step = self.points.len().div_ceil(POINTS_MAX).max(1);
+        self.points.iter().step_by(step).copied()
+    }
+
+    /// Where they lie, in powers of ten.
+    fn places(&self) -> Vec<[f64; 2]> {
+        self.drawn().map(|point| [point.intensity.log10(), point.rate.log10()]).collect()
+    }
 }
 
 /// Draws the chart with its legend, and says the same in words.
@@ -113,6 +128,7 @@ fn plot_ui(
         }
         HoverPosition::Elsewhere { .. } => None,
     });
+    let (names, drawn) = (names(ui, roofs), groups.iter().flat_map(Group::places).collect::<Vec<_>>());
     let shown = plot.show(ui, |plot| {
         plot.set_plot_bounds_x(left.log10()..=right.log10());
         plot.set_plot_bounds_y(low.log10()..=high.log10());
@@ -122,17 +138,17 @@ fn plot_ui(
             let line = Line::new(roof.text(), PlotPoints::from(line)).color(colour).width(1.5).style(style);
             plot.line(line.allow_band(false));
         }
-        for (roof, at, anchor) in labels(roofs, left) {
-            let dtype = roof.dtype.map(|dtype| format!("{dtype} ")).unwrap_or_default();
-            let peak = Quantity::new(roof.peak.unwrap_or_default(), Unit::FlopPerSecond);
-            let words = theme::label(format!("{dtype}{peak}"));
+        let axes = Axes {
+            x: [left.log10(), right.log10()],
+            y: [low.log10(), high.log10()],
+            size: plot.response().rect.size(),
+        };
+        for (text, at, anchor) in labels::place(&names, roofs, &drawn, &axes) {
+            let words = theme::label(text);
             plot.text(Text::new("", at, words).color(tokens.dim).anchor(anchor).allow_hover(false));
         }
         for group in groups {
-            let step = group.points.len().div_ceil(POINTS_MAX).max(1);
-            let places: Vec<[f64; 2]> =
-                group.points.iter().step_by(step).map(|point| [point.intensity.log10(), point.rate.log10()]).collect();
-            let points = Points::new(group.name.clone(), PlotPoints::from(places)).radius(4.5);
+            let points = Points::new(group.name.clone(), PlotPoints::from(group.places())).radius(4.5);
             let points = points.shape(marker(group.engine)).filled(!group.doubted);
             plot.points(points.color(tokens.engine(group.engine)));
         }
@@ -140,34 +156,20 @@ fn plot_ui(
     shown.response.widget_info(|| WidgetInfo::labeled(Role::Image, true, chart.text()));
 }
 
-/// Where the measured levels are named: over their lines, under them where the next one above is too near, and nowhere where
-/// that is taken too; the list under the chart has them all.
-fn labels(roofs: &[Roof], left: f64) -> Vec<(&Roof, PlotPoint, Align2)> {
-    /// The height of a line of text in powers of ten, with room.
-    const LINE: f64 = 0.3;
-    let mut levels: Vec<(&Roof, f64)> =
-        roofs.iter().filter(|roof| !roof.published).filter_map(|roof| Some((roof, roof.peak?.log10()))).collect();
-    levels.sort_by(|(_, a), (_, b)| b.total_cmp(a));
-    let mut found = Vec::new();
-    let mut lowest = f64::INFINITY;
-    for (roof, level) in levels {
-        // Right of the ridge, and of another level's slope: large products, which lie near the level, are far from it.
-        let begins = roof.ridge().unwrap_or(left).max(left).log10() + 0.28;
-        if level + LINE <= lowest {
-            found.push((roof, PlotPoint::new(begins, level + 0.03), Align2::LEFT_BOTTOM));
-            lowest = level;
-        } else if level <= lowest {
-            found.push((roof, PlotPoint::new(begins, level - 0.03), Align2::LEFT_TOP));
-            lowest = level - LINE;
-        }
-    }
-    found
+/// The measured levels by their names, which the list under the chart has all.
+fn names<'a>(ui: &Ui, roofs: &'a [Roof]) -> Vec<Name<'a>> {
+    let name = |roof: &'a Roof| {
+        let dtype = roof.dtype.map(|dtype| format!("{dtype} ")).unwrap_or_default();
+        let text = format!("{dtype}{}", Quantity::new(roof.peak?, Unit::FlopPerSecond));
+        let width = words_width(ui, theme::label(&text));
+        Some(Name { roof, text, width })
+    };
+    roofs.iter().filter(|roof| !roof.published).filter_map(name).collect()
 }
 
 /// What is read at each point that is drawn.
 fn hover(session: &Session, group: &Group<'_>) -> Vec<String> {
-    let step = group.points.len().div_ceil(POINTS_MAX).max(1);
-    let words = |point: &&Point| {
+    let words = |point: &Point| {
         let entry = session.run.entries.get(point.entry);
         let name = entry.map(|entry| format!("{} {}", entry.workload.title(), entry.workload.parameters()));
         let bound = point.bound.map_or_else(String::new, |bound| format!("\nbound by {}", bound.word()));
@@ -180,7 +182,7 @@ fn hover(session: &Session, group: &Group<'_>) -> Vec<String> {
             number(point.intensity)
         )
     };
-    group.points.iter().step_by(step).map(words).collect()
+    group.drawn().map(words).collect()
 }
 
 /// Measured lines are solid and plain to see, theoretical ones dashed and faint.
@@ -234,16 +236,6 @@ fn rate(log: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn levels_that_are_near_each_other_are_named_apart() {
-        let roof = |peak| Roof { dtype: None, published: false, bandwidth: Some(1e11), peak: Some(peak) };
-        let roofs = [roof(1.0e12), roof(1.1e12), roof(1.05e12), roof(5e12)];
-        let named: Vec<_> = labels(&roofs, 0.1).into_iter().map(|(roof, _, anchor)| (roof.peak, anchor)).collect();
-        let wanted =
-            [(Some(5e12), Align2::LEFT_BOTTOM), (Some(1.1e12), Align2::LEFT_BOTTOM), (Some(1.05e12), Align2::LEFT_TOP)];
-        assert_eq!(named, wanted, "the third of three has no room");
-    }
 
     #[test]
     fn powers_of_ten_are_written_as_people_do() {

@@ -41,6 +41,8 @@ pub(in crate::ui) struct Words {
     seen: About,
     /// What was in the fields when they were filled, or sent on last.
     kept: [String; 3],
+    /// How many refusals were taken in.
+    refused: u64,
     name: String,
     tags: String,
     note: String,
@@ -80,24 +82,33 @@ impl Words {
     }
 
     /// Fills the fields for a run, or anew where another program has changed what is written and nobody writes here.
-    fn show(&mut self, header: &RunHeader, actions: &mut Vec<Action>) {
+    fn show(&mut self, header: &RunHeader, refused: Option<&(PathBuf, u64)>, actions: &mut Vec<Action>) {
         let is_new = self.path.as_ref() != Some(&header.path);
         if is_new {
             self.send(actions);
         }
+        if let Some((path, times)) = refused.filter(|(_, times)| *times != self.refused) {
+            self.refused = *times;
+            // What was sent on is not kept: the fields differ again, and another try sends them.
+            if *path == header.path && !is_new {
+                self.kept = words_of(&header.about);
+            }
+        }
         let is_touched = self.kept != [self.name.as_str(), &self.tags, &self.note];
         if is_new || (self.seen != header.about && !is_touched) {
-            let about = &header.about;
-            self.name = about.name.clone().unwrap_or_default();
-            self.tags = about.tags.join(", ");
-            self.note = about.note.clone().unwrap_or_default();
-            self.kept = [self.name.clone(), self.tags.clone(), self.note.clone()];
+            self.kept = words_of(&header.about);
+            [self.name, self.tags, self.note] = self.kept.clone();
             self.path = Some(header.path.clone());
         }
         if self.seen != header.about {
             self.seen = header.about.clone();
         }
     }
+}
+
+/// The name, the tags and the note as they stand in the fields.
+fn words_of(about: &About) -> [String; 3] {
+    [about.name.clone().unwrap_or_default(), about.tags.join(", "), about.note.clone().unwrap_or_default()]
 }
 
 /// Draws the card.
@@ -112,7 +123,7 @@ pub(super) fn ui(ui: &mut Ui, state: &State, listed: &[Listed], words: &mut Word
         }
         return;
     };
-    words.show(header, actions);
+    words.show(header, state.runs.refused.as_ref(), actions);
     ui.add_space(space::M);
     card(ui, |ui| {
         let called = header.about.name.clone().unwrap_or_else(|| "1 run selected".to_owned());
@@ -126,7 +137,8 @@ pub(super) fn ui(ui: &mut Ui, state: &State, listed: &[Listed], words: &mut Word
 
 /// Where and how it was made, in a line.
 fn summary(header: &RunHeader) -> String {
-    let mut parts = vec![when(header.started_at), header.machine.clone()];
+    let mut parts = vec![when(header.started_at), header.device.clone()];
+    parts.extend(Some(header.machine.clone()).filter(|machine| *machine != header.device));
     parts.extend(header.duration_s.map(|seconds| format!("took {}", duration(seconds))));
     let engines: Vec<&str> = header.engines.iter().map(crate::engine::EngineId::title).collect();
     parts.push(engines.join(", "));

@@ -1,6 +1,9 @@
 //! The table of saved runs: only the rows in sight are drawn.
 
-use eframe::egui::{Align, Button, Label, Layout, Pos2, Rect, RichText, Role, Sense, Ui, UiBuilder, Vec2, WidgetInfo};
+use eframe::egui::{
+    Align, Button, Label, Layout, PointerButton, Pos2, Rect, Response, RichText, Role, Sense, Ui, UiBuilder, Vec2,
+    WidgetInfo,
+};
 use egui_extras::{Column, TableBuilder, TableRow};
 
 use super::{file_name, when};
@@ -13,6 +16,7 @@ use crate::{
         session::run_state_word,
         state::State,
         theme::{self, Tokens, space},
+        widgets::focus_ring,
     },
     units::{Quantity, Unit, duration},
 };
@@ -106,6 +110,7 @@ fn heading_ui(ui: &mut Ui, state: &State, name: &str, sort: Sort, actions: &mut 
     };
     let label = format!("{name}, {order}");
     response.widget_info(|| WidgetInfo::labeled(Role::Button, true, &label));
+    focus_ring(ui, &response);
     if on {
         // A triangle of its own: fonts draw their arrows differently.
         let (center, up) = (response.rect.right_center() + Vec2::new(9.0, 0.0), query.reversed);
@@ -128,11 +133,11 @@ fn run_row(
 ) {
     let on = state.runs.picked.contains(&header.path);
     line.set_selected(on);
-    let mut open = false;
+    let mut date = None;
     for (_, sort, _) in columns {
         match sort {
             Sort::Started => {
-                line.col(|ui| open = started_ui(ui, header, on));
+                line.col(|ui| date = Some(started_ui(ui, header, on)));
             }
             Sort::Name => {
                 line.col(|ui| name_ui(ui, header));
@@ -141,25 +146,29 @@ fn run_row(
         }
     }
     let response = line.response();
-    if open || response.double_clicked() {
+    let modifiers = line_modifiers(&response);
+    let how = match (modifiers.shift, modifiers.command) {
+        (true, _) => Pick::Through,
+        (false, true) => Pick::Toggle,
+        (false, false) => Pick::Only,
+    };
+    // The date is a link, by the keyboard too. With Shift or Ctrl, a click on it picks as one beside it does.
+    let follows = date.as_ref().is_some_and(Response::clicked);
+    let is_pointed = date.as_ref().is_some_and(|date| date.clicked_by(PointerButton::Primary));
+    let picks = is_pointed && how != Pick::Only;
+    if (follows && !picks) || (response.double_clicked() && how == Pick::Only) {
         actions.push(Action::OpenRun(header.path.clone()));
-    } else if response.clicked() {
-        let modifiers = line_modifiers(&response);
-        let how = match (modifiers.shift, modifiers.command) {
-            (true, _) => Pick::Through,
-            (false, true) => Pick::Toggle,
-            (false, false) => Pick::Only,
-        };
+    } else if picks || response.clicked() {
         actions.push(Action::Runs(RunsAction::Pick(header.path.clone(), how)));
     }
 }
 
-fn line_modifiers(response: &eframe::egui::Response) -> eframe::egui::Modifiers {
+fn line_modifiers(response: &Response) -> eframe::egui::Modifiers {
     response.ctx.input(|input| input.modifiers)
 }
 
-/// When it was started: the keyboard and screen readers open the run by it. True when they do, or the words are clicked.
-fn started_ui(ui: &mut Ui, header: &RunHeader, on: bool) -> bool {
+/// When it was started, by which the run is opened.
+fn started_ui(ui: &mut Ui, header: &RunHeader, on: bool) -> Response {
     ui.spacing_mut().button_padding.x = 0.0;
     let started = when(header.started_at);
     let called = header.about.name.as_ref().map(|name| format!(", {name}")).unwrap_or_default();
@@ -167,7 +176,8 @@ fn started_ui(ui: &mut Ui, header: &RunHeader, on: bool) -> bool {
     let words = RichText::new(&started).color(Tokens::of(ui).text);
     let response = ui.add(Button::new(words).frame(false)).on_hover_text("Show this run");
     response.widget_info(|| WidgetInfo::selected(Role::Button, true, on, &name));
-    response.clicked()
+    focus_ring(ui, &response);
+    response
 }
 
 /// The name, that it is the baseline, and its tags.
