@@ -298,14 +298,39 @@ fn what_is_deleted_comes_back_with_its_words() {
 #[test]
 fn a_run_that_goes_on_is_not_deleted() {
     let (_folder, store) = store();
-    let mut run = sample::run("going", 0);
+    let mut run = sample::run("left-behind", 0);
+    run.state = RunState::Running;
+    let left = store.save(&run).unwrap();
+    let held = store.lock().unwrap();
+    (run.id, run.started_at) = ("going".to_owned(), jiff::Timestamp::now());
+    let going = store.save(&run).unwrap();
+    let deleted = store.delete(&[going.clone(), left.clone()]).unwrap();
+    assert!(matches!(deleted.kept.as_slice(), [ChangeError::Running(path)] if *path == going), "{deleted:?}");
+    assert_eq!(deleted.runs, [left], "what another measuring left behind does not go on");
+    drop(held);
+    assert_eq!(store.delete(&[going]).unwrap().runs.len(), 1, "one that was left behind is");
+}
+
+#[test]
+fn deleting_never_keeps_a_run_from_starting() {
+    let (_folder, store) = store();
+    let mut run = sample::run("left-behind", 0);
     run.state = RunState::Running;
     let path = store.save(&run).unwrap();
-    let held = store.lock().unwrap();
-    let deleted = store.delete(std::slice::from_ref(&path)).unwrap();
-    assert!(matches!(deleted.kept.as_slice(), [ChangeError::Running(_)]) && deleted.folder.is_none());
-    drop(held);
-    assert_eq!(store.delete(&[path]).unwrap().runs.len(), 1, "one that was left behind is");
+    std::thread::scope(|scope| {
+        let deleting = scope.spawn(|| {
+            for _ in 0..200 {
+                let deleted = store.delete(std::slice::from_ref(&path)).unwrap();
+                if let Some(folder) = deleted.folder {
+                    store.restore(&folder).unwrap();
+                }
+            }
+        });
+        while !deleting.is_finished() {
+            let lock = store.lock();
+            assert!(lock.is_ok(), "{lock:?}");
+        }
+    });
 }
 
 #[test]
@@ -325,6 +350,21 @@ fn the_trash_is_emptied_of_what_is_old() {
     assert!(!old.exists() && foreign.exists());
     store.delete(&paths[1..]).unwrap();
     assert_eq!(store.deleted().len(), 2);
+}
+
+#[test]
+fn much_is_kept_as_long_as_little() {
+    let (_folder, store) = store();
+    let paths = generate(&store, 1);
+    // A deletion of a moment ago, of more runs than any list shows.
+    let now = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(1);
+    let many = store.folder().join("trash").join(now.strftime("%Y%m%dT%H%M%S.000000000Z").to_string());
+    fs::create_dir_all(&many).unwrap();
+    for number in 0..2001 {
+        fs::write(many.join(format!("run-{number}.json")), "").unwrap();
+    }
+    store.delete(&paths).unwrap();
+    assert_eq!(store.deleted().len(), 2002, "30 days were promised for each");
 }
 
 #[test]
@@ -362,6 +402,24 @@ fn the_figures_of_a_metric_come_from_the_index() {
     fs::create_dir(&index).unwrap();
     assert_eq!(store.trend(Some(gemm.id), &goes_on).figures.len(), 13, "an index that can't be written");
     assert!(store.trend(None, &|| false).figures.is_empty(), "stopped before anything was read");
+}
+
+#[test]
+fn what_no_run_has_measured_any_more_leaves_the_index() {
+    let (folder, store) = store();
+    let paths = generate(&store, 3);
+    let index = || fs::read_to_string(folder.path().join("figures.index")).unwrap();
+    store.trend(None, &|| true);
+    assert!(index().contains("AMD EPYC 9R14"));
+    fs::remove_file(&paths[1]).unwrap();
+    let mut other = Store::load(&paths[0]).unwrap();
+    "another chip".clone_into(&mut other.devices[0].name);
+    store.save(&other).unwrap();
+    let metrics = store.trend(None, &|| true).metrics;
+    let index = index();
+    assert!(!index.contains("AMD EPYC 9R14") && !index.contains("Apple M5"), "{index}");
+    assert!(index.contains("another chip") && index.contains("NVIDIA H100"), "{index}");
+    assert_eq!(index.lines().filter(|line| line.starts_with("M\t")).count(), metrics.len());
 }
 
 #[test]
