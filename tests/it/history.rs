@@ -265,8 +265,20 @@ fn names_find_runs_and_shared_ones_say_so() {
     assert_eq!(saved(&store, odd).unwrap(), paths[2]);
     let sentence = named(&store, "twice").unwrap_err().to_string();
     assert!(sentence.contains("2 saved runs are called") && sentence.contains("run-00001"), "{sentence}");
-    // An id comes before a name.
-    store.edit(&paths[2], &[Edit::Name("run-00000".into())]).unwrap();
+    // What names something else is no name for a run; its own id's beginning is.
+    for (wrong, why) in [
+        ("apple-m5", "names the reference"),
+        ("baseline", "names the run that is pinned"),
+        ("run-00000", "the id of another saved run, run-00000, begins with"),
+        ("run-0", "choose another name"),
+    ] {
+        let error = store.edit(&paths[2], &[Edit::Name(wrong.into())]).unwrap_err();
+        assert!(matches!(error, ChangeError::Words(_)) && error.to_string().contains(why), "{error}");
+        assert_eq!(saved(&store, odd).unwrap(), paths[2], "nothing was changed");
+    }
+    store.edit(&paths[2], &[Edit::Name("run-00002".into())]).unwrap();
+    // Brought along in a file all the same, an id comes before a name.
+    fs::write(paths[2].with_extension("about"), "{\"name\": \"run-00000\"}").unwrap();
     assert_eq!(saved(&store, "run-00000").unwrap(), paths[0]);
 }
 
@@ -540,6 +552,8 @@ fn the_command_line_refuses_what_makes_no_sense() {
         (&["runs", "rename", "../run-00000", "x"], 2, "no run is called"),
         (&["runs", "rename", "apple-m5", "x"], 2, "apple-m5 comes along"),
         (&["runs", "delete", "baseline"], 2, "no saved run is pinned"),
+        (&["runs", "--engine", "bogus"], 2, "no saved run has an engine called \"bogus\"; choose from wgpu, "),
+        (&["runs", "rename", "run-00001", "baseline"], 2, "choose another name"),
         (&["runs", "restore", "run"], 1, "no deleted run"),
         (&["runs", "--sort", "colour"], 2, "started"),
         (&["runs", "--search", "x", "delete", "run-00000"], 2, "are for the list"),

@@ -149,7 +149,7 @@ pub fn fits(run: &Run) -> Vec<Fit> {
 fn value(entry: &Entry, metric: &str) -> Option<f64> {
     entry.headline().filter(|_| entry.is_ranked())?;
     let figure = entry.measurements.iter().find(|figure| figure.metric == metric)?;
-    Some(figure.summary.median).filter(|value| value.is_finite() && *value > 0.0)
+    Some(figure.summary.median).filter(|value| *value > 0.0 && *value <= figure.unit.beyond_any_device())
 }
 
 /// What was found of tensors and memory on each device.

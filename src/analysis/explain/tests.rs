@@ -70,9 +70,14 @@ fn values_that_are_none_are_no_facts() {
 #[test]
 fn a_figure_above_its_limit_blames_the_limit() {
     let mut run = reference().unwrap();
-    run.entries[17].measurements[0].summary.median = 50.0;
+    // Above what was measured of the bandwidth, not above what is published.
+    run.entries[17].measurements[0].summary.median = 9.5;
     let text = of(&run, 17).text;
     assert!(text.contains("the limit is too low for it"), "{text}");
+    run.entries[17].measurements[0].summary.median = 50.0;
+    let above = of(&run, 17);
+    assert!(above.share.is_none() && above.text.contains("nothing is concluded from it"), "{}", above.text);
+    assert!(above.caution.starts_with("Not to be believed: "), "though nothing marks it: {}", above.caution);
 }
 
 #[test]
