@@ -170,7 +170,7 @@ impl Store {
     }
 
     fn measuring_path(&self) -> PathBuf {
-        self.folder.join("measuring.since")
+        self.folder.with_file_name("measuring.since")
     }
 
     /// Writes the run to its file in the store.

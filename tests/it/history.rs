@@ -553,7 +553,7 @@ fn the_command_line_refuses_what_makes_no_sense() {
         (&["runs", "rename", "apple-m5", "x"], 2, "apple-m5 comes along"),
         (&["runs", "delete", "baseline"], 2, "no saved run is pinned"),
         (&["runs", "--engine", "bogus"], 2, "no saved run has an engine called \"bogus\"; choose from wgpu, "),
-        (&["runs", "rename", "run-00001", "baseline"], 2, "choose another name"),
+        (&["runs", "rename", "run-00000", "baseline"], 2, "choose another name"),
         (&["runs", "restore", "run"], 1, "no deleted run"),
         (&["runs", "--sort", "colour"], 2, "started"),
         (&["runs", "--search", "x", "delete", "run-00000"], 2, "are for the list"),

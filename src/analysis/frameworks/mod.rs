@@ -26,7 +26,7 @@ use crate::{
     engine::EngineId,
     machine::{Device, DeviceKind},
     measure::Measurement,
-    record::{Entry, MarkKind, Outcome, Run},
+    record::{Entry, Mark, MarkKind, Outcome, Run},
     units::{Quantity, Unit},
     workload::{Workload, WorkloadKind},
 };
@@ -219,13 +219,14 @@ impl View<'_> {
 
     /// Why an entry that has a figure is not compared.
     fn barred(&self, entry: &Entry) -> Option<String> {
-        let mark = judge::bar(self.run, entry);
-        let marked = mark.map(|mark| format!("{}: {}", mark.kind.word(), mark.reason));
+        let said = |mark: &Mark| format!("{}: {}", mark.kind.word(), mark.reason);
+        let marked = entry.marks.iter().find(|mark| mark.kind.bars_from_ranking()).map(said);
         // How long a model takes to load is told as a time or as a rate.
         let is_other = |figure: &&Measurement| {
             figure.unit != entry.workload.unit() && entry.workload.kind() != WorkloadKind::ModelLoad
         };
         let marked = marked.or_else(|| entry.headline().filter(is_other).map(|_| "in another unit".to_owned()));
+        let marked = marked.or_else(|| judge::bar(self.run, entry).as_ref().map(said));
         marked.or_else(|| agreement::objection(self.agreement, entry))
     }
 
