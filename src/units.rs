@@ -46,6 +46,18 @@ impl Unit {
         }
     }
 
+    /// No device of this decade comes near this, and no file that a model is loaded from: a figure above is a wrong clock, a
+    /// skipped kernel, or a file's mistake.
+    pub const fn beyond_any_device(self) -> f64 {
+        match self {
+            Self::FlopPerSecond => 1e17,
+            Self::BytePerSecond => 1e15,
+            Self::TokenPerSecond => 1e12,
+            Self::Byte => 1e16,
+            Self::Second | Self::Nat => 1e9,
+        }
+    }
+
     /// The step that people expect in charts and tables for a value of this size.
     ///
     /// Bandwidth stays in GB/s above a terabyte per second: data sheets and peers write 3 350 GB/s.
@@ -149,12 +161,15 @@ pub fn binary_size(bytes: u64) -> String {
     }
 }
 
-/// A share as a percentage with one digit, as "92.4 %"; with two below one percent, as "0.04 %".
+/// A share as a percentage with one digit, as "92.4 %"; with two below one percent, as "0.04 %"; as a power of ten where it would
+/// be long.
 pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     match percent {
         p if !p.is_finite() => "—".to_owned(),
         p if p.abs() < 0.995 => format!("{p:.2} %"),
+        // No machine has such shares; a file may.
+        p if p.abs() >= 99_999.95 => format!("{p:.1e} %"),
         p => format!("{p:.1} %"),
     }
 }
@@ -212,5 +227,6 @@ mod tests {
         assert_eq!(duration(185.0), "3 min 05 s");
         assert_eq!(duration(7500.0), "2 h 05 min");
         assert_eq!([0.924, 0.0004, 0.00996, f64::NAN].map(percent), ["92.4 %", "0.04 %", "1.0 %", "—"]);
+        assert_eq!([751.881, 1e300, -1e305].map(percent), ["75188.1 %", "1.0e302 %", "-1.0e307 %"]);
     }
 }

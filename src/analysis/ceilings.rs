@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use super::{frameworks::Place, peaks, roofline::RATE_MAX};
+use super::{frameworks::Place, judge, peaks, roofline::RATE_MAX};
 use crate::{
     machine::{Device, DeviceKind, Machine},
     record::{Entry, Run},
@@ -320,7 +320,8 @@ impl<'a> Ceilings<'a> {
         }
         for (index, entry) in run.entries.iter().enumerate() {
             let place = found.add_device(&entry.device, None);
-            let own = entry.headline().filter(|figure| entry.is_ranked() && figure.unit == entry.workload.unit());
+            let own = entry.headline().filter(|figure| figure.unit == entry.workload.unit());
+            let own = own.filter(|_| judge::bar(run, entry).is_none());
             let rate = own.map(|figure| figure.summary.median).filter(|rate| *rate > 0.0 && *rate < RATE_MAX);
             let of = match &entry.workload {
                 Workload::BandwidthSweep(_) => None,

@@ -2,6 +2,7 @@
 
 use crate::{
     measure::Measurement,
+    model::train::curve::Learning,
     record::Entry,
     units::{Quantity, Unit},
 };
@@ -53,12 +54,18 @@ fn memory(rest: &[&Measurement]) -> Option<String> {
     }
 }
 
-/// "3.12 to 0.41 nats in 60 steps".
+/// "3.12 to 0.41 nats in 60 steps": to where the entry's own note says, the median of the last quarter. Of too few steps, or losses
+/// that are none, to the last.
 fn loss(entry: &Entry) -> Option<String> {
     let curve = entry.measurements.iter().find(|measurement| measurement.unit == Unit::Nat)?;
-    let (first, last) = (curve.samples.first()?.value, curve.samples.last()?.value);
-    let last = Quantity::new(last, Unit::Nat);
-    Some(format!("{} to {last} in {} steps", crate::units::number(first), curve.samples.len()))
+    let losses: Vec<f64> = curve.samples.iter().map(|sample| sample.value).collect();
+    let (first, last) = (*losses.first()?, *losses.last()?);
+    let (from, to) = match Learning::of(&losses) {
+        Learning::Fell { from, to } | Learning::DidNotFall { from, to } => (from, to),
+        Learning::NotFinite { .. } | Learning::TooFew { .. } => (first, last),
+    };
+    let to = Quantity::new(to, Unit::Nat);
+    Some(format!("{} to {to} in {} steps", crate::units::number(from), losses.len()))
 }
 
 /// "cold-load" as "Cold load".
@@ -73,8 +80,11 @@ mod tests {
     use super::*;
     use crate::{
         engine::EngineId,
+        measure::Sample,
         record::Outcome,
-        workload::{Inference, InferencePhase, Location, ModelRef, ModelShape, Origin, Precision, Workload},
+        workload::{
+            Inference, InferencePhase, Location, ModelRef, ModelShape, Origin, Precision, TensorLimit, Workload,
+        },
     };
 
     #[test]
@@ -110,5 +120,19 @@ mod tests {
         assert_eq!(of("Cold load"), Some("4.000 s"));
         assert_eq!(of("Loss"), Some("2.500 to 2.500 nats in 1 steps"));
         assert_eq!(list.len(), 4);
+    }
+
+    #[test]
+    fn the_loss_ends_where_the_note_of_the_entry_says() {
+        let losses: Vec<f64> = (0..8).map(|step| 11.29 - f64::from(step)).chain([0.87, 0.9, 0.86, 0.545]).collect();
+        let sentence = Learning::of(&losses).sentence(losses.len());
+        let mut curve = Measurement::single("loss", Unit::Nat, 0.545, 1.0).unwrap();
+        let sample =
+            |value: &f64| Sample { value: *value, iterations: 1, host_s: 0.1, device_s: None, disturbed: false };
+        curve.samples = losses.iter().map(sample).collect();
+        let mut entry = Entry::pending(Workload::TensorLimit(TensorLimit::default()), EngineId::Candle, "cpu");
+        (entry.outcome, entry.measurements) = (Outcome::Done, vec![curve]);
+        assert_eq!(loss(&entry).unwrap(), "11.29 to 0.860 nats in 12 steps");
+        assert!(sentence.contains("from 11.29 to 0.86 nats"), "{sentence}");
     }
 }

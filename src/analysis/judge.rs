@@ -4,7 +4,7 @@ use super::{ceilings::theoretical, plateaus};
 use crate::{
     machine::{Device, Machine},
     measure::{Measurement, StopReason},
-    record::{Entry, Mark, MarkKind},
+    record::{Entry, Mark, MarkKind, Run},
     stats::Summary,
     units::{Quantity, Unit, binary_size, percent},
     workload::{InferencePhase, Workload, WorkloadKind},
@@ -36,9 +36,6 @@ fn token_room(workload: &Workload) -> f64 {
 const HALF_WIDTH_MAX: f64 = 0.05;
 /// Fewer samples than this are said.
 const SAMPLES_WANTED: usize = 10;
-/// No device of this decade comes near these: ten FLOP/s or bytes more are a wrong clock or a skipped kernel.
-const FLOPS_EVER: f64 = 1e17;
-const BANDWIDTH_EVER: f64 = 1e15;
 
 /// Adds marks and notes to a finished entry.
 pub fn judge(entry: &mut Entry, device: &Device, machine: &Machine) {
@@ -80,6 +77,27 @@ fn throttled(entry: &Entry) -> Option<Mark> {
     })
 }
 
+/// Why the figure of an entry may not be ranked: what it is marked with, else what it would be marked with if it were measured
+/// now. Marks are set while measuring, and a file may hold anything.
+pub(super) fn bar(run: &Run, entry: &Entry) -> Option<Mark> {
+    let marked = entry.marks.iter().find(|mark| mark.kind.bars_from_ranking()).cloned();
+    // Nothing is known of a device that the run doesn't tell of, but what holds for all.
+    let found = || match run.device(&entry.device) {
+        Some(device) => implausible(entry, device, &run.machine),
+        None => entry.headline().and_then(absurd),
+    };
+    marked.or_else(found)
+}
+
+/// A figure beyond any device.
+fn absurd(headline: &Measurement) -> Option<Mark> {
+    let value = Quantity::from(headline);
+    (value.value > headline.unit.beyond_any_device()).then(|| Mark {
+        kind: MarkKind::Implausible,
+        reason: format!("{value} is beyond any device: the clock or the kernel is wrong"),
+    })
+}
+
 fn implausible(entry: &Entry, device: &Device, machine: &Machine) -> Option<Mark> {
     let headline = entry.headline()?;
     let value = headline.summary.median;
@@ -89,13 +107,9 @@ fn implausible(entry: &Entry, device: &Device, machine: &Machine) -> Option<Mark
         let reason = format!("a tensor of {value} is larger than the {memory} that this device can hold");
         return Some(Mark { kind: MarkKind::Implausible, reason });
     }
-    let limit = match headline.unit {
-        Unit::FlopPerSecond => FLOPS_EVER,
-        Unit::BytePerSecond => BANDWIDTH_EVER,
-        Unit::TokenPerSecond => f64::INFINITY,
-        Unit::Byte | Unit::Second | Unit::Nat => return None,
-    };
-    let peak = theoretical(&entry.workload, device, machine);
+    let rate = matches!(headline.unit, Unit::FlopPerSecond | Unit::BytePerSecond | Unit::TokenPerSecond);
+    // A rate in another unit than the work's is held against no limit of it.
+    let peak = theoretical(&entry.workload, device, machine).filter(|_| rate && headline.unit == entry.workload.unit());
     let shown = |value| Quantity::new(value, headline.unit);
     let reason = match peak {
         Some(peak) if headline.unit == Unit::TokenPerSecond && value > peak * token_room(&entry.workload) => format!(
@@ -103,16 +117,14 @@ fn implausible(entry: &Entry, device: &Device, machine: &Machine) -> Option<Mark
             shown(value),
             shown(peak)
         ),
-        Some(_) if headline.unit == Unit::TokenPerSecond => return None,
-        Some(peak) if value > peak * peak_room(headline.unit) => {
+        Some(peak) if headline.unit != Unit::TokenPerSecond && value > peak * peak_room(headline.unit) => {
             format!(
                 "{} is above the {} of the data sheet: caches or a wrong clock flatter it",
                 shown(value),
                 shown(peak)
             )
         }
-        _ if value > limit => format!("{} is beyond any device: the clock or the kernel is wrong", shown(value)),
-        _ => return None,
+        _ => return absurd(headline),
     };
     Some(Mark { kind: MarkKind::Implausible, reason })
 }

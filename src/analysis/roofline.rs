@@ -151,7 +151,7 @@ impl Roofline {
     }
 }
 
-/// The powers of ten around values, with half a decade of room.
+/// The powers of ten around values, with room for a factor of two.
 fn decades(values: &[f64], usual: [f64; 2]) -> [f64; 2] {
     let (low, high) = values.iter().fold((f64::INFINITY, 0.0_f64), |(low, high), v| (low.min(*v), high.max(*v)));
     if !low.is_finite() || !high.is_finite() || low <= 0.0 {

@@ -1,6 +1,9 @@
 //! `roofline runs`: the saved runs, found as in the window, and what is written about them.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{BTreeSet, HashSet},
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
@@ -32,7 +35,7 @@ pub struct RunsArguments {
 /// Which runs are listed, and how.
 #[derive(Debug, Args)]
 pub struct Wanted {
-    /// Only runs with all of these words in their name, note, tags, id, date, suite, device, engines or models
+    /// Only runs with all of these words in their name, note, tags, id, date, time, suite, device, engines or models
     #[arg(long, value_name = "WORDS")]
     pub search: Option<String>,
     /// Only runs in which this engine measured something
@@ -187,9 +190,16 @@ fn edit(store: &Store, run: &str, edits: &[Edit]) -> Result<Exit, Error> {
     Ok(Exit::Success)
 }
 
-/// All that are named are found before any is deleted.
+/// All that are named are found before any is deleted. One that is named twice is deleted once.
 fn delete(store: &Store, names: &[String]) -> Result<Exit, Error> {
-    let paths = names.iter().map(|name| find(store, name)).collect::<Result<Vec<_>, _>>()?;
+    let mut paths: Vec<PathBuf> = Vec::new();
+    let mut known = HashSet::new();
+    for name in names {
+        let path = find(store, name)?;
+        if known.insert(path.clone()) {
+            paths.push(path);
+        }
+    }
     let deleted = store.delete(&paths).map_err(changed)?;
     for error in &deleted.kept {
         output::complain(&error.to_string());
@@ -216,6 +226,9 @@ struct Row<'a> {
 
 fn list(store: &Store, wanted: &Wanted) -> Result<Exit, Error> {
     let listed = store.list();
+    if let Some(engine) = wanted.engine {
+        check_engine(engine, &listed)?;
+    }
     let query = Query {
         search: wanted.search.clone().unwrap_or_default(),
         machine: wanted.machine.clone(),
@@ -246,6 +259,17 @@ fn list(store: &Store, wanted: &Wanted) -> Result<Exit, Error> {
         }
     }
     Ok(Exit::Success)
+}
+
+/// Any well-formed name may be an engine's: one that neither Roofline nor a saved run knows is a mistake.
+fn check_engine(wanted: EngineId, listed: &[Listed]) -> Result<(), Error> {
+    let saved = listed.iter().filter_map(Listed::header).flat_map(|header| &header.engines);
+    let known: BTreeSet<EngineId> = EngineId::ALL.iter().chain(saved).copied().collect();
+    if known.contains(&wanted) {
+        return Ok(());
+    }
+    let known: Vec<&str> = known.iter().map(EngineId::id).collect();
+    Err(Error::usage(format!("no saved run has an engine called \"{wanted}\"; choose from {}", known.join(", "))))
 }
 
 fn row(one: &Listed) -> Row<'_> {

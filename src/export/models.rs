@@ -1,7 +1,7 @@
 //! Models of one build on one device beside each other, whatever their precision: what a person chooses from.
 
 use crate::{
-    analysis::frameworks::{Comparison, Figure, ModelColumn, ModelRow, Place},
+    analysis::frameworks::{Comparison, Figure, ModelColumn, ModelRow, Place, doubt},
     record::{Entry, MarkKind, Run},
     workload::{ModelRef, ModelShape},
 };
@@ -31,6 +31,11 @@ impl Candidate<'_> {
     /// "MLX with mistral-7b mlx-4bit".
     pub(super) fn name(&self) -> String {
         format!("{} with {}", self.title, self.row.model_label())
+    }
+
+    /// What speaks against relying on its figure.
+    pub(super) fn doubt(&self) -> Option<MarkKind> {
+        doubt(self.entry, &self.figure)
     }
 }
 
@@ -86,9 +91,11 @@ pub(super) fn is_doubtful(entry: &Entry) -> bool {
     entry.is_marked(MarkKind::Throttled) || entry.is_marked(MarkKind::Uncertain) || !entry.is_ranked()
 }
 
-/// The first and the second of a list in order, if the first is clearly better and neither is doubtful.
+/// The first and the second of a list in order, if the first is clearly better than all others: by the rule that makes a figure
+/// bold in its table.
 pub(super) fn winner<'l, 'a>(list: &'l [Candidate<'a>]) -> Option<(&'l Candidate<'a>, &'l Candidate<'a>)> {
     let [first, second, ..] = list else { return None };
-    let clear = ![first, second].iter().any(|one| is_doubtful(one.entry)) && !first.figure.ties(&second.figure);
-    clear.then_some((first, second))
+    let mut others = list.iter().skip(1);
+    let clear = others.all(|other| first.figure.is_clear_of(&other.figure, (first.doubt(), other.doubt())));
+    (clear && first.entry.is_ranked()).then_some((first, second))
 }

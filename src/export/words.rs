@@ -3,7 +3,7 @@
 use crate::{
     analysis::{CeilingKind, Ceilings, side_figures},
     machine::PowerSource,
-    record::{Entry, Run},
+    record::{Entry, Outcome, Run, RunState},
 };
 
 /// What an entry is called in a line: "GEMM f32 n = 4096", with its engine where there are several.
@@ -54,6 +54,10 @@ pub(crate) fn warnings(run: &Run) -> Vec<String> {
     }
     if !run.app.optimised {
         list.push("this is a build without optimisation; use a release build for figures that count".to_owned());
+    }
+    if run.state == RunState::Cancelled {
+        let done = run.entries.iter().filter(|entry| entry.outcome == Outcome::Done).count();
+        list.push(format!("the run was cancelled; {done} of {} entries were measured before", run.entries.len()));
     }
     if run.is_published() {
         list.push("published figures, no samples: their spread, checks and conditions are not known".to_owned());

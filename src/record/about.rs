@@ -14,7 +14,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Store, store::write_bytes};
+use super::{Store, named::taken, store::write_bytes};
 
 /// The most characters of a name.
 pub const NAME_CHARS_MAX: usize = 120;
@@ -212,6 +212,11 @@ impl Store {
         };
         for edit in edits {
             about.apply(edit).map_err(ChangeError::Words)?;
+            if let (Edit::Name(_), Some(name)) = (edit, &about.name)
+                && let Some(why) = taken(self, path, name)
+            {
+                return Err(ChangeError::Words(why));
+            }
         }
         let side = side_of(path);
         let mut text = serde_json::to_vec_pretty(&about).unwrap_or_default();

@@ -200,6 +200,7 @@ fn merged(old: &str, files: &[Found], fresh: Figures) -> String {
     let now = stamps(files);
     let (mut metrics, mut body) = (fresh.metrics, String::with_capacity(old.len()));
     let renewed: BTreeSet<&str> = fresh.runs.iter().map(|(name, _)| name.as_str()).collect();
+    let mut is_less = false;
     for text in old.lines() {
         if let Some((id, metric)) = metric_line(text) {
             metrics.entry(id).or_insert_with(|| metric.to_owned());
@@ -208,10 +209,19 @@ fn merged(old: &str, files: &[Found], fresh: Figures) -> String {
             && !renewed.contains(line.file.as_str())
         {
             writeln!(body, "{text}").ok();
+        } else {
+            is_less = true;
         }
     }
     for (_, text) in &fresh.runs {
         writeln!(body, "{text}").ok();
+    }
+    // A metric that no run has any more would stay for ever; none loses its last figure unless a line went.
+    if is_less {
+        let lines = body.lines().filter_map(Line::parse);
+        let kept = lines.flat_map(|line| serde_json::from_str::<Vec<Kept>>(line.kept).unwrap_or_default());
+        let used: BTreeSet<u64> = kept.map(|(id, ..)| id).collect();
+        metrics.retain(|id, _| used.contains(id));
     }
     for (id, metric) in &metrics {
         writeln!(body, "M\t{id}\t{metric}").ok();

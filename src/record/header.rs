@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use super::{About, Entry, Outcome, Run, RunState, about::line};
@@ -158,8 +158,16 @@ impl RunHeader {
     /// Gathers the words that a search looks at: done where runs are listed, so that a search only looks.
     pub(super) fn renew_words(&mut self) {
         let about = &self.about;
-        let (file, date) = (self.file_id(), self.started_at.strftime("%Y-%m-%d").to_string());
-        let mut all: Vec<&str> = vec![&file, &date, &self.id, &self.suite, &self.device, &self.machine];
+        // As it is written in files, and as lists show it in the local time zone.
+        let local = self.started_at.to_zoned(TimeZone::system());
+        let dates = [
+            self.started_at.strftime("%Y-%m-%d").to_string(),
+            local.strftime("%Y-%m-%d %H:%M").to_string(),
+            local.strftime("%-d %b %Y %H:%M").to_string(),
+        ];
+        let file = self.file_id();
+        let mut all: Vec<&str> = vec![&file, &self.id, &self.suite, &self.device, &self.machine];
+        all.extend(dates.iter().map(String::as_str));
         all.extend(self.models.iter().chain(&about.tags).chain(&about.name).chain(&about.note).map(String::as_str));
         all.extend(self.engines.iter().map(EngineId::title));
         all.extend(self.kinds.iter().map(|kind| kind.id()));

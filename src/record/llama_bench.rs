@@ -221,6 +221,16 @@ mod tests {
     }
 
     #[test]
+    fn settings_that_change_the_speed_are_kept_and_a_cut_off_file_is_told_of() {
+        let slow = test(0, 128, 0).replace("\"flash_attn\":false", "\"no_kv_offload\":true,\"flash_attn\":false");
+        let text = format!("{}\n{slow}\n{}", test(0, 128, 0), &test(512, 0, 0)[..40]);
+        let run = parse(&text, Path::new("cut.jsonl")).unwrap();
+        let offload = |entry: &Entry| entry.settings.get("no-kv-offload").cloned();
+        assert_eq!(run.entries.iter().map(offload).collect::<Vec<_>>(), [None, Some("true".to_owned())]);
+        assert!(run.notes.iter().any(|note| note.starts_with("the file is cut off")), "{:?}", run.notes);
+    }
+
+    #[test]
     fn what_is_neither_keeps_the_run_file_s_error() {
         let error = parse("{}", Path::new("x")).unwrap_err().to_string();
         assert!(error.contains("not a whole run file"), "{error}");

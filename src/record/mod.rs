@@ -292,12 +292,17 @@ impl Entry {
 
     /// The value is impossible: it must never be shown as a best.
     pub fn is_implausible(&self) -> bool {
-        self.is_marked(MarkKind::Implausible)
+        self.is_marked(MarkKind::Implausible) || self.is_absurd()
+    }
+
+    /// The value is beyond any device. Marks are set while measuring, and a file may hold anything.
+    pub fn is_absurd(&self) -> bool {
+        self.headline().is_some_and(|figure| figure.summary.median > figure.unit.beyond_any_device())
     }
 
     /// The figure may stand beside others and be the best of them.
     pub fn is_ranked(&self) -> bool {
-        !self.marks.iter().any(|mark| mark.kind.bars_from_ranking())
+        !self.marks.iter().any(|mark| mark.kind.bars_from_ranking()) && !self.is_absurd()
     }
 
     /// Whether it has a mark of this kind.

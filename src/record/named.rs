@@ -140,6 +140,19 @@ fn load(store: &Store, name: &str) -> Result<Run, NameError> {
     Err(NameError::Unknown { name: name.to_owned(), folder: store.folder().to_owned() })
 }
 
+/// Why the saved run in `path` can't be called so: the words would name something else, and never find it.
+pub(super) fn taken(store: &Store, path: &Path, name: &str) -> Option<String> {
+    if name == REFERENCE {
+        return Some(format!("\"{name}\" names the reference that comes along with Roofline; choose another name"));
+    }
+    if name == BASELINE {
+        return Some(format!("\"{name}\" names the run that is pinned as the baseline; choose another name"));
+    }
+    let other = |id: &String| !name.is_empty() && store.path_of(id) != path;
+    let other = ids(store, name).into_iter().find(other)?;
+    Some(format!("the id of another saved run, {other}, begins with \"{name}\", which names that; choose another name"))
+}
+
 /// Ids of saved runs that begin so, oldest first. Names of files tell them: nothing is read.
 fn ids(store: &Store, start: &str) -> Vec<String> {
     let files = std::fs::read_dir(store.folder()).into_iter().flatten().filter_map(Result::ok);

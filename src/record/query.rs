@@ -224,6 +224,10 @@ mod tests {
         assert_eq!(found(words("")), 2);
         assert_eq!(found(words("lüFTER apple MISTRAL fan")), 1);
         assert_eq!(found(words("broken")), 1);
+        let at = listed[0].header().unwrap().started_at;
+        let shown = at.to_zoned(jiff::tz::TimeZone::system()).strftime("%-d %b %Y %H:%M").to_string();
+        assert_eq!(found(words(&shown)), 1, "the date and time as lists show it: {shown}");
+        assert_eq!(found(words(&shown.to_uppercase())), 1);
         assert_eq!(found(words("nowhere")), 0);
         assert_eq!(found(Query { machine: Some("m5".into()), ..Query::default() }), 1);
         assert_eq!(found(Query { tag: Some("FAN".into()), ..Query::default() }), 1);

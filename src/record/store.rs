@@ -7,8 +7,10 @@ use std::{
     fs::{self, File},
     io::{self, BufReader, Write as _},
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::error::Category;
 
@@ -86,7 +88,16 @@ pub enum LoadError {
 
 /// Held while measuring: only one copy of the program measures at a time.
 #[derive(Debug)]
-pub struct RunLock(#[expect(dead_code, reason = "the lock lasts as long as the file is open")] File);
+#[expect(dead_code, reason = "the locks last as long as the files are open")]
+pub struct RunLock {
+    /// Who has it measures.
+    lock: File,
+    /// Says so to whoever asks; absent where the file can't be had.
+    told: Option<File>,
+}
+
+/// How long the one that measures waits for those that ask whether it does: they need microseconds.
+const ASKING_WAIT: Duration = Duration::from_secs(1);
 
 impl Store {
     /// A store in `data_folder`; nothing is touched yet.
@@ -119,10 +130,47 @@ impl Store {
         fs::create_dir_all(&self.folder).map_err(error)?;
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(error)?;
         match file.try_lock() {
-            Ok(()) => Ok(RunLock(file)),
+            Ok(()) => Ok(RunLock { lock: file, told: self.tell_measuring().ok() }),
             Err(fs::TryLockError::WouldBlock) => Err(SaveError::Busy),
             Err(fs::TryLockError::Error(source)) => Err(error(source)),
         }
+    }
+
+    /// Writes down that something is measured from now on. This is a lock of its own: asking for it never keeps a run from
+    /// starting.
+    fn tell_measuring(&self) -> io::Result<File> {
+        let path = self.measuring_path();
+        let file = File::options().create(true).truncate(false).read(true).write(true).open(path)?;
+        let start = Instant::now();
+        while let Err(error) = file.try_lock() {
+            match error {
+                fs::TryLockError::Error(error) => return Err(error),
+                fs::TryLockError::WouldBlock if start.elapsed() >= ASKING_WAIT => {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                fs::TryLockError::WouldBlock => std::thread::sleep(Duration::from_millis(1)),
+            }
+        }
+        file.set_len(0)?;
+        (&file).write_all(Timestamp::now().to_string().as_bytes())?;
+        Ok(file)
+    }
+
+    /// Since when a copy of the program measures, this one or another; `None` if none does. Where it can't be read since when,
+    /// since ever.
+    pub(super) fn measuring_since(&self) -> Option<Timestamp> {
+        let path = self.measuring_path();
+        let file = File::open(&path).ok()?;
+        // Shared, so that those who ask are not taken for one that measures.
+        if !matches!(file.try_lock_shared(), Err(fs::TryLockError::WouldBlock)) {
+            return None;
+        }
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        Some(text.parse().unwrap_or(Timestamp::MIN))
+    }
+
+    fn measuring_path(&self) -> PathBuf {
+        self.folder.with_file_name("measuring.since")
     }
 
     /// Writes the run to its file in the store.

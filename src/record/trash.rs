@@ -1,7 +1,8 @@
 //! Deleting saved runs, and getting them back.
 //!
 //! What is deleted is moved into a folder of its own in `trash`, beside the runs, so that it is always one rename away on the same
-//! file system. The last deletion is always kept; what was deleted before goes for good after a month, or when there is much.
+//! file system. The last deletion is always kept; what was deleted before goes for good after a month, and never earlier: a
+//! person was promised that, however much there is.
 
 use std::{
     fs, io,
@@ -9,14 +10,12 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
 
-use super::{ChangeError, Listed, RunState, SaveError, Store, about::side_of};
+use super::{ChangeError, FILE_BYTES_MAX, RunState, Store, about::side_of};
 
 /// Deleted runs are kept so long.
 const KEPT: SignedDuration = SignedDuration::from_hours(30 * 24);
-
-/// Deletions before the last are kept as long as they hold no more files than this together.
-const KEPT_FILES_MAX: usize = 2000;
 
 /// How the time stands in the name of a deletion's folder.
 const STAMP: &str = "%Y%m%dT%H%M%S";
@@ -46,10 +45,10 @@ impl Store {
     pub fn delete(&self, paths: &[PathBuf]) -> Result<Deleted, ChangeError> {
         let _lock = self.lock_changes()?;
         let mut deleted = Deleted::default();
-        let going = self.going_on();
+        let since = self.measuring_since();
         let folder = self.new_deletion()?;
         for path in paths {
-            let moved = if going.contains(path) {
+            let moved = if since.is_some_and(|since| is_going_on(path, since)) {
                 Err(ChangeError::Running(path.clone()))
             } else {
                 self.check_here(path).and_then(|()| move_run(path, &folder))
@@ -125,15 +124,11 @@ impl Store {
         all
     }
 
-    /// Deletes for good what was deleted long ago, and what is too much.
+    /// Deletes for good what was deleted long ago, and nothing else. The last deletion stays, whatever its age.
     pub fn empty_trash(&self) {
         let now = Timestamp::now();
-        let mut files = 0;
-        // The newest first; it stays, whatever is in it.
         for folder in self.deletions().iter().rev().skip(1) {
-            files += fs::read_dir(folder).map_or(0, Iterator::count);
-            let is_old = deleted_at(folder).is_none_or(|at| now.duration_since(at) > KEPT);
-            if is_old || files > KEPT_FILES_MAX {
+            if deleted_at(folder).is_some_and(|at| now.duration_since(at) > KEPT) {
                 fs::remove_dir_all(folder).ok();
             }
         }
@@ -160,15 +155,20 @@ impl Store {
         fs::create_dir_all(&folder).map_err(|source| ChangeError::Io { path: folder.clone(), source })?;
         Ok(folder)
     }
+}
 
-    /// The runs that are being made: they say so, and the lock of whoever measures is held.
-    fn going_on(&self) -> Vec<PathBuf> {
-        let listed = self.list();
-        let headers = listed.iter().filter_map(Listed::header);
-        let open = headers.filter(|header| header.state == RunState::Running).map(|header| header.path.clone());
-        let open: Vec<PathBuf> = open.collect();
-        if !open.is_empty() && matches!(self.lock(), Err(SaveError::Busy)) { open } else { Vec::new() }
+/// Whether a run is the one that has been measured since then: it says that it goes on, and was not started before. One that
+/// says so and was started before belongs to a program that died.
+fn is_going_on(path: &Path, since: Timestamp) -> bool {
+    #[derive(Deserialize)]
+    struct Beginning {
+        state: RunState,
+        started_at: Timestamp,
     }
+    let file = fs::metadata(path).ok().filter(|metadata| metadata.is_file() && metadata.len() <= FILE_BYTES_MAX);
+    let file = file.and_then(|_| fs::File::open(path).ok());
+    let beginning = file.and_then(|file| serde_json::from_reader::<_, Beginning>(io::BufReader::new(file)).ok());
+    beginning.is_some_and(|run| run.state == RunState::Running && run.started_at >= since)
 }
 
 /// When what is in a deletion's folder was deleted; `None` for any other folder.

@@ -85,8 +85,27 @@ fn a_slower_row_is_told_and_fails_where_that_is_asked() {
     assert_eq!(code(&["aa", "bb", "--fail-on", "slower", "--baseline", "bb"]), Some(0));
     assert_eq!(code(&["aa", "bb", "--fail-on", "slower", "--threshold", "25%"]), Some(0));
     assert_eq!(code(&["aa", "aa", "--fail-on", "slower"]), Some(0));
+    // One that is beside others already is no column more, whatever it is called.
+    let file = Store::at(folder.path()).path_of("bb-slow");
+    for baseline in ["bb", "bb-slow", file.to_str().unwrap()] {
+        let shown = text(&compare(folder.path(), &["aa", "bb", "--baseline", baseline]).stdout);
+        assert!(shown.contains("A  bb-slow") && shown.contains("B  aa-fast"), "{shown}");
+        assert!(!shown.contains("C  "), "{baseline}: {shown}");
+    }
     let shown = text(&compare(folder.path(), &["aa", "aa"]).stdout);
     assert!(shown.contains("2 same") && shown.contains("A and B have the same id"), "{shown}");
+}
+
+#[test]
+fn a_gate_is_not_passed_by_comparing_nothing() {
+    let folder = two();
+    let mut other = sample::run("cc-other", 0);
+    other.entries = vec![entry(2048, EngineId::Wgpu, 1.0)];
+    Store::at(folder.path()).save(&other).unwrap();
+    let out = compare(folder.path(), &["aa", "cc", "--fail-on", "slower"]);
+    assert_eq!(out.status.code(), Some(1), "{}", text(&out.stdout));
+    assert!(text(&out.stderr).contains("nothing could be compared"), "{}", text(&out.stderr));
+    assert_eq!(compare(folder.path(), &["aa", "cc"]).status.code(), Some(0), "nobody asked");
 }
 
 #[test]
@@ -213,6 +232,7 @@ fn wrong_arguments_are_said_with_what_to_write() {
         (&["bb", "bb", "--fail-on", "faster"], "slower"),
         (&["bb", "bb", "--format", "xml"], "csv"),
         (&["bb", "bb", "--baseline", "zz"], "no run is called \"zz\""),
+        (&["aa-fast", "bb", "--baseline", "aa"], "2 saved runs begin with \"aa\""),
         (&[], "RUN"),
     ] {
         refuses(folder.path(), arguments, 2, hint);

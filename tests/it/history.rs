@@ -269,8 +269,20 @@ fn names_find_runs_and_shared_ones_say_so() {
     assert_eq!(saved(&store, odd).unwrap(), paths[2]);
     let sentence = named(&store, "twice").unwrap_err().to_string();
     assert!(sentence.contains("2 saved runs are called") && sentence.contains("run-00001"), "{sentence}");
-    // An id comes before a name.
-    store.edit(&paths[2], &[Edit::Name("run-00000".into())]).unwrap();
+    // What names something else is no name for a run; its own id's beginning is.
+    for (wrong, why) in [
+        ("apple-m5", "names the reference"),
+        ("baseline", "names the run that is pinned"),
+        ("run-00000", "the id of another saved run, run-00000, begins with"),
+        ("run-0", "choose another name"),
+    ] {
+        let error = store.edit(&paths[2], &[Edit::Name(wrong.into())]).unwrap_err();
+        assert!(matches!(error, ChangeError::Words(_)) && error.to_string().contains(why), "{error}");
+        assert_eq!(saved(&store, odd).unwrap(), paths[2], "nothing was changed");
+    }
+    store.edit(&paths[2], &[Edit::Name("run-00002".into())]).unwrap();
+    // Brought along in a file all the same, an id comes before a name.
+    fs::write(paths[2].with_extension("about"), "{\"name\": \"run-00000\"}").unwrap();
     assert_eq!(saved(&store, "run-00000").unwrap(), paths[0]);
 }
 
@@ -302,14 +314,39 @@ fn what_is_deleted_comes_back_with_its_words() {
 #[test]
 fn a_run_that_goes_on_is_not_deleted() {
     let (_folder, store) = store();
-    let mut run = sample::run("going", 0);
+    let mut run = sample::run("left-behind", 0);
+    run.state = RunState::Running;
+    let left = store.save(&run).unwrap();
+    let held = store.lock().unwrap();
+    (run.id, run.started_at) = ("going".to_owned(), jiff::Timestamp::now());
+    let going = store.save(&run).unwrap();
+    let deleted = store.delete(&[going.clone(), left.clone()]).unwrap();
+    assert!(matches!(deleted.kept.as_slice(), [ChangeError::Running(path)] if *path == going), "{deleted:?}");
+    assert_eq!(deleted.runs, [left], "what another measuring left behind does not go on");
+    drop(held);
+    assert_eq!(store.delete(&[going]).unwrap().runs.len(), 1, "one that was left behind is");
+}
+
+#[test]
+fn deleting_never_keeps_a_run_from_starting() {
+    let (_folder, store) = store();
+    let mut run = sample::run("left-behind", 0);
     run.state = RunState::Running;
     let path = store.save(&run).unwrap();
-    let held = store.lock().unwrap();
-    let deleted = store.delete(std::slice::from_ref(&path)).unwrap();
-    assert!(matches!(deleted.kept.as_slice(), [ChangeError::Running(_)]) && deleted.folder.is_none());
-    drop(held);
-    assert_eq!(store.delete(&[path]).unwrap().runs.len(), 1, "one that was left behind is");
+    std::thread::scope(|scope| {
+        let deleting = scope.spawn(|| {
+            for _ in 0..200 {
+                let deleted = store.delete(std::slice::from_ref(&path)).unwrap();
+                if let Some(folder) = deleted.folder {
+                    store.restore(&folder).unwrap();
+                }
+            }
+        });
+        while !deleting.is_finished() {
+            let lock = store.lock();
+            assert!(lock.is_ok(), "{lock:?}");
+        }
+    });
 }
 
 #[test]
@@ -329,6 +366,21 @@ fn the_trash_is_emptied_of_what_is_old() {
     assert!(!old.exists() && foreign.exists());
     store.delete(&paths[1..]).unwrap();
     assert_eq!(store.deleted().len(), 2);
+}
+
+#[test]
+fn much_is_kept_as_long_as_little() {
+    let (_folder, store) = store();
+    let paths = generate(&store, 1);
+    // A deletion of a moment ago, of more runs than any list shows.
+    let now = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(1);
+    let many = store.folder().join("trash").join(now.strftime("%Y%m%dT%H%M%S.000000000Z").to_string());
+    fs::create_dir_all(&many).unwrap();
+    for number in 0..2001 {
+        fs::write(many.join(format!("run-{number}.json")), "").unwrap();
+    }
+    store.delete(&paths).unwrap();
+    assert_eq!(store.deleted().len(), 2002, "30 days were promised for each");
 }
 
 #[test]
@@ -366,6 +418,24 @@ fn the_figures_of_a_metric_come_from_the_index() {
     fs::create_dir(&index).unwrap();
     assert_eq!(store.trend(Some(gemm.id), &goes_on).figures.len(), 13, "an index that can't be written");
     assert!(store.trend(None, &|| false).figures.is_empty(), "stopped before anything was read");
+}
+
+#[test]
+fn what_no_run_has_measured_any_more_leaves_the_index() {
+    let (folder, store) = store();
+    let paths = generate(&store, 3);
+    let index = || fs::read_to_string(folder.path().join("figures.index")).unwrap();
+    store.trend(None, &|| true);
+    assert!(index().contains("AMD EPYC 9R14"));
+    fs::remove_file(&paths[1]).unwrap();
+    let mut other = Store::load(&paths[0]).unwrap();
+    "another chip".clone_into(&mut other.devices[0].name);
+    store.save(&other).unwrap();
+    let metrics = store.trend(None, &|| true).metrics;
+    let index = index();
+    assert!(!index.contains("AMD EPYC 9R14") && !index.contains("Apple M5"), "{index}");
+    assert!(index.contains("another chip") && index.contains("NVIDIA H100"), "{index}");
+    assert_eq!(index.lines().filter(|line| line.starts_with("M\t")).count(), metrics.len());
 }
 
 #[test]
@@ -486,6 +556,8 @@ fn the_command_line_refuses_what_makes_no_sense() {
         (&["runs", "rename", "../run-00000", "x"], 2, "no run is called"),
         (&["runs", "rename", "apple-m5", "x"], 2, "apple-m5 comes along"),
         (&["runs", "delete", "baseline"], 2, "no saved run is pinned"),
+        (&["runs", "--engine", "bogus"], 2, "no saved run has an engine called \"bogus\"; choose from wgpu, "),
+        (&["runs", "rename", "run-00000", "baseline"], 2, "choose another name"),
         (&["runs", "restore", "run"], 1, "no deleted run"),
         (&["runs", "--sort", "colour"], 2, "started"),
         (&["runs", "--search", "x", "delete", "run-00000"], 2, "are for the list"),

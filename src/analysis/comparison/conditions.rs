@@ -28,9 +28,30 @@ pub struct Difference {
     pub values: Vec<Option<String>>,
 }
 
-/// What differs between the runs, the machine first.
+/// Whether a setting is what an entry was run with. The others are what came of it: an engine's own measurements, which are never
+/// twice the same, how much was done in the time that there was, what the model is.
+pub(super) fn is_condition(setting: &str) -> bool {
+    const RESULTS: [&str; 12] = [
+        "bits-per-weight",
+        "compile-error",
+        "fast-path",
+        "files",
+        "gradient-norm",
+        "loss-fell",
+        "parameters",
+        "parity",
+        "repetitions-per-test",
+        "steps",
+        "tokens-per-pass",
+        "weight-bytes",
+    ];
+    !RESULTS.contains(&setting) && !["probe-", "tuned "].iter().any(|start| setting.starts_with(start))
+}
+
+/// What differs between the runs, the machine first. A run that stands beside itself comes before all: nothing can differ.
 pub(super) fn differences(runs: &[&Run]) -> Vec<Difference> {
     let mut list = List { runs, found: Vec::new() };
+    same(&mut list);
     machine(&mut list);
     conditions(&mut list);
     program(&mut list);
@@ -74,6 +95,19 @@ impl List<'_> {
             let values = values.into_iter().map(|value| value.map(&text)).collect();
             self.found.push(Difference { name: name.to_owned(), values });
         }
+    }
+}
+
+/// The runs that are copies of each other by their id.
+fn same(list: &mut List<'_>) {
+    let label = |index: usize| char::from(b'A' + index as u8);
+    let twin = |(own, run): (usize, &&Run)| {
+        let other = list.runs.iter().enumerate().find(|(index, other)| *index != own && other.id == run.id)?.0;
+        Some(format!("the same run as {}", label(other)))
+    };
+    let values: Vec<Option<String>> = list.runs.iter().enumerate().map(twin).collect();
+    if values.iter().any(Option::is_some) {
+        list.found.push(Difference { name: "Run".to_owned(), values });
     }
 }
 
@@ -165,8 +199,7 @@ fn engines(list: &mut List<'_>) {
             let title = entry.engine.title();
             // So that an engine without settings is known to be there.
             all.entry((title.to_owned(), String::new())).or_default();
-            // What an engine measures of itself is never twice the same.
-            for (name, value) in entry.settings.iter().filter(|(name, _)| !name.starts_with("probe-")) {
+            for (name, value) in entry.settings.iter().filter(|(name, _)| is_condition(name)) {
                 all.entry((title.to_owned(), name.clone())).or_default().insert(value.clone());
             }
         }

@@ -8,7 +8,7 @@ use super::{
     steadiness::{Between, Cause, canary_times, crowding, launching, throttling},
 };
 use crate::{
-    analysis::frameworks::times,
+    analysis::{frameworks::times, judge::bar},
     machine::Device,
     measure::{Clock, Measurement},
     record::{Entry, MarkKind, Run},
@@ -38,6 +38,8 @@ pub enum Why {
     Marked(String),
     /// One of them is no positive number.
     Invalid,
+    /// One of them is beyond any device.
+    Absurd,
     /// The arithmetic really used isn't the same.
     Precision(String, String),
     /// They were timed by different clocks, and the samples don't tell both.
@@ -77,7 +79,6 @@ pub(super) fn rows(rows: &mut [Row], kind: Kind, runs: &[&Run], sides: &[Side], 
     let between = Between::of(rows, kind, runs, sides, baseline);
     let mut bench =
         Bench { bootstrap: Bootstrap::default(), ranks: ranks::RankSum::default(), kind, threshold, between };
-    let mut causes = Vec::new();
     for row in &mut *rows {
         let metric = row.metric.clone();
         let metric = metric.as_deref().map(|name| (name, row.at_bytes));
@@ -113,13 +114,10 @@ pub(super) fn rows(rows: &mut [Row], kind: Kind, runs: &[&Run], sides: &[Side], 
                     (None, Verdict::NotComparable(Why::Missing(why)), Cause::Rate)
                 }
             };
-            if change.is_some_and(|change| change.p.is_some()) {
-                causes.push(cause);
-            }
-            (cell.change, cell.verdict) = (change, Some(verdict));
+            (cell.change, cell.verdict, cell.cause) = (change, Some(verdict), cause);
         }
     }
-    correct(rows, threshold, &causes);
+    correct(rows, threshold);
 }
 
 /// The figure as it is shown: from the samples where there are any, whatever the summary beside them says.
@@ -212,7 +210,7 @@ impl Bench {
         if fewest > 1 {
             change.interval = self.bootstrap.ratio(&below.sorted, &above.sorted);
         }
-        let why = self.objection(base.entry, own.entry).or_else(|| (!clocks).then_some(Why::Clocks)).or(match fewest {
+        let why = self.objection(base, own).or_else(|| (!clocks).then_some(Why::Clocks)).or(match fewest {
             ..=1 => Some(Why::NoSamples),
             few if few < SAMPLES_MIN => Some(Why::FewSamples(few)),
             _ => None,
@@ -242,13 +240,13 @@ impl Bench {
     }
 
     /// What speaks against comparing two entries at all.
-    fn objection(&self, base: &Entry, own: &Entry) -> Option<Why> {
-        let barred = |entry: &Entry, whose: &str| {
-            let mark = entry.marks.iter().find(|mark| mark.kind.bars_from_ranking())?;
+    fn objection(&self, base: &Party<'_>, own: &Party<'_>) -> Option<Why> {
+        let barred = |party: &Party<'_>, whose: &str| {
+            let mark = bar(party.run, party.entry)?;
             Some(Why::Marked(format!("{whose}{}: {}", mark.kind.word(), mark.reason)))
         };
         let marked = barred(base, "the baseline is ").or_else(|| barred(own, ""));
-        marked.or_else(|| self.other_precision(base, own))
+        marked.or_else(|| self.other_precision(base.entry, own.entry))
     }
 
     /// Between runs the same engine tells of the same arithmetic in the same words. Engines among each other have words of
@@ -268,11 +266,11 @@ impl Bench {
 fn values(base: &Measurement, own: &Measurement) -> Result<(Values, Values, bool), Why> {
     let differ = base.clock != own.clock && base.samples.len() > 1 && own.samples.len() > 1;
     if differ && let (Some(before), Some(now)) = (by_the_host(base), by_the_host(own)) {
-        return Ok((Values::of(&before)?, Values::of(&now)?, true));
+        return Ok((Values::of(&before, base.unit)?, Values::of(&now, own.unit)?, true));
     }
     let of = |measurement: &Measurement| match measurement.samples.len() {
-        0 => Values::of(&[measurement.summary.median]),
-        _ => Values::of(&sample_values(measurement)),
+        0 => Values::of(&[measurement.summary.median], measurement.unit),
+        _ => Values::of(&sample_values(measurement), measurement.unit),
     };
     Ok((of(base)?, of(own)?, !differ))
 }
@@ -292,9 +290,12 @@ fn by_the_host(measurement: &Measurement) -> Option<Vec<f64>> {
 
 impl Values {
     /// Samples in the order taken.
-    fn of(values: &[f64]) -> Result<Self, Why> {
+    fn of(values: &[f64], unit: Unit) -> Result<Self, Why> {
         if values.is_empty() || !values.iter().all(|value| value.is_finite() && *value > 0.0) {
             return Err(Why::Invalid);
+        }
+        if values.iter().any(|value| *value > unit.beyond_any_device()) {
+            return Err(Why::Absurd);
         }
         let (first, second) = values.split_at(values.len() / 2);
         let drift = match (median(first), median(second)) {
@@ -312,18 +313,19 @@ fn median(values: &[f64]) -> Option<f64> {
 }
 
 /// Corrects the chances for the number of rows, and says what each change means.
-fn correct(rows: &mut [Row], threshold: f64, causes: &[Cause]) {
+fn correct(rows: &mut [Row], threshold: f64) {
     let tested = |cell: &super::Cell| cell.change.and_then(|change| change.p);
     let p_values: Vec<f64> = rows.iter().flat_map(|row| row.cells.iter().filter_map(tested)).collect();
-    let mut corrected = ranks::corrected(&p_values).into_iter().zip(causes);
+    let mut corrected = ranks::corrected(&p_values).into_iter();
     for row in rows {
         let higher = row.higher_is_better();
         for cell in &mut row.cells {
             let Some(change) = cell.change.as_mut().filter(|change| change.p.is_some()) else { continue };
-            let (p, cause) = corrected.next().unwrap_or((1.0, &Cause::Rate));
+            let p = corrected.next().unwrap_or(1.0);
             change.p = Some(p);
             let verdict = verdict(change, p, higher, threshold);
-            cell.verdict = Some(verdict.unwrap_or(Verdict::NotComparable(Why::Unsteady(change.threshold, *cause))));
+            let unsteady = Why::Unsteady(change.threshold, cell.cause);
+            cell.verdict = Some(verdict.unwrap_or(Verdict::NotComparable(unsteady)));
         }
     }
 }

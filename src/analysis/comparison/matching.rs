@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Cell, Kind, Row, Side};
+use super::{Cause, Cell, Kind, Row, Side, conditions::is_condition};
 use crate::{
     analysis::frameworks::{Place, reason_of, work},
     engine::EngineId,
@@ -85,7 +85,7 @@ fn class(device: Option<&Device>) -> &'static str {
 fn properties(entry: &Entry) -> Vec<(&str, &str)> {
     let own = [("device", Some(entry.device.as_str())), ("variant", entry.variant.as_deref())];
     let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
-    let settings = entry.settings.iter().filter(|(name, _)| !name.starts_with("probe-"));
+    let settings = entry.settings.iter().filter(|(name, _)| is_condition(name));
     own.chain(settings.map(|(name, value)| (name.as_str(), value.as_str()))).collect()
 }
 
@@ -172,6 +172,7 @@ impl<'a> View<'a> {
                     notes: passed.into_iter().collect(),
                     change: None,
                     verdict: None,
+                    cause: Cause::Rate,
                 }
             };
             Row {

@@ -113,6 +113,8 @@ pub struct Compared {
     pub conditions: Vec<Difference>,
     /// How it was compared.
     pub options: Options,
+    /// Engines of the run that found no room.
+    pub left_out: Vec<EngineId>,
 }
 
 /// One figure on every side.
@@ -153,6 +155,8 @@ pub struct Cell {
     pub change: Option<Change>,
     /// What that means; absent for the baseline itself.
     pub verdict: Option<Verdict>,
+    /// What moved most beside the change itself.
+    cause: Cause,
 }
 
 /// The figure of one side.
@@ -224,7 +228,6 @@ impl Compared {
         let mut engines: Vec<EngineId> = run.entries.iter().map(|entry| entry.engine).collect();
         engines.sort_unstable();
         engines.dedup();
-        engines.truncate(SIDES_MAX);
         if engines.len() < 2 {
             let engines = if engines.is_empty() { "no engine" } else { "one engine" };
             return Err(CompareError::Engines { id: run.id.clone(), engines });
@@ -238,16 +241,23 @@ impl Compared {
             })?,
             None => place(EngineId::Pytorch).unwrap_or(0),
         };
+        // Whatever finds no room, the one that others are held against is there.
+        let (baseline, left_out) = if engines.len() > SIDES_MAX {
+            engines.get_mut(..=baseline).into_iter().for_each(|list| list.rotate_right(1));
+            (0, engines.split_off(SIDES_MAX))
+        } else {
+            (baseline, Vec::new())
+        };
         let side = |engine: &EngineId| Side { run: 0, engine: Some(*engine), label: engine.title().to_owned() };
         let sides = engines.iter().map(side).collect();
-        Ok(Self::fill(Kind::Engines, &[run], sides, baseline, options))
+        Ok(Self { left_out, ..Self::fill(Kind::Engines, &[run], sides, baseline, options) })
     }
 
     fn fill(kind: Kind, runs: &[&Run], sides: Vec<Side>, baseline: usize, options: Options) -> Self {
         let mut rows = matching::rows(kind, runs, &sides, baseline, options.all_metrics);
         judge::rows(&mut rows, kind, runs, &sides, baseline, options.threshold);
         let conditions = if kind == Kind::Runs { conditions::differences(runs) } else { Vec::new() };
-        Self { kind, sides, baseline, rows, conditions, options }
+        Self { kind, sides, baseline, rows, conditions, options, left_out: Vec::new() }
     }
 
     /// The speed of a side as a share of the baseline's, and its interval: more is better, whatever the unit and whichever way the

@@ -210,15 +210,15 @@ fn times_are_better_when_lower_and_limits_when_higher() {
         entry
     };
     for (metric, unit) in [("ttft", Unit::Second), ("peak-memory", Unit::Byte)] {
-        let a = run("a", vec![with(metric, unit, &STEADY)]);
-        let b = run("b", vec![with(metric, unit, &scaled(0.8))]);
+        let a = run("a", vec![with(metric, unit, &scaled(1e-9))]);
+        let b = run("b", vec![with(metric, unit, &scaled(0.8e-9))]);
         let compared = Compared::of_runs(&[&a, &b], 0, Options { all_metrics: true, ..Options::default() }).unwrap();
         assert_eq!(compared.rows.len(), 2);
         assert_eq!(compared.rows[1].cells[1].verdict, Some(Verdict::Faster), "less of {metric}");
         assert!(compared.rows[1].title().ends_with(&metric.replace('-', " ")));
     }
     let limit = |values| entry(Workload::TensorLimit(TensorLimit::default()), EngineId::Wgpu, "vulkan:0", values);
-    assert_eq!(only(limit(&STEADY), limit(&scaled(2.0))).1.word(Unit::Byte), "better");
+    assert_eq!(only(limit(&scaled(1e-3)), limit(&scaled(2e-3))).1.word(Unit::Byte), "better");
 }
 
 #[test]
@@ -249,7 +249,7 @@ fn what_cannot_be_compared_says_why() {
         let odd = edited(&|entry| entry.measurements[0].samples[3].value = bad);
         assert_eq!(why(good(), odd), "a figure is not a positive number", "{bad}");
     }
-    let huge = edited(&|entry| entry.measurements[0].samples.iter_mut().for_each(|sample| sample.value = 1e308));
+    let huge = edited(&|entry| entry.measurements[0].samples.iter_mut().for_each(|sample| sample.value = 1e16));
     let tiny = edited(&|entry| entry.measurements[0].samples.iter_mut().for_each(|sample| sample.value = 1e-308));
     assert_eq!(why(tiny, huge), "a figure is not a positive number", "a ratio that overflows");
 }
@@ -376,6 +376,54 @@ fn engines_of_a_run_compare_as_in_the_document() {
 }
 
 #[test]
+fn the_lead_is_compared_however_many_engines_there_are_and_the_others_are_named() {
+    let others = ["a1", "a2", "a3", "a4"].map(|name| name.parse::<EngineId>().unwrap());
+    let built_in = [EngineId::Wgpu, EngineId::Candle, EngineId::Pytorch, EngineId::LlamaCpp];
+    let entries = built_in.into_iter().chain(others).map(|engine| entry(gemm(512), engine, "cpu", &STEADY)).collect();
+    let run = run("many", entries);
+    let lead = others[3];
+    let compared = Compared::of_engines(&run, Some(lead), Options::default()).unwrap();
+    assert_eq!((compared.sides.len(), compared.label(compared.baseline)), (SIDES_MAX, "a4"));
+    assert_eq!(compared.left_out, others[1..3]);
+    assert!(compared.method().last().unwrap().ends_with("left out: a2, a3."), "{:?}", compared.method());
+    let known = Compared::of_engines(&run, Some("zz".parse().unwrap()), Options::default()).unwrap_err().to_string();
+    assert!(known.contains("a4"), "{known}");
+    let default = Compared::of_engines(&run, None, Options::default()).unwrap();
+    assert_eq!(default.label(default.baseline), "PyTorch");
+}
+
+#[test]
+fn figures_beyond_any_device_decide_nothing_and_no_change_is_long() {
+    let wild = candle(512, &[1e293; 10]);
+    assert!(why(candle(512, &STEADY), wild).contains("implausible"));
+    let mut sampled = candle(512, &STEADY);
+    sampled.measurements[0].samples[3].value = 1e20;
+    assert!(why(candle(512, &STEADY), sampled).contains("beyond any device"));
+    for ratio in [1e300, 1e5, 99_999.0, 1.999, 1e-12, 0.500_01] {
+        let change = Change { ratio, interval: None, p: None, threshold: 0.02 };
+        for kind in [Kind::Runs, Kind::Engines] {
+            assert!(change.text(kind).chars().count() <= 12, "{}", change.text(kind));
+        }
+    }
+}
+
+#[test]
+fn what_came_of_an_entry_is_no_condition_and_a_copy_is_told() {
+    let with = |id: &str, loss: &str, threads: &str| {
+        let mut entry = candle(512, &STEADY);
+        for (name, value) in [("loss-fell", loss), ("steps", loss), ("tuned simt-1", loss), ("threads", threads)] {
+            entry.settings.insert(name.into(), value.into());
+        }
+        run(id, vec![entry])
+    };
+    let names = |a: &Run, b: &Run| compared(a, b).conditions.into_iter().map(|one| one.name).collect::<Vec<_>>();
+    assert_eq!(names(&with("a", "1", "2"), &with("b", "2", "3")), ["candle: threads"]);
+    let copies = compared(&with("a", "1", "2"), &with("a", "1", "2")).conditions;
+    let values = copies[0].values.iter().flatten().map(String::as_str).collect::<Vec<_>>();
+    assert_eq!((copies[0].name.as_str(), values), ("Run", vec!["the same run as B", "the same run as A"]));
+}
+
+#[test]
 fn every_condition_that_differs_is_listed_with_all_values() {
     let with = |version: &str| {
         let mut entry = candle(1, &STEADY);
@@ -403,6 +451,7 @@ fn every_condition_that_differs_is_listed_with_all_values() {
     assert_eq!(value("candle: candle"), [text("0.11"), text("0.12")]);
     assert_eq!(found.len(), 8, "{found:?}");
     let (mut a, mut b) = (a.clone(), a);
+    b.id = "b".into();
     (a.conditions.load_average, b.conditions.load_average) = (Some(0.1), Some(0.4));
     assert_eq!(compared(&a, &b).conditions, []);
 }

@@ -1,8 +1,11 @@
 //! The comparison in words, alike in a window, in a terminal and in a document.
 
-use super::{Cause, Change, Compared, Figure, Kind, Row, Verdict, Why, bootstrap::RESAMPLES, judge::SAMPLES_MIN};
+use super::{
+    Cause, Change, Compared, Figure, Kind, Row, SIDES_MAX, Verdict, Why, bootstrap::RESAMPLES, judge::SAMPLES_MIN,
+};
 use crate::{
     analysis::frameworks::times,
+    engine::EngineId,
     units::{Quantity, Unit, binary_size, number, percent},
 };
 
@@ -54,6 +57,7 @@ impl Why {
             Self::Missing(reason) | Self::Marked(reason) => reason.clone(),
             Self::Units(before, now) => format!("the units differ: {} before, {} now", unit(*before), unit(*now)),
             Self::Invalid => "a figure is not a positive number".to_owned(),
+            Self::Absurd => "implausible: a figure is beyond any device".to_owned(),
             Self::Precision(before, now) => format!("the arithmetic differs: {before} before, {now} now"),
             Self::Clocks => "one was timed by the device's clock and the other by the host's".to_owned(),
             Self::NoSamples => "no samples: compared by value alone, so noise can't be told from a change".to_owned(),
@@ -94,7 +98,7 @@ fn unit(unit: Unit) -> &'static str {
 }
 
 impl Change {
-    /// "+3.2 % (+1.0 % to +5.4 %)"; as "3.82× (3.80× to 3.84×)" between engines, and beyond a half or double.
+    /// "+3.2 % (+1.0 % to +5.4 %)"; no number in it is longer than a dozen characters; as "3.82× (3.80× to 3.84×)" between engines, and beyond a half or double.
     pub fn text(&self, kind: Kind) -> String {
         let as_ratio = kind == Kind::Engines || !(0.5..=2.0).contains(&self.ratio);
         let one = |ratio: f64| if as_ratio { times(ratio) } else { signed(ratio - 1.0) };
@@ -170,7 +174,7 @@ impl Compared {
 
     /// How it was compared, in sentences.
     pub fn method(&self) -> Vec<String> {
-        vec![
+        let mut sentences = vec![
             format!(
                 "A change is the ratio of medians with its 95 % bootstrap interval (percentile, {RESAMPLES} seeded draws). It counts if the \
                  interval lies wholly beyond {} and a rank test finds it no chance (5 %, Benjamini and Hochberg's correction \
@@ -181,7 +185,13 @@ impl Compared {
             ),
             "\"same\" means that no change beyond that was shown, and that the interval is narrower than ± 10 %."
                 .to_owned(),
-        ]
+        ];
+        if !self.left_out.is_empty() {
+            let names: Vec<&str> = self.left_out.iter().map(EngineId::title).collect();
+            sentences
+                .push(format!("No more than {SIDES_MAX} stand beside each other; left out: {}.", names.join(", ")));
+        }
+        sentences
     }
 
     /// "2 faster, 1 slower, 10 same, 3 not comparable".

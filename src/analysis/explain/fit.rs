@@ -22,7 +22,7 @@ pub struct Fit {
     pub place: Place,
     /// "mistral-7b Q4_K_M".
     pub model: String,
-    /// The task of the run that needs the most: "Decode 128".
+    /// The task of the run that takes the most: "Decode 128". What is said of needs and of the peak is said of it.
     pub task: String,
     /// The task is loading, since the run has no other for it.
     pub only_loads: bool,
@@ -30,25 +30,16 @@ pub struct Fit {
     pub bits_per_weight: f64,
     /// What it needs by part; the framework's own need may differ.
     pub needs: MemoryEstimate,
-    /// The most bytes that were really held, where the framework tells.
+    /// The most bytes that the task really held; absent where it was not done, and where the framework doesn't tell.
     pub peak: Option<f64>,
     /// Bytes of the largest of its tensors.
     pub largest_tensor: f64,
-    /// Bytes that there are, and whose they are.
-    pub memory: Option<Room>,
+    /// Bytes of the memory that the device works in, where they are known: a card's own, else the machine's.
+    pub memory: Option<f64>,
     /// Bytes that could be held at once on this device, as measured.
     pub held: Option<f64>,
     /// Bytes of the largest tensor that was made on this device, else what its driver allows.
     pub tensor_limit: Option<f64>,
-}
-
-/// The memory that a model has to fit into.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Room {
-    /// Bytes.
-    pub bytes: f64,
-    /// It is the machine's, which the device shares; else it isn't known how much the device has of its own.
-    pub shared: bool,
 }
 
 impl Fit {
@@ -57,12 +48,14 @@ impl Fit {
         self.peak.unwrap_or(self.needs.total as f64)
     }
 
+    /// What was held at once, if that was enough: it grows with what other programs leave, and proves more than it refutes.
+    fn proof(&self) -> Option<f64> {
+        self.held.filter(|held| self.total() <= *held)
+    }
+
     /// Whether memory holds it; `None` where that isn't known.
     pub fn in_memory(&self) -> Option<bool> {
-        let most = self.memory.filter(|room| room.shared).map(|room| room.bytes);
-        // What can be held at once grows with what other programs leave, and proves more than it refutes.
-        let held = self.held.is_some_and(|held| self.total() <= held);
-        if held { Some(true) } else { most.map(|most| self.total() <= most) }
+        if self.proof().is_some() { Some(true) } else { self.memory.map(|most| self.total() <= most) }
     }
 
     /// Whether each tensor stays below the largest that can be made; `None` where none is known.
@@ -70,18 +63,17 @@ impl Fit {
         self.tensor_limit.map(|limit| self.largest_tensor <= limit)
     }
 
-    /// "fits: 14.71 GB of 25.77 GB", or "does not fit …"; what is needed alone where nothing is known to hold it against.
+    /// "fits: 14.71 GB of 25.77 GB, 15.72 GB held", or "does not fit …"; what is needed alone where nothing is known to hold it
+    /// against.
     pub fn memory_text(&self) -> String {
         let bytes = |value: f64| Quantity::new(value, Unit::Byte).to_string();
         let needed = bytes(self.total());
-        let most = match (self.held.filter(|held| self.total() <= *held), self.memory.filter(|room| room.shared)) {
-            (Some(held), _) => Some(held),
-            (None, room) => room.map(|room| room.bytes),
-        };
-        match (self.in_memory(), most) {
-            (Some(true), Some(most)) => format!("fits: {needed} of {}", bytes(most)),
-            (Some(false), Some(most)) => format!("does not fit: {needed} of {}", bytes(most)),
-            _ => format!("{needed}; the device's memory is not known"),
+        let of = self.memory.map_or_else(String::new, |most| format!(" of {}", bytes(most)));
+        let held = self.proof().map_or_else(String::new, |held| format!(", {} held", bytes(held)));
+        match self.in_memory() {
+            Some(true) => format!("fits: {needed}{of}{held}"),
+            Some(false) => format!("does not fit: {needed}{of}"),
+            None => format!("{needed}; the device's memory is not known"),
         }
     }
 
@@ -108,8 +100,8 @@ fn largest_tensor(model: &ModelRef) -> f64 {
 
 type Key = (Place, EngineId, String, bool);
 
-/// Every model of a run, and what it needs at the most demanding task that the run has for it. Shapes beyond reason are left
-/// out.
+/// Every model of a run, and what it needs at the task that takes the most of all that the run has for it: what was really held
+/// where it was done, what is predicted where it was not. Shapes beyond reason are left out.
 pub fn fits(run: &Run) -> Vec<Fit> {
     let devices: HashMap<&str, &Device> = run.devices.iter().rev().map(|device| (device.id.as_str(), device)).collect();
     let limits = Limits::of(run, &devices);
@@ -135,19 +127,20 @@ pub fn fits(run: &Run) -> Vec<Fit> {
             needs: MemoryEstimate::default(),
             peak: None,
             largest_tensor: largest_tensor(model),
-            memory: room(run, device),
+            memory: limits.memory.get(&place).copied().or_else(|| shared_memory(run, device)),
             held: limits.held.get(&place).copied(),
             tensor_limit: limits.tensor.get(&place).copied(),
         };
         let fit = found.entry(key).or_insert_with(new);
         // Loading alone counts where nothing else was asked for.
         let loads = matches!(entry.workload, Workload::ModelLoad(_));
-        let is_more = if fit.only_loads == loads { needs.total >= fit.needs.total } else { fit.only_loads };
-        if is_more || fit.task.is_empty() {
-            (fit.needs, fit.task, fit.only_loads) = (needs, entry.workload.title(), loads);
-        }
         let peak = value(entry, "peak-memory");
-        fit.peak = [fit.peak, peak].into_iter().flatten().reduce(f64::max);
+        let total = peak.unwrap_or(needs.total as f64);
+        let is_more = if fit.only_loads == loads { total > fit.total() } else { fit.only_loads };
+        if is_more || fit.task.is_empty() {
+            (fit.needs, fit.peak) = (needs, peak);
+            (fit.task, fit.only_loads) = (entry.workload.title(), loads);
+        }
     }
     found.into_values().collect()
 }
@@ -156,18 +149,20 @@ pub fn fits(run: &Run) -> Vec<Fit> {
 fn value(entry: &Entry, metric: &str) -> Option<f64> {
     entry.headline().filter(|_| entry.is_ranked())?;
     let figure = entry.measurements.iter().find(|figure| figure.metric == metric)?;
-    Some(figure.summary.median).filter(|value| value.is_finite() && *value > 0.0)
+    Some(figure.summary.median).filter(|value| *value > 0.0 && *value <= figure.unit.beyond_any_device())
 }
 
-/// What was found of tensors on each device.
+/// What was found of tensors and memory on each device.
 struct Limits {
     tensor: HashMap<Place, f64>,
     held: HashMap<Place, f64>,
+    /// What cards have of their own.
+    memory: HashMap<Place, f64>,
 }
 
 impl Limits {
     fn of(run: &Run, devices: &HashMap<&str, &Device>) -> Self {
-        let mut limits = Self { tensor: HashMap::new(), held: HashMap::new() };
+        let mut limits = Self { tensor: HashMap::new(), held: HashMap::new(), memory: HashMap::new() };
         let most = |map: &mut HashMap<Place, f64>, place: Place, value: Option<f64>| {
             if let Some(value) = value {
                 let known = map.entry(place).or_insert(value);
@@ -183,18 +178,29 @@ impl Limits {
         let told = run.devices.iter().filter(|device| device.limits.max_buffer_bytes > 0);
         for device in told {
             let place = Place::of(Some(device), &device.id);
+            most(&mut limits.memory, place.clone(), own_memory(run, device));
             limits.tensor.entry(place).or_insert(device.limits.max_buffer_bytes as f64);
         }
         limits
     }
 }
 
+/// A card's own memory. Engines that compute through the maker's own interface tell it as the largest buffer; graphics drivers
+/// allow less or more for one, whatever the card has.
+fn own_memory(run: &Run, device: &Device) -> Option<f64> {
+    let is_card = !device.software && device.kind == DeviceKind::DiscreteGpu;
+    let tells = ["cuda", "rocm", "musa"].iter().any(|backend| device.backend.eq_ignore_ascii_case(backend));
+    let bytes = device.limits.max_buffer_bytes;
+    // Where an engine tells nothing, the machine's memory stands there.
+    (is_card && tells && bytes > 0 && bytes != run.machine.memory_bytes).then_some(bytes as f64)
+}
+
 /// The machine's memory, of devices that share it.
-fn room(run: &Run, device: Option<&Device>) -> Option<Room> {
-    let bytes = run.machine.memory_bytes;
-    let shared = device
+fn shared_memory(run: &Run, device: Option<&Device>) -> Option<f64> {
+    let shares = device
         .is_some_and(|device| device.software || matches!(device.kind, DeviceKind::Cpu | DeviceKind::IntegratedGpu));
-    (bytes > 0).then_some(Room { bytes: bytes as f64, shared })
+    let bytes = run.machine.memory_bytes;
+    (shares && bytes > 0).then_some(bytes as f64)
 }
 
 fn needs(run: &Run, entry: &Entry, device: Option<&Device>) -> Option<MemoryEstimate> {

@@ -70,9 +70,14 @@ fn values_that_are_none_are_no_facts() {
 #[test]
 fn a_figure_above_its_limit_blames_the_limit() {
     let mut run = reference().unwrap();
-    run.entries[17].measurements[0].summary.median = 50.0;
+    // Above what was measured of the bandwidth, not above what is published.
+    run.entries[17].measurements[0].summary.median = 9.5;
     let text = of(&run, 17).text;
     assert!(text.contains("the limit is too low for it"), "{text}");
+    run.entries[17].measurements[0].summary.median = 50.0;
+    let above = of(&run, 17);
+    assert!(above.share.is_none() && above.text.contains("nothing is concluded from it"), "{}", above.text);
+    assert!(above.caution.starts_with("Not to be believed: "), "though nothing marks it: {}", above.caution);
 }
 
 #[test]
@@ -111,6 +116,57 @@ fn an_m5_holds_mistral_whose_tensors_are_small() {
     assert_eq!(half.peak, Some(14.48e9));
     let tasks = all.iter().map(|fit| (fit.engine, fit.task.as_str())).collect::<Vec<_>>();
     assert!(tasks.contains(&(EngineId::Mlx, "QLoRA 1 × 512")), "{tasks:?}");
+}
+
+#[test]
+fn what_was_skipped_for_want_of_memory_does_not_fit_because_less_did() {
+    let mut run = reference().unwrap();
+    let is_decode = |entry: &crate::record::Entry| {
+        entry.engine == EngineId::Pytorch && Meaning::of(entry) == Meaning::Decode && entry.outcome == Outcome::Done
+    };
+    let decode = run.entries.iter().position(is_decode).unwrap();
+    let mut long = run.entries[decode].clone();
+    let Workload::Inference(inference) = &mut long.workload else { panic!("a decode") };
+    inference.phase = crate::workload::InferencePhase::Decode { tokens: 128, depth: 700_000 };
+    long.outcome = Outcome::Skipped("it needs more memory than there is".into());
+    run.entries.push(long);
+    let all = fits(&run);
+    let fit = all.iter().find(|fit| fit.engine == EngineId::Pytorch && fit.task.starts_with("Decode")).unwrap();
+    assert_eq!((fit.peak, fit.in_memory()), (None, Some(false)), "{fit:?}");
+    assert!(fit.memory_text().starts_with("does not fit: 1"), "{}", fit.memory_text());
+    // A lesser task that was done keeps its own peak where it takes more than is predicted of others.
+    run.entries.truncate(run.entries.len() - 1);
+    let all = fits(&run);
+    let fit = all.iter().find(|fit| fit.engine == EngineId::Pytorch && fit.task.starts_with("Decode")).unwrap();
+    assert_eq!((fit.peak, fit.in_memory()), (Some(14.48e9), Some(true)), "{fit:?}");
+}
+
+#[test]
+fn the_memory_is_the_machine_s_or_the_card_s_and_what_was_held_is_proof() {
+    let mut run = reference().unwrap();
+    run.machine.memory_bytes = 25_280_000_000;
+    let text = |run: &Run| {
+        let all = fits(run);
+        all.iter().find(|fit| fit.engine == EngineId::Pytorch && fit.task.starts_with("Decode")).unwrap().memory_text()
+    };
+    assert_eq!(text(&run), "fits: 14.48 GB of 25.28 GB");
+    for entry in &mut run.entries {
+        if matches!(entry.workload, Workload::TensorLimit(_)) && entry.headline().is_some() {
+            let unit = crate::units::Unit::Byte;
+            entry.measurements.push(crate::measure::Measurement::single("total-held", unit, 15.72e9, 1.0).unwrap());
+        }
+    }
+    assert_eq!(text(&run), "fits: 14.48 GB of 25.28 GB, 15.72 GB held");
+    run.entries.retain(|entry| !matches!(entry.workload, Workload::TensorLimit(_)));
+    for device in &mut run.devices {
+        device.kind = crate::machine::DeviceKind::DiscreteGpu;
+        device.limits.max_buffer_bytes = 85_000_000_000;
+    }
+    assert_eq!(text(&run), "14.48 GB; the device's memory is not known");
+    run.devices.iter_mut().for_each(|device| "CUDA".clone_into(&mut device.backend));
+    assert_eq!(text(&run), "fits: 14.48 GB of 85.00 GB");
+    run.machine.memory_bytes = 85_000_000_000;
+    assert_eq!(text(&run), "14.48 GB; the device's memory is not known", "it may be the machine's");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Explainer, Explanation, figure, is_published};
 use crate::{
-    analysis::{Bound, CeilingKind, Share},
+    analysis::{Bound, CeilingKind, Share, judge},
     record::{Entry, MarkKind, Outcome, Run},
     units::{Quantity, Unit, number},
     workload::{InferencePhase, Workload},
@@ -16,7 +16,10 @@ pub(super) fn caution(run: &Run, entry: &Entry) -> String {
     if entry.headline().is_none() {
         return String::new();
     }
-    let mut parts: Vec<String> = entry.marks.iter().map(|mark| sentence(&opening(mark.kind), &mark.reason)).collect();
+    // What it would be marked with now, where it isn't: a file may hold anything.
+    let unmarked = judge::bar(run, entry).filter(|mark| !entry.marks.contains(mark));
+    let marks = entry.marks.iter().chain(&unmarked);
+    let mut parts: Vec<String> = marks.map(|mark| sentence(&opening(mark.kind), &mark.reason)).collect();
     if is_published(entry) {
         parts.push("Published without samples: its spread, checks and conditions are not known.".to_owned());
     }
@@ -55,7 +58,7 @@ pub(super) fn sentences(explainer: &Explainer<'_>, entry: &Entry, known: &Explan
     let Some(value) = figure(entry) else {
         return "It ended without a figure that can be true, so nothing is concluded from it.".to_owned();
     };
-    if entry.is_implausible() {
+    if judge::bar(explainer.run, entry).is_some_and(|mark| mark.kind == MarkKind::Implausible) {
         return "The figure is more than this device can do, so nothing is concluded from it.".to_owned();
     }
     match &entry.workload {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Figure, View, best_of, reason_of, work};
+use super::{Contender, Figure, View, best_of, doubt, reason_of, work};
 use crate::{
     record::Entry,
     workload::{InferencePhase, Workload},
@@ -97,18 +97,22 @@ fn put(slot: &mut Option<Cell>, new: Cell) {
 
 /// Finds the best of each device, and the ratios to its baseline.
 fn judge(row: &mut Row, view: &View<'_>) {
-    let ranked = |cell: &Option<Cell>| cell.as_ref().filter(|cell| cell.barred.is_none())?.figure;
-    let figures: Vec<(usize, Figure)> =
-        row.cells.iter().enumerate().filter_map(|(column, cell)| Some((column, ranked(cell)?))).collect();
-    for (column, figure) in &figures {
+    let ranked = |(place, cell): (usize, &Option<Cell>)| {
+        let cell = cell.as_ref().filter(|cell| cell.barred.is_none())?;
+        let figure = cell.figure?;
+        let doubt = view.run.entries.get(cell.entry).and_then(|entry| doubt(entry, &figure));
+        Some(Contender { place, figure, doubt })
+    };
+    let figures: Vec<Contender> = row.cells.iter().enumerate().filter_map(ranked).collect();
+    for Contender { place: column, figure, .. } in &figures {
         let Some(place) = view.columns.get(*column).map(|column| &column.place) else { continue };
-        let here = |(other, _): &&(usize, Figure)| view.columns.get(*other).is_some_and(|other| other.place == *place);
-        let beside: Vec<(usize, Figure)> = figures.iter().filter(here).copied().collect();
+        let here = |one: &&Contender| view.columns.get(one.place).is_some_and(|other| other.place == *place);
+        let beside: Vec<Contender> = figures.iter().filter(here).copied().collect();
         let base = view.baseline(place).filter(|base| base != column);
-        let base = base.and_then(|base| beside.iter().find(|(other, _)| *other == base));
+        let base = base.and_then(|base| beside.iter().find(|other| other.place == base));
         let Some(Some(cell)) = row.cells.get_mut(*column) else { continue };
         cell.best = best_of(&beside, true) == Some(*column);
-        cell.ratio = base.map(|(_, base)| figure.value / base.value).filter(|ratio| ratio.is_finite());
+        cell.ratio = base.map(|base| figure.value / base.figure.value).filter(|ratio| ratio.is_finite());
     }
 }
 

@@ -21,17 +21,22 @@ pub use self::{
     ratios::{Ratio, Versus, times},
     words::BARRED,
 };
+use super::judge;
 use crate::{
     engine::EngineId,
     machine::{Device, DeviceKind},
     measure::Measurement,
-    record::{Entry, Outcome, Run},
+    record::{Entry, Mark, MarkKind, Outcome, Run},
     units::{Quantity, Unit},
     workload::{Workload, WorkloadKind},
 };
 
 /// Figures nearer than this are the same: a device's own canary drifts as much before it counts as throttled.
 const SAME: f64 = 0.03;
+
+/// A figure that is doubted may truly be better by less than this: what slows a device down, or leaves too few samples, has not
+/// been seen to cost a third of its speed. One that is beaten by more is beaten whatever the doubt.
+const DOUBT_MAX: f64 = 1.5;
 
 /// What engines share when they run on the same device, whatever each calls it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -116,6 +121,13 @@ impl Figure {
         let overlap = self.low <= other.high && other.low <= self.high;
         let (small, large) = (self.value.min(other.value), self.value.max(other.value));
         overlap || large - small < SAME * large
+    }
+
+    /// Whether the better of two is clearly so, the doubts about both considered: nothing is concluded from one that is doubted
+    /// itself, and one that is doubted must be beaten by more than the doubt can explain.
+    pub fn is_clear_of(&self, other: &Self, (own, others): (Option<MarkKind>, Option<MarkKind>)) -> bool {
+        let (small, large) = (self.value.min(other.value), self.value.max(other.value));
+        own.is_none() && !self.ties(other) && (others.is_none() || large >= DOUBT_MAX * small)
     }
 }
 
@@ -207,13 +219,14 @@ impl View<'_> {
 
     /// Why an entry that has a figure is not compared.
     fn barred(&self, entry: &Entry) -> Option<String> {
-        let mark = entry.marks.iter().find(|mark| mark.kind.bars_from_ranking());
-        let marked = mark.map(|mark| format!("{}: {}", mark.kind.word(), mark.reason));
+        let said = |mark: &Mark| format!("{}: {}", mark.kind.word(), mark.reason);
+        let marked = entry.marks.iter().find(|mark| mark.kind.bars_from_ranking()).map(said);
         // How long a model takes to load is told as a time or as a rate.
         let is_other = |figure: &&Measurement| {
             figure.unit != entry.workload.unit() && entry.workload.kind() != WorkloadKind::ModelLoad
         };
         let marked = marked.or_else(|| entry.headline().filter(is_other).map(|_| "in another unit".to_owned()));
+        let marked = marked.or_else(|| judge::bar(self.run, entry).as_ref().map(said));
         marked.or_else(|| agreement::objection(self.agreement, entry))
     }
 
@@ -254,14 +267,29 @@ fn columns(run: &Run) -> Vec<Column> {
     pairs.iter().map(column).collect()
 }
 
+/// What speaks against relying on a rate or a time of an entry. How many bytes are held is the same at any clock.
+pub fn doubt(entry: &Entry, figure: &Figure) -> Option<MarkKind> {
+    let doubts = |kind: &MarkKind| matches!(kind, MarkKind::Throttled | MarkKind::Uncertain);
+    entry.marks.iter().map(|mark| mark.kind).find(doubts).filter(|_| figure.unit != Unit::Byte)
+}
+
+/// A figure that stands beside others, and what speaks against relying on it.
+#[derive(Clone, Copy)]
+struct Contender {
+    place: usize,
+    figure: Figure,
+    doubt: Option<MarkKind>,
+}
+
 /// The place of the best among figures that may be compared, if it is clearly the best of at least two.
-fn best_of(figures: &[(usize, Figure)], higher: bool) -> Option<usize> {
+fn best_of(all: &[Contender], higher: bool) -> Option<usize> {
     // Nothing is done at no rate or in no time: such a figure comes from a file that is wrong.
-    let figures: Vec<&(usize, Figure)> = figures.iter().filter(|(_, figure)| figure.value > 0.0).collect();
+    let all: Vec<&Contender> = all.iter().filter(|one| one.figure.value > 0.0).collect();
     let sign = if higher { 1.0 } else { -1.0 };
-    let (place, best) = figures.iter().max_by(|(_, a), (_, b)| (sign * a.value).total_cmp(&(sign * b.value)))?;
-    let clear = figures.iter().filter(|(other, _)| other != place).all(|(_, figure)| !figure.ties(best));
-    (figures.len() > 1 && clear).then_some(*place)
+    let best = all.iter().max_by(|a, b| (sign * a.figure.value).total_cmp(&(sign * b.figure.value)))?;
+    let mut others = all.iter().filter(|other| other.place != best.place);
+    let clear = others.all(|other| best.figure.is_clear_of(&other.figure, (best.doubt, other.doubt)));
+    (all.len() > 1 && clear).then_some(best.place)
 }
 
 /// What makes two entries the same work: the workload, whatever a framework's file of the model weighs.

@@ -1,9 +1,9 @@
 //! The models' summary: for each engine its memory, load time and tokens a second, like with like.
 
-use super::{Figure, Place, View, best_of, reason_of, work};
+use super::{Contender, Figure, Place, View, best_of, doubt, reason_of, work};
 use crate::{
     measure::Measurement,
-    record::{Entry, Outcome},
+    record::{Entry, Outcome, Run, RunState},
     units::Unit,
     workload::{InferencePhase, ModelRef, ModelShape, Precision, Workload},
 };
@@ -102,11 +102,11 @@ pub enum Status {
     Works,
     /// A part of it; the sentence says what doesn't.
     Partly(String),
-    /// What was measured; the sentence says what was skipped, for want of time or memory.
+    /// What was measured; the sentence says what was skipped, for want of time or memory, or was cancelled.
     Cut(String),
     /// Nothing; the sentence says why.
     Fails(String),
-    /// All of it was skipped; the sentence says why.
+    /// All of it was skipped or cancelled; the sentence says why.
     Unmeasured(String),
     /// Nothing yet.
     Waits,
@@ -179,7 +179,7 @@ fn group(view: &View<'_>, wanted: &Key) -> ModelGroup {
         }
     }
     rows.sort_by(|a, b| (a.column, &a.model, &a.precision).cmp(&(b.column, &b.model, &b.precision)));
-    mark_best(&mut rows);
+    mark_best(&mut rows, view.run);
     let [prefill, decode, training] = chosen.map(|task| task.map(|task| task.label()));
     ModelGroup { place: wanted.0.clone(), bits: wanted.2, prefill, decode, training, rows }
 }
@@ -300,7 +300,7 @@ fn row(
         model: model.name.clone(),
         precision: model.precision.clone(),
         bits_per_weight: model.bits_per_weight(),
-        status: status(&own),
+        status: status(&own, view.run.state != RunState::Running),
         slots: [memory(&own, model), peak, load.unwrap_or_default(), prefill, decode, training],
         barred,
     }
@@ -350,16 +350,21 @@ fn peak(own: &[(usize, &Entry)], of: [Option<usize>; 2]) -> Slot {
     }
 }
 
-/// What can't be done is said by the engine; what went wrong is a part that doesn't work, and what was skipped says nothing
-/// of the engine.
-fn status(own: &[(usize, &Entry)]) -> Status {
+/// What can't be done is said by the engine; what went wrong is a part that doesn't work, and what was skipped or cancelled, or
+/// waited in vain in a run that has ended, says nothing of the engine.
+fn status(own: &[(usize, &Entry)], has_ended: bool) -> Status {
     let done = own.iter().filter(|(_, entry)| entry.outcome == Outcome::Done).count();
     let first = |wanted: fn(&Outcome) -> bool| own.iter().find(|(_, entry)| wanted(&entry.outcome));
     let failed = first(|outcome| matches!(outcome, Outcome::Failed(_)));
     let skipped = first(|outcome| matches!(outcome, Outcome::Skipped(_)));
     let refused = first(|outcome| matches!(outcome, Outcome::Unsupported(_)));
-    let told = |(_, entry): &(usize, &Entry)| format!("{}: {}", entry.workload.title(), reason_of(entry));
-    match (done > 0, failed, skipped) {
+    let cancelled = first(|outcome| *outcome == Outcome::Cancelled);
+    let cancelled = cancelled.or_else(|| first(|outcome| *outcome == Outcome::Pending).filter(|_| has_ended));
+    let told = |(_, entry): &(usize, &Entry)| match entry.outcome {
+        Outcome::Pending => format!("{}: its turn never came", entry.workload.title()),
+        _ => format!("{}: {}", entry.workload.title(), reason_of(entry)),
+    };
+    match (done > 0, failed, skipped.or(cancelled)) {
         (true, Some(reason), _) => Status::Partly(told(reason)),
         (true, None, Some(reason)) => Status::Cut(told(reason)),
         // Training or the like is not every framework's affair; its cell says so.
@@ -370,15 +375,16 @@ fn status(own: &[(usize, &Entry)]) -> Status {
     }
 }
 
-fn mark_best(rows: &mut [ModelRow]) {
+fn mark_best(rows: &mut [ModelRow], run: &Run) {
     for (place, column) in ModelColumn::ALL.into_iter().enumerate() {
         // What weights take as stored is no achievement of a framework's.
-        let compared = |row: &ModelRow| {
+        let compared = |(place, row): (usize, &ModelRow)| {
             let slot = row.slot(column);
-            slot.figure.filter(|_| row.barred.is_none() && slot.entry.is_some())
+            let (figure, entry) = slot.figure.zip(slot.entry).filter(|_| row.barred.is_none())?;
+            let doubt = run.entries.get(entry).and_then(|entry| doubt(entry, &figure));
+            Some(Contender { place, figure, doubt })
         };
-        let figures: Vec<(usize, Figure)> =
-            rows.iter().enumerate().filter_map(|(index, row)| Some((index, compared(row)?))).collect();
+        let figures: Vec<Contender> = rows.iter().enumerate().filter_map(compared).collect();
         let best = best_of(&figures, column.higher_is_better());
         if let Some(slot) = best.and_then(|best| rows.get_mut(best)?.slots.get_mut(place)) {
             slot.best = true;

@@ -37,9 +37,11 @@ impl Ratio {
     }
 }
 
-/// A ratio as "3.82×", "12.4×" or "180×".
+/// A ratio as "3.82×", "12.4×" or "180×"; as a power of ten where it would be long.
 pub fn times(ratio: f64) -> String {
     match ratio {
+        // No two machines are so far apart; files may be.
+        r if r >= 99_999.5 => format!("{r:.1e}×"),
         r if r >= 99.5 => format!("{r:.0}×"),
         r if r >= 9.95 => format!("{r:.1}×"),
         r if r >= 0.0995 => format!("{r:.2}×"),

@@ -272,6 +272,69 @@ fn what_was_skipped_says_nothing_of_whether_an_engine_works() {
     assert_eq!(status(vec![done, skipped]), Status::Cut(why));
 }
 
+#[test]
+fn a_cancelled_model_neither_waits_nor_works() {
+    let work = |depth| decode(&model(Precision::F16, 16.0), depth);
+    let unmeasured = |outcome: Outcome| {
+        let mut entry = done(work(64), EngineId::Pytorch, 90.0);
+        entry.measurements.clear();
+        entry.outcome = outcome;
+        entry
+    };
+    let status = |entries: Vec<Entry>, state| {
+        let run = Run { state, ..run(entries) };
+        Comparison::of(&run).models[0].rows[0].status.clone()
+    };
+    let (done, cancelled) = (done(work(0), EngineId::Pytorch, 4.0), unmeasured(Outcome::Cancelled));
+    let why = "Decode 128: cancelled".to_owned();
+    assert_eq!(status(vec![cancelled.clone()], RunState::Cancelled), Status::Unmeasured(why.clone()));
+    assert_eq!(status(vec![done.clone(), cancelled.clone()], RunState::Cancelled), Status::Cut(why));
+    let pending = unmeasured(Outcome::Pending);
+    let never = "Decode 128: its turn never came".to_owned();
+    assert_eq!(status(vec![done.clone(), pending.clone()], RunState::Cancelled), Status::Cut(never.clone()));
+    assert_eq!(status(vec![pending.clone()], RunState::Cancelled), Status::Unmeasured(never));
+    assert_eq!(status(vec![pending], RunState::Running), Status::Waits);
+}
+
+#[test]
+fn the_best_is_certain_and_a_doubted_second_is_beaten_by_far() {
+    let best = |values: [f64; 2], doubted: Option<usize>| {
+        let work = || gemm(4096, Dtype::F32);
+        let mut entries = vec![done(work(), EngineId::Pytorch, values[0]), done(work(), EngineId::Mlx, values[1])];
+        if let Some(entry) = doubted.and_then(|place| entries.get_mut(place)) {
+            entry.marks.push(Mark { kind: MarkKind::Uncertain, reason: "few samples".into() });
+        }
+        let comparison = Comparison::of(&run(entries));
+        comparison.rows[0].cells.iter().flatten().position(|cell| cell.best)
+    };
+    assert_eq!(best([2e12, 1e12], None), Some(0));
+    assert_eq!(best([2e12, 1e12], Some(0)), None, "the first is doubted");
+    assert_eq!(best([2e12, 1e12], Some(1)), Some(0), "beaten by far, whatever the doubt");
+    assert_eq!(best([1.2e12, 1e12], Some(1)), None, "the doubt may explain it");
+}
+
+#[test]
+fn figures_beyond_any_device_or_its_data_sheet_are_no_best_though_nothing_marks_them() {
+    for value in [1e18, 1e293] {
+        let entries = vec![
+            done(gemm(4096, Dtype::F32), EngineId::Pytorch, value),
+            done(gemm(4096, Dtype::F32), EngineId::Mlx, 1e12),
+        ];
+        let run = run(entries);
+        let comparison = Comparison::of(&run);
+        assert!(comparison.rows[0].cells.iter().flatten().all(|cell| !cell.best), "{value}");
+        assert_eq!(run.best_gemm(None).unwrap().engine, EngineId::Mlx);
+    }
+    let mut run = run(vec![
+        done(decode(&model(Precision::F16, 16.0), 0), EngineId::Pytorch, 176_178.0),
+        done(decode(&model(Precision::F16, 16.0), 0), EngineId::Mlx, 90.0),
+    ]);
+    run.devices.iter_mut().for_each(|device| "NVIDIA H100 80GB HBM3".clone_into(&mut device.name));
+    let comparison = Comparison::of(&run);
+    let barred = comparison.models[0].rows.iter().map(|row| row.barred.is_some()).collect::<Vec<_>>();
+    assert_eq!(barred, [true, false], "{:?}", comparison.models[0]);
+}
+
 fn telling(engine: EngineId, precision: Precision, shift: f64, tokens: [u32; 4]) -> Entry {
     let model = model(precision, 16.0);
     let mut entry = done(prefill(&model), engine, if engine == EngineId::Mlx { 900.0 } else { 500.0 });

@@ -14,7 +14,7 @@ use super::output::{self, Error, Exit};
 use crate::{
     analysis::comparison::{CompareError, Compared, Options, THRESHOLD},
     export::{comparison_csv, comparison_markdown, plain},
-    record::{FILE_BYTES_MAX, Run, Store, named, parse},
+    record::{FILE_BYTES_MAX, NameError, Run, Store, named, parse},
     units::percent,
 };
 
@@ -40,7 +40,7 @@ pub struct CompareArguments {
     /// The least change that counts, as 2% or 0.02
     #[arg(long, value_name = "SHARE", default_value = "2%", allow_hyphen_values = true, value_parser = parse_threshold)]
     pub threshold: f64,
-    /// End with status 3 if a row is slower than the baseline's
+    /// End with status 3 if a row is slower than the baseline's, and with 1 if no row can be compared
     #[arg(long, value_name = "VERDICT")]
     pub fail_on: Option<FailOn>,
     /// How it is written; json, md or csv if FILE ends so, else a table
@@ -108,8 +108,16 @@ pub(super) fn compare(arguments: &CompareArguments, data_dir: &Path) -> Result<E
             .map_err(|error| Error::failure(format!("the comparison could not be written as CSV ({error})")))?,
     };
     output::write(&arguments.output, &text)?;
-    let slower = compared.counts().slower > 0;
-    Ok(if slower && arguments.fail_on == Some(FailOn::Slower) { Exit::Slower } else { Exit::Success })
+    let counts = compared.counts();
+    Ok(match arguments.fail_on {
+        None => Exit::Success,
+        Some(FailOn::Slower) if counts.slower > 0 => Exit::Slower,
+        Some(FailOn::Slower) if counts.faster + counts.same == 0 => {
+            output::complain("nothing could be compared, so that nothing can be said to be no slower");
+            Exit::Failure
+        }
+        Some(FailOn::Slower) => Exit::Success,
+    })
 }
 
 /// Nothing is compared for an output that can't be written, and no file is lost.
@@ -127,17 +135,14 @@ fn check_output(arguments: &CompareArguments) -> Result<(), Error> {
 /// The runs that are named and how they stand to each other.
 fn beside(arguments: &CompareArguments, data_dir: &Path) -> Result<(Vec<Run>, Compared), Error> {
     let mut loader = Loader { store: Store::at(data_dir), has_read_input: false };
-    let mut names: Vec<&str> = arguments.runs.iter().map(String::as_str).collect();
+    let names: Vec<&str> = arguments.runs.iter().map(String::as_str).collect();
     let mut runs = loader.load_all(&names)?;
     let mut baseline = 0;
     if let Some(wanted) = arguments.baseline.as_deref() {
-        let of_name = names.iter().position(|name| *name == wanted);
-        let of_id = || runs.iter().position(|run| !wanted.is_empty() && run.id.starts_with(wanted));
-        baseline = of_name.or_else(of_id).unwrap_or(runs.len());
-        if baseline == runs.len() {
-            runs.push(loader.load(wanted)?);
-            names.push(wanted);
-        }
+        baseline = match names.iter().position(|name| *name == wanted) {
+            Some(place) => place,
+            None => loader.baseline(wanted, &mut runs)?,
+        };
         // The baseline is the first column.
         if let Some(list) = runs.get_mut(..=baseline) {
             list.rotate_right(1);
@@ -181,6 +186,37 @@ impl Loader {
             return Err(usage(&CompareError::Runs(names.len())));
         }
         names.iter().map(|name| self.load(name)).collect()
+    }
+
+    /// The place of the run that is named as the baseline among those that are beside each other, where it is added if it isn't
+    /// one of them. One that is in no store is known by the beginning of its id, if no other has the same.
+    fn baseline(&mut self, wanted: &str, runs: &mut Vec<Run>) -> Result<usize, Error> {
+        if wanted == STANDARD {
+            runs.push(self.read_input()?);
+            return Ok(runs.len() - 1);
+        }
+        let run = match named(&self.store, wanted) {
+            Ok(run) => run,
+            Err(error @ NameError::Unknown { .. }) => {
+                let mut begins = runs.iter().enumerate().filter(|(_, run)| run.id.starts_with(wanted));
+                return match (begins.next().filter(|_| !wanted.is_empty()), begins.next()) {
+                    (Some((place, _)), None) => Ok(place),
+                    (Some((_, first)), Some((_, second))) => Err(Error::usage(plain(&format!(
+                        "several of the runs have ids that begin with \"{wanted}\", among them {} and {}; write more of it",
+                        first.id, second.id
+                    )))),
+                    _ => Err(Error::of_name(&error)),
+                };
+            }
+            Err(error) => return Err(Error::of_name(&error)),
+        };
+        // Two files of one id may hold different figures; the same figures are the same run, whatever is written about it.
+        let same = |other: &Run| other.id == run.id && other.entries == run.entries;
+        if let Some(place) = runs.iter().position(same) {
+            return Ok(place);
+        }
+        runs.push(run);
+        Ok(runs.len() - 1)
     }
 
     fn load(&mut self, name: &str) -> Result<Run, Error> {

@@ -12,7 +12,8 @@ use crate::workload::ModelShape;
 /// The most repetitions of one test that are read.
 const SAMPLES_MAX: usize = 10_000;
 
-/// The fields that say how it was run, and the names they are recorded under.
+/// The fields that say how it was run and have another name here. Fields come and go between versions, and any may change the
+/// speed, so that all others are recorded by their own names.
 const SETTINGS: [(&str, &str); 15] = [
     ("build_commit", "build-commit"),
     ("build_number", "build-number"),
@@ -30,6 +31,28 @@ const SETTINGS: [(&str, &str); 15] = [
     ("repack", "repack"),
     ("flash_attn", "flash-attention"),
 ];
+
+/// The fields that say what was tested, when, and what came of it.
+const NO_SETTINGS: [&str; 15] = [
+    "model_filename",
+    "model_type",
+    "model_size",
+    "model_n_params",
+    "n_prompt",
+    "n_gen",
+    "n_depth",
+    "test_time",
+    "avg_ns",
+    "stddev_ns",
+    "samples_ns",
+    "avg_ts",
+    "stddev_ts",
+    "samples_ts",
+    "n_samples",
+];
+
+/// The most settings of one test that are kept: today's llama-bench writes forty.
+const SETTINGS_MAX: usize = 100;
 
 /// What a test runs: llama-bench's `-p`, `-n`, `-d` and `-r`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,16 +201,21 @@ fn text(object: &Map<String, Value>, name: &str) -> Result<String, String> {
 }
 
 fn settings(object: &Map<String, Value>) -> BTreeMap<String, String> {
-    let one = |(field, name): &(&str, &str)| {
-        let value = match object.get(*field)? {
+    let one = |(field, value): (&String, &Value)| {
+        if NO_SETTINGS.contains(&field.as_str()) {
+            return None;
+        }
+        let value = match value {
             Value::String(text) if text.is_empty() => return None,
             Value::String(text) => cut(text),
-            value if *field == "flash_attn" => flash_attention(value),
+            Value::Null | Value::Array(_) | Value::Object(_) => return None,
+            value if field == "flash_attn" => flash_attention(value),
             value => cut_value(value),
         };
-        Some(((*name).to_owned(), value))
+        let known = SETTINGS.iter().find(|(known, _)| known == field);
+        Some((known.map_or_else(|| cut(&field.replace('_', "-")), |(_, name)| (*name).to_owned()), value))
     };
-    SETTINGS.iter().filter_map(one).collect()
+    object.iter().filter_map(one).take(SETTINGS_MAX).collect()
 }
 
 /// −1 leaves it to llama.cpp, which takes it where the device has it. Older versions print a truth value.

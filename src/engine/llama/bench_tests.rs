@@ -27,6 +27,12 @@ fn a_real_test_of_prefill_is_read() {
     assert_eq!(setting("threads"), Some("2"));
     assert_eq!(setting("flash-attention"), Some("auto"));
     assert_eq!((setting("keys"), setting("gpu"), setting("repack")), (Some("f16"), None, Some("true")));
+    for (name, value) in [("no-kv-offload", "false"), ("split-mode", "layer"), ("main-gpu", "0"), ("poll", "50")] {
+        assert_eq!(setting(name), Some(value), "{name}");
+    }
+    for name in ["model-type", "n-prompt", "avg-ts", "samples-ns", "test-time", "model-size"] {
+        assert_eq!(setting(name), None, "{name} is no setting");
+    }
     assert_eq!(tested.answers(ASKED, 4.0), Ok(()));
 }
 

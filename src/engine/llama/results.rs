@@ -42,11 +42,16 @@ pub fn read(text: &str) -> Option<(Vec<BenchResult>, Vec<String>)> {
     let (mut results, mut notes) = (Vec::new(), Vec::new());
     let mut wrong = 0;
     let mut seen = false;
+    let mut is_cut_off = false;
     for object in objects(text) {
         if results.len() == TESTS_MAX {
             notes.push(format!("only the first {TESTS_MAX} tests were read"));
             break;
         }
+        let Piece::Whole(object) = object else {
+            is_cut_off = true;
+            break;
+        };
         let Ok(mut object) = serde_json::from_str::<Map<String, Value>>(object) else {
             wrong += 1;
             continue;
@@ -62,6 +67,9 @@ pub fn read(text: &str) -> Option<(Vec<BenchResult>, Vec<String>)> {
             Err(reason) if notes.len() < 8 => notes.push(format!("a test was left out: {reason}")),
             Err(_) => wrong += 1,
         }
+    }
+    if is_cut_off {
+        notes.push("the file is cut off: what comes after the last whole test was lost".to_owned());
     }
     if wrong > 0 {
         notes.push(format!("{wrong} more objects could not be read"));
@@ -89,8 +97,15 @@ fn result(object: &Map<String, Value>) -> Result<BenchResult, String> {
     })
 }
 
-/// The outermost objects of a text, in brackets, on lines of their own or between other words. One that is cut off is none.
-fn objects(text: &str) -> impl Iterator<Item = &str> {
+/// What was found of an object.
+enum Piece<'a> {
+    Whole(&'a str),
+    /// Its beginning, and the text ended.
+    CutOff,
+}
+
+/// The outermost objects of a text, in brackets, on lines of their own or between other words.
+fn objects(text: &str) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = text;
     std::iter::from_fn(move || {
         let start = rest.find('{')?;
@@ -107,11 +122,11 @@ fn objects(text: &str) -> impl Iterator<Item = &str> {
             if depth == 0 {
                 let object = rest.get(start..=offset)?;
                 rest = rest.get(offset + 1..).unwrap_or_default();
-                return Some(object);
+                return Some(Piece::Whole(object));
             }
         }
         rest = "";
-        None
+        Some(Piece::CutOff)
     })
 }
 
@@ -126,13 +141,14 @@ mod tests {
     #[test]
     fn a_list_lines_and_a_file_that_was_cut_off_are_read() {
         let line = TEST.replace('\n', " ");
-        for text in [
-            format!("[\n  {TEST},\n  {TEST}\n]\n"),
-            format!("{line}\n{line}\n"),
-            format!("ggml: found 1 device\n[ {TEST}, {TEST}, {{\"model_type\": \"lla"),
+        for (text, cut_off) in [
+            (format!("[\n  {TEST},\n  {TEST}\n]\n"), false),
+            (format!("{line}\n{line}\n"), false),
+            (format!("ggml: found 1 device\n[ {TEST}, {TEST}, {{\"model_type\": \"lla"), true),
         ] {
             let (results, notes) = read(&text).unwrap();
-            assert_eq!((results.len(), notes.len()), (2, 0), "{text}");
+            assert_eq!((results.len(), notes.len()), (2, usize::from(cut_off)), "{text}");
+            assert!(notes.iter().all(|note| note.contains("the file is cut off")), "{notes:?}");
             assert_eq!(results[0].model_file.as_deref(), Some("a \"b\" {.gguf"));
             assert_eq!((results[0].prompt, results[0].depth, results[0].seconds.len()), (512, 0, 2));
         }
