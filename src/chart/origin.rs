@@ -19,8 +19,8 @@ fn origin(run: &Run) -> Origin {
     Origin {
         run: run.id.clone(),
         machine: machine(run),
-        date: run.started_at.strftime("%Y-%m-%d").to_string(),
-        version: (!run.is_published()).then(|| run.app.version.clone()),
+        date: run.day().unwrap_or_default(),
+        program: (!run.is_published()).then(|| run.app.program()),
     }
 }
 
@@ -45,7 +45,7 @@ fn machine(run: &Run) -> String {
 /// In whole GiB, as memory is sold; a system keeps some of it to itself.
 fn memory(bytes: u64) -> String {
     const GIB: u64 = 1 << 30;
-    if bytes < GIB { binary_size(bytes) } else { format!("{} GiB", (bytes + GIB / 2) / GIB) }
+    if bytes < GIB { binary_size(bytes) } else { format!("{} GiB", bytes / GIB + u64::from(bytes % GIB >= GIB / 2)) }
 }
 
 fn short(name: &str) -> String {
@@ -56,11 +56,12 @@ fn short(name: &str) -> String {
 impl Origin {
     /// "Apple M5, 24 GiB · 2026-11-25 · Roofline 0.1.0 · run 20261125T…".
     pub fn caption(&self) -> String {
-        let by = match &self.version {
-            Some(version) => format!("Roofline {version}"),
-            None => format!("published figures, drawn by Roofline {}", AppInfo::current().version),
+        let by = match &self.program {
+            Some(program) => short(program),
+            None => format!("published figures, drawn by {}", AppInfo::current().program()),
         };
-        format!("{} · {} · {by} · run {}", self.machine, self.date, short(&self.run))
+        let parts = [self.machine.clone(), self.date.clone(), by, format!("run {}", short(&self.run))];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
     }
 }
 
@@ -74,6 +75,21 @@ mod tests {
         let [origin] = &origins(&[&run])[..] else { panic!("one origin a run") };
         let by = format!("published figures, drawn by Roofline {}", AppInfo::current().version);
         assert_eq!(origin.caption(), format!("Apple M5, 24 GiB · 2026-01-22 · {by} · run apple-m5"));
+    }
+
+    #[test]
+    fn figures_of_another_program_are_not_called_roofline_s() {
+        let mut run = crate::record::reference().unwrap();
+        run.entries.clear();
+        run.started_at = jiff::Timestamp::UNIX_EPOCH;
+        "llama-bench 4321".clone_into(&mut run.app.version);
+        assert_eq!(origin(&run).caption(), "Apple M5, 24 GiB · llama-bench 4321 · run apple-m5");
+    }
+
+    #[test]
+    fn memory_of_any_size_has_words() {
+        assert_eq!(memory((3 << 30) - 1), "3 GiB");
+        assert_eq!(memory(u64::MAX), "17179869184 GiB");
     }
 
     #[test]
