@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     ffi::OsString,
+    fmt::Write as _,
     io::{self, IsTerminal as _, Write as _},
     path::PathBuf,
 };
@@ -148,10 +149,7 @@ pub(super) fn chart(arguments: &ChartArguments, saved: &Saved<'_>) -> Result<Exi
     if name == "list" {
         return list(&runs);
     }
-    let wanted = match name == Chart::Compare.id() {
-        true => vec![compare(arguments, &runs)?],
-        false => find(&runs, name)?,
-    };
+    let wanted = if name == Chart::Compare.id() { vec![compare(arguments, &runs)?] } else { find(&runs, name)? };
     let targets = targets(arguments, format, &wanted)?;
     for (wanted, target) in wanted.iter().zip(targets) {
         let bytes = export::picture(&wanted.figure, format, &look, &wanted.named, &wanted.options);
@@ -184,7 +182,7 @@ fn list(runs: &[Named]) -> Result<Exit, Error> {
         several => chart::compare_figure(several, Options::default()).ok().map(|figure| (figure, "")),
     };
     if let Some((figure, beside)) = compared {
-        text.push_str(&format!("{:<16} {}{beside}\n", figure.name, figure.title));
+        writeln!(text, "{:<16} {}{beside}", figure.name, figure.title).ok();
     }
     output::write("-", &text)?;
     Ok(Exit::Success)

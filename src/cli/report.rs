@@ -64,9 +64,9 @@ pub(super) fn report(arguments: &ReportArguments, saved: &Saved<'_>) -> Result<E
         DocumentFormat::Pdf => ("PDF", &["pdf"]),
     };
     output::check_ending(&arguments.output, what, endings)?;
-    let named = saved.find_all(&arguments.runs)?;
-    let names: Vec<String> = named.iter().map(Named::words).collect();
-    let runs: Vec<Run> = named.into_iter().map(|named| named.run).collect();
+    let found = saved.find_all(&arguments.runs)?;
+    let names: Vec<String> = found.iter().map(Named::words).collect();
+    let runs: Vec<Run> = found.into_iter().map(|named| named.run).collect();
     if format == DocumentFormat::Pdf {
         let bytes = export::pdf(&runs, &names).map_err(Error::failure)?;
         output::write_new(&arguments.output, &bytes, arguments.force)?;

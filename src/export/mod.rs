@@ -67,7 +67,9 @@ pub fn pdf(runs: &[Run], names: &[String]) -> Result<Vec<u8>, PictureError> {
     pdf::file(&documents(runs, names))
 }
 
-/// The report of a run, or of several one after the other. `names` are the words by which a command line finds each again, quoted
+/// The report of a run, or of several one after the other.
+///
+/// `names` are the words by which a command line finds each again, quoted
 /// for a shell where they must be; of a run whose name is absent or empty no command is told.
 pub fn report(runs: &[Run], names: &[String], format: ReportFormat) -> Result<String, HtmlError> {
     let documents = documents(runs, names);

@@ -74,9 +74,10 @@ pub(super) fn document(run: &Run, name: &str) -> Document {
 /// "Measured on 2026-11-25 by Roofline 0.1.0 (0c1e570), run 20261125T…."
 fn origin(run: &Run) -> String {
     let on = run.day().map_or_else(String::new, |day| format!(" on {day}"));
-    let (done, by) = match run.is_published() {
-        true => ("Published", String::new()),
-        false => ("Measured", format!(" by {} ({})", run.app.program(), run.app.commit)),
+    let (done, by) = if run.is_published() {
+        ("Published", String::new())
+    } else {
+        ("Measured", format!(" by {} ({})", run.app.program(), run.app.commit))
     };
     format!("{done}{on}{by}, run {}.", run.id)
 }

@@ -83,16 +83,16 @@ pub(super) fn file_name(runs: &[Run], format: ExportFormat) -> String {
 }
 
 /// Writes `runs` to `path`, a file or for raw results the folder that they go into. The path of what was written, or a
-/// sentence about why it could not be. `names` are what a command line calls the runs.
-pub(super) fn write(runs: &[Run], names: &[String], format: ExportFormat, path: &Path) -> Result<PathBuf, String> {
+/// sentence about why it could not be. `words` are what a command line calls the runs.
+pub(super) fn write(runs: &[Run], words: &[String], format: ExportFormat, path: &Path) -> Result<PathBuf, String> {
     let one = || runs.first().ok_or_else(|| "there is no run to write; choose one".to_owned());
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let bytes = match format {
         ExportFormat::Markdown => {
-            export::report(runs, names, ReportFormat::Markdown).map_err(|error| text(&error))?.into()
+            export::report(runs, words, ReportFormat::Markdown).map_err(|error| text(&error))?.into()
         }
-        ExportFormat::Html => export::report(runs, names, ReportFormat::Html).map_err(|error| text(&error))?.into(),
-        ExportFormat::Pdf => export::pdf(runs, names).map_err(|error| text(&error))?,
+        ExportFormat::Html => export::report(runs, words, ReportFormat::Html).map_err(|error| text(&error))?.into(),
+        ExportFormat::Pdf => export::pdf(runs, words).map_err(|error| text(&error))?,
         ExportFormat::Json => export::json(one()?).map_err(|error| text(&error))?.into_bytes(),
         ExportFormat::Csv => export::csv(one()?).map_err(|error| text(&error))?.into_bytes(),
         ExportFormat::Raw => return raw(one()?, path),

@@ -270,10 +270,10 @@ impl Reporting {
             return;
         }
         let file = open.and_then(|session| session.file.clone());
-        let names = key.0.iter().map(|run| word_for(run, file.as_deref(), folder)).collect();
+        let words = key.0.iter().map(|run| word_for(run, file.as_deref(), folder)).collect();
         let (chosen, open) = (key.0.clone(), open.map(|session| session.run.clone()));
         state.report.making = true;
-        self.making = Some((key, runner.background(move || made(&chosen, names, open))));
+        self.making = Some((key, runner.background(move || made(&chosen, words, open))));
     }
 
     fn poll_asking(&mut self, runner: &Runner, state: &mut State) {

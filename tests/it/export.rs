@@ -355,13 +355,13 @@ fn raw_results_of_two_runs_are_never_mixed() {
 #[test]
 fn a_report_says_nothing_of_another_program_s_figures_that_is_not_known() {
     let folder = tempfile::tempdir().unwrap();
-    let test = r#"[{"build_commit":"0c1e570","build_number":4321,"cpu_info":"AMD EPYC","gpu_info":"","backends":"CPU",
+    let results = r#"[{"build_commit":"0c1e570","build_number":4321,"cpu_info":"AMD EPYC","gpu_info":"","backends":"CPU",
         "model_filename":"models/mistral.Q4_K_M.gguf","model_type":"llama 7B Q4_K - Medium","model_size":4368439296,
         "model_n_params":7241732096,"n_threads":2,"n_gpu_layers":99,"flash_attn":false,"n_prompt":512,"n_gen":0,"n_depth":0,
         "test_time":"2026-11-25T09:45:02Z","avg_ts":256.0,
         "samples_ns":[2000000000,2000000000,2000000000,2000000000,2000000000]}]"#;
     let file = folder.path().join("-old results.json");
-    std::fs::write(&file, test).unwrap();
+    std::fs::write(&file, results).unwrap();
     let output = roofline(folder.path(), &["report", file.to_str().unwrap()]);
     let text = String::from_utf8(output.stdout).unwrap();
     for wrong in

@@ -113,8 +113,8 @@ pub(super) fn place_name(
         ]
     });
     let clear = corners.into_iter().find(|corner| is_free(corner) && taken.is_clear(rect(*corner), own));
-    let led = || far.chain(corners).find(is_free);
-    let corner = clear.or_else(led)?;
+    let further = || far.chain(corners).find(is_free);
+    let corner = clear.or_else(further)?;
     let lead = clear.is_none().then(|| nearest(rect(corner), own));
     taken.areas.push(rect(corner));
     if let Some(end) = lead {
