@@ -8,6 +8,7 @@ type Rect = [f64; 4];
 pub(super) struct Taken {
     areas: Vec<Rect>,
     points: Vec<[f64; 2]>,
+    names: Vec<Rect>,
 }
 
 /// Where a name stands.
@@ -25,7 +26,7 @@ impl Taken {
         const MARKER: f64 = 4.5;
         let points: Vec<[f64; 2]> = points.collect();
         let area = |[x, y]: &[f64; 2]| [x - MARKER, y - MARKER, 2.0 * MARKER, 2.0 * MARKER];
-        Self { areas: points.iter().map(area).collect(), points }
+        Self { areas: points.iter().map(area).collect(), points, names: Vec::new() }
     }
 
     /// A line, in pieces.
@@ -56,6 +57,18 @@ impl Taken {
         let other = |point: &&[f64; 2]| (point[0] - own[0]).hypot(point[1] - own[1]) > 1.0;
         let least = distance(name, own) + CLEAR;
         self.points.iter().filter(other).all(|point| distance(name, *point) >= least)
+    }
+
+    /// Whether a line from `own` to a name goes past all other points and names.
+    fn is_open(&self, own: [f64; 2], end: [f64; 2]) -> bool {
+        const APART: f64 = 6.0;
+        const PIECES: u32 = 16;
+        let others = || self.points.iter().filter(|point| (point[0] - own[0]).hypot(point[1] - own[1]) > APART);
+        (1..=PIECES).map(|piece| f64::from(piece) / f64::from(PIECES)).all(|share| {
+            let at = [own[0] + (end[0] - own[0]) * share, own[1] + (end[1] - own[1]) * share];
+            others().all(|point| (point[0] - at[0]).hypot(point[1] - at[1]) > APART)
+                && self.names.iter().all(|name| distance(*name, at) > 1.0)
+        })
     }
 }
 
@@ -113,10 +126,12 @@ pub(super) fn place_name(
         ]
     });
     let clear = corners.into_iter().find(|corner| is_free(corner) && taken.is_clear(rect(*corner), own));
-    let further = || far.chain(corners).find(is_free);
+    let is_open = |corner: &[f64; 2]| is_free(corner) && taken.is_open(own, nearest(rect(*corner), own));
+    let further = || far.clone().find(is_open).or_else(|| far.chain(corners).find(is_free));
     let corner = clear.or_else(further)?;
     let lead = clear.is_none().then(|| nearest(rect(corner), own));
     taken.areas.push(rect(corner));
+    taken.names.push(rect(corner));
     if let Some(end) = lead {
         taken.add_line(&[own, end]);
     }
