@@ -161,6 +161,12 @@ pub fn binary_size(bytes: u64) -> String {
     }
 }
 
+/// A machine's memory in whole GiB, as it is sold and known by: "24 GiB". A system keeps some of it to itself.
+pub fn memory_size(bytes: u64) -> String {
+    const GIB: u64 = 1 << 30;
+    if bytes < GIB { binary_size(bytes) } else { format!("{} GiB", bytes / GIB + u64::from(bytes % GIB >= GIB / 2)) }
+}
+
 /// A share as a percentage with one digit, as "92.4 %"; with two below one percent, as "0.04 %"; as a power of ten where it would
 /// be long.
 pub fn percent(share: f64) -> String {

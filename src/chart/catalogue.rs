@@ -141,8 +141,10 @@ impl Chart {
                 "no samples of it were kept, so that nothing can be drawn over time"
             }
             Self::Roofline => "neither a ceiling nor a rate of its devices is known",
-            Self::RooflineProcessor => "no other device than the main one was measured",
-            Self::Compare => "it takes two to six runs with figures of equal work; name them all",
+            Self::RooflineProcessor => {
+                "it is of a processor that was measured beside another device; the chart roofline shows the main one"
+            }
+            Self::Compare => "it takes two to six runs with figures of equal work, or one and --engines",
             Self::Trend => "it is of all saved runs; export it from History, Over time",
         }
     }

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     analysis::{
-        comparison::{Compared, Options},
+        comparison::{Compared, Kind, Options},
         frameworks::times,
     },
     record::Run,
@@ -18,16 +18,16 @@ use crate::{
 const SHARES_MAX: f64 = 4.0;
 
 /// The comparison of two runs or more, the first being the baseline; or why there is none.
-pub fn compare_figure(runs: &[&Run]) -> Result<Figure, Absent> {
+pub fn compare_figure(runs: &[&Run], options: Options) -> Result<Figure, Absent> {
     let absent = Absent { chart: Chart::Compare };
-    let compared = Compared::of_runs(runs, 0, Options::default()).map_err(|_too_few_or_many| absent)?;
+    let compared = Compared::of_runs(runs, 0, options).map_err(|_too_few_or_many| absent)?;
     compared_figure(&compared, runs).ok_or(absent)
 }
 
 /// The figure of a comparison that was made; `None` where no row may be drawn.
 pub fn compared_figure(compared: &Compared, runs: &[&Run]) -> Option<Figure> {
     let bars = RelativeBars::of(compared, 0..compared.rows.len());
-    let groups = groups(&bars);
+    let groups = groups(compared, &bars);
     if groups.is_empty() {
         return None;
     }
@@ -47,7 +47,10 @@ pub fn compared_figure(compared: &Compared, runs: &[&Run]) -> Option<Figure> {
     }
     Some(Figure {
         name: Chart::Compare.id(),
-        title: Chart::Compare.title().to_owned(),
+        title: match compared.kind {
+            Kind::Runs => Chart::Compare.title().to_owned(),
+            Kind::Engines => "Engines compared".to_owned(),
+        },
         note,
         body: Body::Bars(Bars {
             label: String::new(),
@@ -59,12 +62,18 @@ pub fn compared_figure(compared: &Compared, runs: &[&Run]) -> Option<Figure> {
     })
 }
 
-fn groups(bars: &RelativeBars) -> Vec<Group> {
+/// Equal work by several engines, or on several devices, is told apart in the headings.
+fn groups(compared: &Compared, bars: &RelativeBars) -> Vec<Group> {
+    let places = || compared.rows.iter().map(|row| &row.place);
+    let several = places().next().is_some_and(|first| places().any(|place| place != first));
     let group = |group: &super::BarGroup| {
         let turned = if group.inverted { " ↓" } else { "" };
         let bar = |(side, bar): (usize, &Option<super::Bar>)| value_bar(bars, side, bar.as_ref()?);
+        let engine = group.engine.map(|engine| engine.title().to_owned());
+        let place = compared.rows.get(group.row).filter(|_| several).map(|row| row.place.clone());
+        let words = [Some(format!("{}{turned}", group.title)), Some(group.detail.clone()), engine, place];
         Group {
-            title: format!("{}{turned} · {}", group.title, group.detail),
+            title: words.into_iter().flatten().collect::<Vec<_>>().join(" · "),
             bars: group.bars.iter().enumerate().filter_map(bar).collect(),
         }
     };

@@ -40,10 +40,10 @@ pub struct Origin {
     pub run: String,
     /// The machine in a few words: "Apple M5, 24 GB".
     pub machine: String,
-    /// The day, as 2026-11-25.
+    /// The day, as 2026-11-25; empty where it isn't known.
     pub date: String,
-    /// The version that measured; absent where the figures were published elsewhere.
-    pub version: Option<String>,
+    /// The program that measured, with its version; absent where the figures were published elsewhere.
+    pub program: Option<String>,
 }
 
 /// What a figure shows.

@@ -1,6 +1,6 @@
 //! Curves and lines of a run as figures.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Axis, Body, Dash, Marker, Over, Plot, Point, Segment, Series, Spacing, Timeline, Tint, Trace, Values, What,
@@ -110,14 +110,15 @@ pub(super) fn losses(run: &Run) -> Found {
     let engines: BTreeSet<EngineId> = entries.iter().map(|entry| entry.engine).collect();
     let distinct = engines.len() == entries.len();
     let single = entries.len() == 1;
+    let labels = entries.iter().map(|entry| match distinct {
+        _ if single => String::new(),
+        true => entry.engine.title().to_owned(),
+        // Batch and length stand in the title.
+        false => [entry.engine.title(), &entry.workload.title(), &entry.workload.parameters()].join(" "),
+    });
+    let labels = told_apart(labels.collect());
     let trace = |(place, entry): (usize, &&Entry)| Trace {
-        label: match &entry.workload {
-            _ if single => String::new(),
-            Workload::Training(training) if !distinct => {
-                format!("{} {}", entry.engine.title(), training.parameters())
-            }
-            _ => entry.engine.title().to_owned(),
-        },
+        label: labels.get(place).cloned().unwrap_or_default(),
         tint: if distinct { Tint::of(entry.engine) } else { Tint::Data(place) },
         dash: Some(Dash::Solid),
         marker: None,
@@ -133,6 +134,17 @@ pub(super) fn losses(run: &Run) -> Found {
     let x = axis("Step", Values::Count, Spacing::Linear);
     let y = axis("Loss, a token", Values::Of(Unit::Nat), Spacing::Linear);
     plot(note, x, y, entries.iter().enumerate().map(trace).collect())
+}
+
+/// The same names, with a number where one was there before.
+fn told_apart(names: Vec<String>) -> Vec<String> {
+    let mut known: BTreeMap<String, usize> = BTreeMap::new();
+    let number = |name: String| {
+        let count = known.entry(name.clone()).or_default();
+        *count += 1;
+        if *count > 1 && !name.is_empty() { format!("{name} ({count})") } else { name }
+    };
+    names.into_iter().map(number).collect()
 }
 
 /// Rates of one unit over the time spent measuring.

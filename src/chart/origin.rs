@@ -4,7 +4,7 @@ use super::Origin;
 use crate::{
     machine::DeviceKind,
     record::{AppInfo, Run},
-    units::{Quantity, Unit},
+    units::memory_size,
 };
 
 /// Longer names are cut: they come from files.
@@ -19,8 +19,8 @@ fn origin(run: &Run) -> Origin {
     Origin {
         run: run.id.clone(),
         machine: machine(run),
-        date: run.started_at.strftime("%Y-%m-%d").to_string(),
-        version: (!run.is_published()).then(|| run.app.version.clone()),
+        date: run.day().unwrap_or_default(),
+        program: (!run.is_published()).then(|| run.app.program()),
     }
 }
 
@@ -29,7 +29,7 @@ fn machine(run: &Run) -> String {
     let machine = &run.machine;
     let mut parts = vec![short(&machine.chip)];
     if machine.memory_bytes > 0 {
-        parts.push(Quantity::new(machine.memory_bytes as f64, Unit::Byte).to_string());
+        parts.push(memory_size(machine.memory_bytes));
     }
     let measured = |id: &str| run.entries.iter().any(|entry| entry.device == id && entry.headline().is_some());
     for device in run.devices.iter().filter(|device| device.kind != DeviceKind::Cpu && measured(&device.id)) {
@@ -48,13 +48,14 @@ fn short(name: &str) -> String {
 }
 
 impl Origin {
-    /// "Apple M5, 25.77 GB · 2026-11-25 · Roofline 0.1.0 · run 20261125T…".
+    /// "Apple M5, 24 GiB · 2026-11-25 · Roofline 0.1.0 · run 20261125T…".
     pub fn caption(&self) -> String {
-        let by = match &self.version {
-            Some(version) => format!("Roofline {version}"),
-            None => format!("published figures, drawn by Roofline {}", AppInfo::current().version),
+        let by = match &self.program {
+            Some(program) => short(program),
+            None => format!("published figures, drawn by {}", AppInfo::current().program()),
         };
-        format!("{} · {} · {by} · run {}", self.machine, self.date, short(&self.run))
+        let parts = [self.machine.clone(), self.date.clone(), by, format!("run {}", short(&self.run))];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" · ")
     }
 }
 
@@ -67,7 +68,22 @@ mod tests {
         let run = crate::record::reference().unwrap();
         let [origin] = &origins(&[&run])[..] else { panic!("one origin a run") };
         let by = format!("published figures, drawn by Roofline {}", AppInfo::current().version);
-        assert_eq!(origin.caption(), format!("Apple M5, 25.77 GB · 2026-01-22 · {by} · run apple-m5"));
+        assert_eq!(origin.caption(), format!("Apple M5, 24 GiB · 2026-01-22 · {by} · run apple-m5"));
+    }
+
+    #[test]
+    fn figures_of_another_program_are_not_called_roofline_s() {
+        let mut run = crate::record::reference().unwrap();
+        run.entries.clear();
+        run.started_at = jiff::Timestamp::UNIX_EPOCH;
+        "llama-bench 4321".clone_into(&mut run.app.version);
+        assert_eq!(origin(&run).caption(), "Apple M5, 24 GiB · llama-bench 4321 · run apple-m5");
+    }
+
+    #[test]
+    fn memory_of_any_size_has_words() {
+        assert_eq!(memory_size((3 << 30) - 1), "3 GiB");
+        assert_eq!(memory_size(u64::MAX), "17179869184 GiB");
     }
 
     #[test]

@@ -82,7 +82,9 @@ impl TrendChart {
     /// Days from the start at which there is a mark at the axis, at most so many: whole ones, unless there are few.
     pub fn day_marks(&self, most: u32) -> Vec<f64> {
         let days = ticks(0.0, self.days.max(1.0 / 24.0), most);
-        days.into_iter().filter(|day| self.is_short() || day.fract() == 0.0).collect()
+        // Not beyond the room beside the last figure.
+        let end = self.days + (self.days * 0.03).max(0.02);
+        days.into_iter().filter(|day| *day <= end && (self.is_short() || day.fract() == 0.0)).collect()
     }
 
     /// All of it is from two days: the hours tell more than the date.
@@ -204,6 +206,10 @@ mod tests {
         let chart = TrendChart::of(&many);
         assert_eq!((chart.points.len(), chart.points[0].place), (FIGURES_MAX, 1000));
         assert_eq!(TrendChart::of(&[]), TrendChart::default());
+        let mut hour = [figure(0, 3.0), figure(0, 3.0)];
+        hour[1].at = Timestamp::from_second(1_700_000_600).unwrap();
+        let (near, last) = (TrendChart::of(&hour), 600.0 / 86_400.0);
+        assert!(near.day_marks(6).iter().all(|day| *day <= last + 0.02), "{:?}", near.day_marks(6));
         let one = TrendChart::of(&[figure(0, 0.0)]);
         assert!(one.range.1 > one.range.0 && one.points.len() == 1);
     }

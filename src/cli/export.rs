@@ -1,26 +1,30 @@
 //! `roofline export`: a run for other programs.
 
-use std::{fs, path::Path};
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, ValueEnum};
 
-use super::output::{self, Error, Exit};
-use crate::{
-    export,
-    record::{self, Run, Store},
+use super::{
+    named::Saved,
+    output::{self, Error, Exit},
 };
+use crate::{export, record::Run};
 
 /// Which run, and what becomes of it.
 #[derive(Debug, Args)]
 pub struct ExportArguments {
     /// The run: apple-m5 (the reference that comes along), the id of a saved run or its beginning, or a run file
-    pub run: String,
+    pub run: OsString,
     /// How it is written
     #[arg(long)]
     pub format: DataFormat,
     /// The file, or "-" for standard output; for raw the folder in which results/raw/CHIP is made
     #[arg(long, value_name = "PATH", default_value = "-")]
-    pub output: String,
+    pub output: PathBuf,
     /// Replace files that are there already
     #[arg(long)]
     pub force: bool,
@@ -40,28 +44,35 @@ pub enum DataFormat {
 }
 
 /// Finds the run and writes it.
-pub(super) fn export(arguments: &ExportArguments, data_dir: &Path) -> Result<Exit, Error> {
-    let run = record::named(&Store::at(data_dir), &arguments.run).map_err(|error| Error::of_name(&error))?;
+pub(super) fn export(arguments: &ExportArguments, saved: &Saved<'_>) -> Result<Exit, Error> {
+    match arguments.format {
+        DataFormat::Json => output::check_ending(&arguments.output, "JSON", &["json"])?,
+        DataFormat::Csv => output::check_ending(&arguments.output, "CSV", &["csv"])?,
+        DataFormat::Jsonl => output::check_ending(&arguments.output, "JSON lines", &["jsonl"])?,
+        DataFormat::Raw => {}
+    }
+    let run = saved.find(&arguments.run)?.run;
     let text = match arguments.format {
         DataFormat::Json => export::json(&run).map_err(Error::failure)?,
         DataFormat::Jsonl => export::jsonl(&run).map_err(Error::failure)?,
         DataFormat::Csv => export::csv(&run).map_err(Error::failure)?,
         DataFormat::Raw => return raw(&run, arguments),
     };
-    if arguments.output == "-" {
+    if arguments.output.as_os_str() == "-" {
         output::write("-", &text)?;
     } else {
-        output::write_new(Path::new(&arguments.output), text.as_bytes(), arguments.force)?;
+        output::write_new(&arguments.output, text.as_bytes(), arguments.force)?;
     }
     Ok(Exit::Success)
 }
 
-/// The folder is made where it is wanted, in one that is there.
+/// The folder is made where it is wanted, in one that is there. Nothing is written before all of it may be; what is replaced is
+/// replaced wholly, so that the folder never holds results of two runs.
 fn raw(run: &Run, arguments: &ExportArguments) -> Result<Exit, Error> {
-    if arguments.output == "-" {
+    if arguments.output.as_os_str() == "-" {
         return Err(Error::usage("raw results are a folder of files; name where it goes with --output"));
     }
-    let parent = Path::new(&arguments.output);
+    let parent = arguments.output.as_path();
     if !parent.is_dir() {
         return Err(Error::failure(format!(
             "the folder to write to isn't there, or not any more; make it, or choose another --output: {}",
@@ -77,11 +88,31 @@ fn raw(run: &Run, arguments: &ExportArguments) -> Result<Exit, Error> {
         ))
     };
     fs::create_dir_all(&folder).map_err(failed)?;
-    for file in export::raw(run) {
+    let files = export::raw(run);
+    let left = export::raw_leftovers(&folder, &files);
+    if let Some(first) = left.first().filter(|_| !arguments.force) {
+        return Err(Error::failure(format!(
+            "there are raw results of another run, which were left alone; add --force to replace them: {}",
+            first.display()
+        )));
+    }
+    for file in &files {
+        output::allow_new(&folder.join(&file.name), arguments.force)?;
+    }
+    for file in files {
         let text = serde_json::to_string_pretty(&file.content).map_err(Error::failure)? + "\n";
         let path = folder.join(&file.name);
-        output::write_new(&path, text.as_bytes(), arguments.force)?;
+        output::write_allowed(&path, text.as_bytes())?;
         output::complain(&format!("written: {}", path.display()));
     }
+    left.iter().try_for_each(|path| remove(path))?;
     Ok(Exit::Success)
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    fs::remove_file(path).map_err(|error| {
+        Error::failure(format!("results of another run could not be removed ({}): {}", error.kind(), path.display()))
+    })?;
+    output::complain(&format!("removed: {}", path.display()));
+    Ok(())
 }

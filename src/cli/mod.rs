@@ -7,6 +7,7 @@ mod engines;
 mod export;
 mod list;
 mod models;
+mod named;
 mod output;
 mod progress;
 mod report;
@@ -16,7 +17,7 @@ mod shown;
 mod system;
 mod table;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -158,7 +159,7 @@ pub struct RunArguments {
     /// Where the results go; "-" is standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub output: String,
-    /// How the results are written; json if FILE ends in .json, markdown if in .md, else a table
+    /// How the results are written; json if FILE ends in .json, jsonl if in .jsonl, markdown if in .md, else a table
     #[arg(long)]
     pub format: Option<Format>,
     /// Keep no copy in the data folder
@@ -248,8 +249,9 @@ impl RunArguments {
     }
 }
 
-/// Does what a command asks.
-pub fn perform(command: &Command, data_dir: PathBuf) -> Exit {
+/// Does what a command asks. `flag` is the data folder where the command line named it.
+pub fn perform(command: &Command, data_dir: PathBuf, flag: Option<&Path>) -> Exit {
+    let saved = || named::Saved::new(&data_dir, flag);
     let result = match command {
         Command::Run(arguments) => run::run(arguments, data_dir),
         Command::Compare(arguments) => compare::compare(arguments, &data_dir),
@@ -258,9 +260,9 @@ pub fn perform(command: &Command, data_dir: PathBuf) -> Exit {
         Command::System(format) => system::system(format.json, data_dir),
         Command::Models(arguments) => models::models(arguments),
         Command::Engines(arguments) => engines::engines(arguments, data_dir),
-        Command::Report(arguments) => report::report(arguments, &data_dir),
-        Command::Chart(arguments) => chart::chart(arguments, &data_dir),
-        Command::Export(arguments) => export::export(arguments, &data_dir),
+        Command::Report(arguments) => report::report(arguments, &saved()),
+        Command::Chart(arguments) => chart::chart(arguments, &saved()),
+        Command::Export(arguments) => export::export(arguments, &saved()),
         Command::Open { .. } => Err(output::Error::usage("a run file is opened by the window, not without one")),
     };
     output::finish(result)

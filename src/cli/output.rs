@@ -103,8 +103,36 @@ pub(super) fn check_writable(output: &str) -> Result<(), Error> {
     check_place(path).map_err(|error| cannot_write(output, &error))
 }
 
-/// Writes whole to a file that isn't there yet, or may be replaced: by `--force`, or by a word at the terminal.
+/// That the name of a file doesn't end as if it held something else. `fitting` are the endings of `what` is written.
+pub(super) fn check_ending(path: &Path, what: &str, fitting: &[&str]) -> Result<(), Error> {
+    const KNOWN: [&str; 17] = [
+        "md", "markdown", "html", "htm", "pdf", "json", "jsonl", "csv", "tsv", "svg", "png", "jpg", "jpeg", "gif",
+        "webp", "xlsx", "docx",
+    ];
+    let end = path.extension().map(|end| end.to_string_lossy().to_lowercase()).unwrap_or_default();
+    if fitting.contains(&end.as_str()) || !KNOWN.contains(&end.as_str()) {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "what would be written is {what}, but the file's name ends in .{end}; end it in .{}, or choose another --format: {}",
+        fitting.first().copied().unwrap_or_default(),
+        plain(&path.display().to_string())
+    )))
+}
+
+/// Writes whole to a file that isn't there yet, or may be replaced.
 pub(super) fn write_new(path: &Path, bytes: &[u8], force: bool) -> Result<(), Error> {
+    allow_new(path, force)?;
+    write_allowed(path, bytes)
+}
+
+/// Writes whole to a file that [`allow_new`] allowed.
+pub(super) fn write_allowed(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    write_whole(path, bytes).map_err(|error| cannot_write(&path.display().to_string(), &error))
+}
+
+/// That a file can be written there: none is yet, or it may be replaced, by `--force` or by a word at the terminal.
+pub(super) fn allow_new(path: &Path, force: bool) -> Result<(), Error> {
     let shown = path.display();
     if path.as_os_str().is_empty() {
         return Err(Error::usage("--output has no name; give a file"));
@@ -123,7 +151,7 @@ pub(super) fn write_new(path: &Path, bytes: &[u8], force: bool) -> Result<(), Er
             "the file is there already and was left alone; add --force to replace it: {shown}"
         )));
     }
-    write_whole(path, bytes).map_err(|error| cannot_write(&shown.to_string(), &error))
+    Ok(())
 }
 
 /// Asks, where there is someone to answer.

@@ -1,13 +1,16 @@
 //! `roofline report`: runs as a document.
 
-use std::path::Path;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 
-use super::output::{self, Error, Exit};
+use super::{
+    named::{Named, Saved},
+    output::{self, Error, Exit},
+};
 use crate::{
     export::{self, ReportFormat},
-    record::{self, Run, Store},
+    record::Run,
 };
 
 /// Which runs, and where the report goes.
@@ -15,13 +18,13 @@ use crate::{
 pub struct ReportArguments {
     /// The runs: apple-m5 (the reference that comes along), the id of a saved run or its beginning, or a run file
     #[arg(required = true, value_name = "RUN")]
-    pub runs: Vec<String>,
+    pub runs: Vec<OsString>,
     /// How it is written; html if FILE ends in .html, pdf if in .pdf, else md
     #[arg(long)]
     pub format: Option<DocumentFormat>,
     /// Where it goes; "-" is standard output
     #[arg(long, value_name = "FILE", default_value = "-")]
-    pub output: String,
+    pub output: PathBuf,
     /// Replace a file that is there already
     #[arg(long)]
     pub force: bool,
@@ -40,7 +43,7 @@ pub enum DocumentFormat {
 
 impl ReportArguments {
     fn format(&self) -> DocumentFormat {
-        let end = Path::new(&self.output).extension().map(|end| end.to_string_lossy().to_lowercase());
+        let end = self.output.extension().map(|end| end.to_string_lossy().to_lowercase());
         self.format.unwrap_or(match end.as_deref() {
             Some("html" | "htm") => DocumentFormat::Html,
             Some("pdf") => DocumentFormat::Pdf,
@@ -50,25 +53,31 @@ impl ReportArguments {
 }
 
 /// Finds the runs and writes their report.
-pub(super) fn report(arguments: &ReportArguments, data_dir: &Path) -> Result<Exit, Error> {
-    let format = arguments.format();
-    if format == DocumentFormat::Pdf && arguments.output == "-" {
+pub(super) fn report(arguments: &ReportArguments, saved: &Saved<'_>) -> Result<Exit, Error> {
+    let (format, is_standard) = (arguments.format(), arguments.output.as_os_str() == "-");
+    if format == DocumentFormat::Pdf && is_standard {
         return Err(Error::usage("a PDF is no text for a terminal; name a file with --output"));
     }
-    let store = Store::at(data_dir);
-    let runs: Result<Vec<Run>, _> = arguments.runs.iter().map(|name| record::named(&store, name)).collect();
-    let runs = runs.map_err(|error| Error::of_name(&error))?;
+    let (what, endings): (_, &[&str]) = match format {
+        DocumentFormat::Md => ("Markdown", &["md", "markdown"]),
+        DocumentFormat::Html => ("HTML", &["html", "htm"]),
+        DocumentFormat::Pdf => ("PDF", &["pdf"]),
+    };
+    output::check_ending(&arguments.output, what, endings)?;
+    let found = saved.find_all(&arguments.runs)?;
+    let names: Vec<String> = found.iter().map(Named::words).collect();
+    let runs: Vec<Run> = found.into_iter().map(|named| named.run).collect();
     if format == DocumentFormat::Pdf {
-        let bytes = export::pdf(&runs).map_err(Error::failure)?;
-        output::write_new(Path::new(&arguments.output), &bytes, arguments.force)?;
+        let bytes = export::pdf(&runs, &names).map_err(Error::failure)?;
+        output::write_new(&arguments.output, &bytes, arguments.force)?;
         return Ok(Exit::Success);
     }
     let form = if format == DocumentFormat::Md { ReportFormat::Markdown } else { ReportFormat::Html };
-    let text = export::report(&runs, form).map_err(Error::failure)?;
-    if arguments.output == "-" {
+    let text = export::report(&runs, &names, form).map_err(Error::failure)?;
+    if is_standard {
         output::write("-", &text)?;
         return Ok(Exit::Success);
     }
-    output::write_new(Path::new(&arguments.output), text.as_bytes(), arguments.force)?;
+    output::write_new(&arguments.output, text.as_bytes(), arguments.force)?;
     Ok(Exit::Success)
 }

@@ -127,7 +127,8 @@ fn print(arguments: &RunArguments, run: &Run) -> Result<(), Error> {
     let text = match arguments.format() {
         Format::Table => table::results(run),
         Format::Markdown => {
-            export::report(std::slice::from_ref(run), ReportFormat::Markdown).map_err(Error::failure)?
+            let name = if arguments.no_save { String::new() } else { run.id.clone() };
+            export::report(std::slice::from_ref(run), &[name], ReportFormat::Markdown).map_err(Error::failure)?
         }
         Format::Json => export::json(run).map_err(Error::failure)?,
         // On standard output the lines went out as the entries ended.

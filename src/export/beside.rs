@@ -86,6 +86,12 @@ impl Columns {
             places: varies(compared.rows.iter().map(|row| &row.place)),
         }
     }
+
+    /// What tells a row from one of the same work, where there is no column for it: "PyTorch", "on processor".
+    fn words(self, row: &Row) -> Vec<String> {
+        let engine = row.engine.filter(|_| self.engines).map(|engine| engine.title().to_owned());
+        engine.into_iter().chain(self.places.then(|| format!("on {}", row.place))).collect()
+    }
 }
 
 /// The columns' names, and how many of them are words.
@@ -161,14 +167,9 @@ pub(crate) fn origin(run: &Run) -> String {
     if run.started_at != jiff::Timestamp::UNIX_EPOCH {
         parts.push(run.started_at.strftime("%Y-%m-%d %H:%M UTC").to_string());
     }
-    let program = &run.app.version;
-    let is_own = program.starts_with(|first: char| first.is_ascii_digit());
     // Whoever published figures took them without this program.
-    parts.push(match () {
-        () if run.is_published() => "published figures, no samples".to_owned(),
-        () if is_own => format!("Roofline {program}"),
-        () => program.clone(),
-    });
+    let by = if run.is_published() { "published figures, no samples".to_owned() } else { run.app.program() };
+    parts.push(by);
     let parts: Vec<&str> = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty()).collect();
     plain(&parts.join(" · "))
 }
@@ -201,9 +202,10 @@ pub(crate) fn remarks(runs: &[&Run], compared: &Compared) -> Vec<String> {
             }
         }
     }
+    let columns = Columns::of(compared);
     let name = |row: &usize| {
         let row = compared.rows.get(*row)?;
-        Some(format!("{} {}", row.title(), row.parameters()))
+        Some([vec![format!("{} {}", row.title(), row.parameters())], columns.words(row)].concat().join(", "))
     };
     let line = |((side, text), rows): &((usize, String), Vec<usize>)| {
         const NAMED: usize = 3;

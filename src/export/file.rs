@@ -12,7 +12,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if is_special(path) {
         return fs::OpenOptions::new().write(true).open(path)?.write_all(bytes);
     }
-    let path = target_of(path);
+    let path = target_of(path)?;
     let file = temporary_beside(&path)?;
     file.as_file().write_all(bytes)?;
     file.as_file().sync_all()?;
@@ -25,7 +25,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Whether a file could be written there; nothing is.
 pub(crate) fn check_place(path: &Path) -> io::Result<()> {
-    if is_special(path) { Ok(()) } else { temporary_beside(&target_of(path)).map(drop) }
+    if is_special(path) { Ok(()) } else { temporary_beside(&target_of(path)?).map(drop) }
 }
 
 /// The folder that a file is in.
@@ -38,9 +38,18 @@ pub(crate) fn is_special(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir())
 }
 
-/// What a link points at is replaced, not the link.
-fn target_of(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
+/// What a link points at is replaced, not the link, whether there is anything yet or not.
+fn target_of(path: &Path) -> io::Result<PathBuf> {
+    /// As systems have it; more are a circle.
+    const LINKS_MAX: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        match fs::read_link(&path) {
+            Ok(next) => path = folder_of(&path).join(next),
+            Err(_not_a_link) => return Ok(path),
+        }
+    }
+    Err(io::Error::other("the link leads to itself"))
 }
 
 /// A new file with the rights that any new file gets here. Its errors don't tell its name, which nobody chose.
@@ -73,5 +82,12 @@ mod tests {
         assert_eq!(real.metadata().unwrap().permissions().mode() & 0o777, 0o640);
         write_whole(Path::new("/dev/null"), b"new").unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing is left over");
+        fs::remove_file(&real).unwrap();
+        symlink("link", folder.path().join("far")).unwrap();
+        write_whole(&folder.path().join("far"), b"through two links").unwrap();
+        assert!(link.symlink_metadata().unwrap().is_symlink(), "a link to nothing stays one too");
+        assert_eq!(fs::read_to_string(&real).unwrap(), "through two links");
+        symlink("circle", folder.path().join("circle")).unwrap();
+        assert!(write_whole(&folder.path().join("circle"), b"new").unwrap_err().to_string().contains("itself"));
     }
 }

@@ -1,5 +1,6 @@
 //! A run as JSON, as JSON lines, and as a table with one row a measurement.
 
+use super::beside::without_steering;
 use crate::record::{Entry, Run};
 
 /// The run file.
@@ -71,9 +72,10 @@ pub fn csv(run: &Run) -> Result<String, csv::Error> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Text that a spreadsheet takes for text: a formula in a name is not run.
+/// Text that a spreadsheet takes for text: a formula in a name is not run, and nothing in it steers a terminal.
 pub(super) fn no_formula(text: &str) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text.to_owned() }
+    let text = without_steering(text);
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { format!("'{text}") } else { text }
 }
 
 /// What is the same for all measurements of an entry, before and after them.

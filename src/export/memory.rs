@@ -8,6 +8,7 @@ use crate::{
     analysis::{
         Comparison,
         explain::{Fit, fits},
+        frameworks::Column,
         peaks,
     },
     chart::{Chart, figure_with},
@@ -37,7 +38,9 @@ pub(super) fn bandwidth(run: &Run, comparison: &Comparison, report: &mut Documen
         let headline = entry.headline();
         let value =
             headline.map_or_else(|| entry.outcome.word().to_lowercase(), |figure| Quantity::from(figure).to_string());
-        let share = headline.zip(published).filter(|_| best.is_some_and(|best| best.device == entry.device));
+        // Engines have names of their own for the same device.
+        let of_it = best.is_some_and(|best| is_same_place(comparison, best, entry));
+        let share = headline.zip(published).filter(|_| of_it);
         let share = share.map_or_else(|| NONE.to_owned(), |(figure, (peak, _))| percent(figure.summary.median / peak));
         let is_best = best.is_some_and(|best| std::ptr::eq(best, *entry)) && entries.len() > 1;
         let figure = TableCell { text: value, best: is_best };
@@ -61,6 +64,15 @@ pub(super) fn bandwidth(run: &Run, comparison: &Comparison, report: &mut Documen
     report.table(&["Operation", "Framework", "Parameters", "Bandwidth", "Of theoretical"], 3, rows);
     report.chart(figure_with(Chart::Bandwidth, run, comparison));
     report.chart(figure_with(Chart::BandwidthSweep, run, comparison));
+}
+
+/// Whether two entries were measured on the same device, whatever their engines call it.
+fn is_same_place(comparison: &Comparison, one: &Entry, other: &Entry) -> bool {
+    let place = |entry: &Entry| {
+        let own = |column: &&Column| column.engine == entry.engine && column.device == entry.device;
+        comparison.columns.iter().find(own).map(|column| &column.place)
+    };
+    one.device == other.device || place(one).is_some_and(|found| place(other) == Some(found))
 }
 
 fn operation(entry: &Entry) -> String {

@@ -38,7 +38,7 @@ pub use self::{
     markdown::markdown_table,
     names::safe_name,
     picture::{Look, PictureError, PictureFormat, PictureTheme, Pixels, STAMP, Stamp, picture, pixels},
-    raw::{RawFile, raw, raw_folder},
+    raw::{RawFile, raw, raw_folder, raw_leftovers},
     recommend::{Recommendation, recommendations},
 };
 use crate::record::Run;
@@ -52,31 +52,32 @@ pub enum ReportFormat {
     Html,
 }
 
-/// The reports of runs, to be drawn.
-pub(crate) fn documents(runs: &[Run]) -> Vec<Document> {
-    runs.iter().map(sections::document).collect()
+/// The reports of runs, to be drawn. `names` are the words by which a command line finds each again; empty where none do.
+pub(crate) fn documents(runs: &[Run], names: &[String]) -> Vec<Document> {
+    let name = |place: usize| names.get(place).map_or("", String::as_str);
+    runs.iter().enumerate().map(|(place, run)| sections::document(run, name(place))).collect()
 }
 
-/// The same report as PDF, on sheets of A4.
+/// The same report as PDF, on sheets of A4. `names` are as for [`report`].
 ///
 /// # Errors
 ///
 /// If a font can't be read or the file can't be put together.
-pub fn pdf(runs: &[Run]) -> Result<Vec<u8>, PictureError> {
-    let documents: Vec<_> = runs.iter().map(sections::document).collect();
-    pdf::file(&documents)
+pub fn pdf(runs: &[Run], names: &[String]) -> Result<Vec<u8>, PictureError> {
+    pdf::file(&documents(runs, names))
 }
 
 /// The report of a run, or of several one after the other.
-pub fn report(runs: &[Run], format: ReportFormat) -> Result<String, HtmlError> {
+///
+/// `names` are the words by which a command line finds each again, quoted
+/// for a shell where they must be; of a run whose name is absent or empty no command is told.
+pub fn report(runs: &[Run], names: &[String], format: ReportFormat) -> Result<String, HtmlError> {
+    let documents = documents(runs, names);
     match format {
         ReportFormat::Markdown => {
-            let texts: Vec<String> = runs.iter().map(|run| markdown::text(&sections::document(run))).collect();
+            let texts: Vec<String> = documents.iter().map(markdown::text).collect();
             Ok(texts.join("\n---\n\n"))
         }
-        ReportFormat::Html => {
-            let documents: Vec<_> = runs.iter().map(sections::document).collect();
-            html::page(&documents)
-        }
+        ReportFormat::Html => html::page(&documents),
     }
 }

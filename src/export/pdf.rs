@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn all_words_are_on_the_sheets_and_none_beyond_their_edge() {
-        let document = sections::document(&reference().unwrap());
+        let document = sections::document(&reference().unwrap(), "apple-m5");
         let pages = sheets(&document);
         let written = words(&pages);
         for word in ["3.82×", "0.97×", "77.5", "Recommendations", "Tensor limit"] {

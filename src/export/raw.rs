@@ -1,13 +1,13 @@
 //! The folder of raw results: six files of JSON, as those beside the document that Roofline began with.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
 use super::names::{safe_name, snake_name};
 use crate::{
     analysis::frameworks::{Comparison, Figure, ModelColumn, Versus},
-    record::{Entry, Run},
+    record::{Entry, FILE_BYTES_MAX, Run},
     workload::WorkloadKind,
 };
 
@@ -68,7 +68,7 @@ pub fn raw(run: &Run) -> Vec<RawFile> {
         add(
             format!("{}_detailed.json", names.join("_vs_")),
             "Two frameworks side by side",
-            ratios(&comparison, versus),
+            ratios(run, &comparison, versus),
         );
     }
     let kinds = [WorkloadKind::Bandwidth, WorkloadKind::BandwidthSweep, WorkloadKind::TensorLimit];
@@ -76,10 +76,46 @@ pub fn raw(run: &Run) -> Vec<RawFile> {
     if !memory.is_empty() {
         add("memory_benchmarks.json".into(), "Bandwidth and the largest tensor", entries(run, &memory));
     }
-    if !comparison.models.is_empty() {
-        add("framework_comparison.json".into(), "Models with every framework", models(run, &comparison));
+    let kinds = [WorkloadKind::ModelLoad, WorkloadKind::Inference];
+    let used: Vec<&Entry> = run.entries.iter().filter(|entry| kinds.contains(&entry.workload.kind())).collect();
+    if !comparison.models.is_empty() || !used.is_empty() {
+        let holds = "Models with every framework: what was compared, and each loading and inference with its samples";
+        add("framework_comparison.json".into(), holds, models(run, &comparison, &used));
     }
     files
+}
+
+/// Files of a raw export of another run that lie in `folder` and that `files` don't replace: nobody else's, by name and content.
+pub fn raw_leftovers(folder: &Path, files: &[RawFile]) -> Vec<PathBuf> {
+    let there = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let named = there.filter_map(|file| Some((file.file_name().into_string().ok()?, file)));
+    let other = named.filter(|(name, _)| is_raw_name(name) && !files.iter().any(|file| file.name == *name));
+    let ours = other.filter(|(_, file)| file.file_type().is_ok_and(|kind| kind.is_file()) && is_raw_file(&file.path()));
+    let mut found: Vec<PathBuf> = ours.map(|(_, file)| file.path()).collect();
+    found.sort();
+    found
+}
+
+/// Whether [`raw`] gives files such names: "memory_benchmarks.json", "pytorch_vs_mlx_detailed_2.json".
+fn is_raw_name(name: &str) -> bool {
+    let Some(stem) = name.strip_suffix(".json") else { return false };
+    let numbered = |(stem, number): &(&str, &str)| {
+        !stem.is_empty() && !number.is_empty() && number.chars().all(|c| c.is_ascii_digit())
+    };
+    let stem = stem.rsplit_once('_').filter(numbered).map_or(stem, |(stem, _)| stem);
+    let whole = ["system_info", "memory_benchmarks", "framework_comparison"];
+    let ends = ["_benchmarks", "_finetune", "_detailed"];
+    whole.contains(&stem) || ends.iter().any(|end| stem.strip_suffix(end).is_some_and(|start| !start.is_empty()))
+}
+
+/// Whether a file says of which run it is, as all of [`raw`] do.
+fn is_raw_file(path: &Path) -> bool {
+    if std::fs::metadata(path).map_or(true, |about| about.len() > FILE_BYTES_MAX) {
+        return false;
+    }
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let content: Option<Value> = serde_json::from_str(&text).ok();
+    content.is_some_and(|content| content.get("run").is_some_and(Value::is_string))
 }
 
 /// "pytorch_mps", "candle_cpu".
@@ -107,7 +143,7 @@ fn figure(figure: &Figure) -> Value {
     json!({ "value": figure.value, "low": figure.low, "high": figure.high, "unit": figure.unit })
 }
 
-fn ratios(comparison: &Comparison, versus: &Versus) -> Value {
+fn ratios(run: &Run, comparison: &Comparison, versus: &Versus) -> Value {
     let ratio = |ratio: &crate::analysis::frameworks::Ratio| {
         json!({
             "gemm": ratio.gemm, "baseline": figure(&ratio.baseline), "other": figure(&ratio.other),
@@ -119,12 +155,12 @@ fn ratios(comparison: &Comparison, versus: &Versus) -> Value {
     let of_both = sentences.filter(|(path, _)| [versus.baseline, versus.other].contains(&path.column));
     let fast_paths: Vec<String> = of_both.map(|(_, sentence)| sentence).collect();
     json!({
-        "baseline": comparison.title(versus.baseline), "other": comparison.title(versus.other), "ratios": ratios,
-        "fast_paths": fast_paths,
+        "run": run.id, "baseline": comparison.title(versus.baseline), "other": comparison.title(versus.other),
+        "ratios": ratios, "fast_paths": fast_paths,
     })
 }
 
-fn models(run: &Run, comparison: &Comparison) -> Value {
+fn models(run: &Run, comparison: &Comparison, entries: &[&Entry]) -> Value {
     let rows = comparison.models.iter().flat_map(|group| group.rows.iter().map(move |row| (group, row)));
     let row = |(group, row): (&crate::analysis::frameworks::ModelGroup, &crate::analysis::frameworks::ModelRow)| {
         let figures = ModelColumn::ALL.map(|column| {
@@ -139,7 +175,10 @@ fn models(run: &Run, comparison: &Comparison) -> Value {
             "figures": figures.into_iter().collect::<serde_json::Map<_, _>>(),
         })
     };
-    json!({ "run": run.id, "rows": rows.map(row).collect::<Vec<_>>(), "agreement": sentences(comparison) })
+    json!({
+        "run": run.id, "rows": rows.map(row).collect::<Vec<_>>(), "agreement": sentences(comparison),
+        "entries": entries,
+    })
 }
 
 fn sentences(comparison: &Comparison) -> Vec<String> {

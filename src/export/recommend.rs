@@ -65,7 +65,15 @@ pub fn recommendations(run: &Run, comparison: &Comparison) -> Vec<Recommendation
             let text =
                 if column == ModelColumn::Memory { smaller(first, slowest) } else { faster(first, second, slowest) };
             let title = format!("{title}, on {}", first.place.phrase());
-            found.push(Recommendation { title, text, command: command(first, task) });
+            let command = match column {
+                ModelColumn::Decode => either(first, second),
+                // What trains is where memory is tight first.
+                ModelColumn::Memory if first.row.slot(ModelColumn::Training).figure.is_some() => {
+                    command(first, Task::Training)
+                }
+                _ => command(first, task),
+            };
+            found.push(Recommendation { title, text, command });
         }
     }
     found
@@ -118,6 +126,17 @@ fn smaller(first: &Candidate<'_>, last: &Candidate<'_>) -> String {
 enum Task {
     Inference,
     Training,
+}
+
+/// What to type for the fastest, and for the second where it is another framework and nearly as fast: either may suit better.
+fn either(first: &Candidate<'_>, second: &Candidate<'_>) -> Option<(&'static str, String)> {
+    /// As fast as this share of the first.
+    const NEARLY: f64 = 0.8;
+    let (language, text) = command(first, Task::Inference)?;
+    let is_near = second.figure.value >= first.figure.value * NEARLY && second.entry.engine != first.entry.engine;
+    let other = command(second, Task::Inference).filter(|(other, _)| is_near && *other == language);
+    let Some((_, other)) = other else { return Some((language, text)) };
+    Some((language, format!("{text}\n\n# Or with {}, nearly as fast:\n{other}", second.entry.engine.title())))
 }
 
 /// What to type, with its language. Names are quoted: what a run calls a model is no part of a command.
@@ -201,7 +220,10 @@ mod tests {
         let all = of(&reference().unwrap());
         assert_eq!(all.iter().map(|one| one.title.as_str()).collect::<Vec<_>>(), ALL);
         assert!(all[0].text.starts_with("Use MLX") && all[0].text.contains("3.44× as fast"), "{}", all[0].text);
-        assert!(all[0].command.as_ref().unwrap().1.starts_with("mlx_lm.generate --model "));
+        let command = |place: usize| all[place].command.as_ref().unwrap().1.as_str();
+        assert!(command(0).starts_with("mlx_lm.generate --model "));
+        assert!(command(0).lines().any(|line| line.starts_with("llama-cli -")), "{}", command(0));
+        assert!(command(2).starts_with("mlx_lm.lora --model "), "{}", command(2));
         assert!(all[1].text.starts_with("Use PyTorch"), "{}", all[1].text);
         assert!(all[2].text.starts_with("Use MLX") && all[2].text.contains("4.500 GB"), "{}", all[2].text);
     }

@@ -19,20 +19,26 @@ use crate::{
     chart::{Chart, figure_with},
     machine::PowerSource,
     record::{Entry, Outcome, Run},
-    units::{Quantity, Unit, duration, number, percent, relative_error},
+    units::{Quantity, Unit, duration, memory_size, number, percent, relative_error},
     workload::{Dtype, Gemm, Layout, Workload, WorkloadKind},
 };
 
 /// Beside the best of a model on a device, whatever the precision.
 const STAR: &str = "★";
 
-/// The whole report.
-pub(super) fn document(run: &Run) -> Document {
+/// The whole report. `name` is what a command line writes for the run; empty where nothing does.
+pub(super) fn document(run: &Run, name: &str) -> Document {
     let comparison = Comparison::of(run);
     let machine = &run.machine;
-    let accelerator = run.accelerator().map(|device| device.name.as_str()).filter(|name| *name != machine.chip);
-    let names = accelerator.into_iter().chain([machine.chip.as_str()]).collect::<Vec<_>>().join(", ");
-    let title = format!("Machine learning on {names} ({})", Quantity::new(machine.memory_bytes as f64, Unit::Byte));
+    let device = run.devices.first().map(|device| device.name.as_str()).unwrap_or_default();
+    let chip = [machine.chip.as_str(), device].into_iter().find(|name| !name.trim().is_empty());
+    let chip = chip.unwrap_or("an unknown machine");
+    let accelerator = run.accelerator().map(|device| device.name.as_str()).filter(|name| *name != chip);
+    let names = accelerator.into_iter().chain([chip]).collect::<Vec<_>>().join(", ");
+    let mut title = format!("Machine learning on {names}");
+    if machine.memory_bytes > 0 {
+        title = format!("{title} ({})", memory_size(machine.memory_bytes));
+    }
     let mut report = Document { title, blocks: Vec::new() };
     for warning in warnings(run) {
         report.note(sentence(&warning));
@@ -63,15 +69,20 @@ pub(super) fn document(run: &Run) -> Document {
     how(run, &comparison, &mut report);
     missing(run, &mut report);
     notes(run, &comparison, &mut report);
-    raw_files(run, &mut report);
-    let by = if run.is_published() { "Published" } else { "Measured" };
-    let app = if run.is_published() {
-        String::new()
-    } else {
-        format!(" by Roofline {} ({})", run.app.version, run.app.commit)
-    };
-    report.text(format!("{by} on {}{app}, run {}.", run.started_at.strftime("%Y-%m-%d"), run.id));
+    raw_files(run, name, &mut report);
+    report.text(origin(run));
     report.without_steering()
+}
+
+/// "Measured on 2026-11-25 by Roofline 0.1.0 (0c1e570), run 20261125T…."
+fn origin(run: &Run) -> String {
+    let on = run.day().map_or_else(String::new, |day| format!(" on {day}"));
+    let (done, by) = if run.is_published() {
+        ("Published", String::new())
+    } else {
+        ("Measured", format!(" by {} ({})", run.app.program(), run.app.commit))
+    };
+    format!("{done}{on}{by}, run {}.", run.id)
 }
 
 /// With a capital and a full stop.
@@ -148,7 +159,7 @@ fn hardware(run: &Run, report: &mut Document) {
         }
     };
     let cores: Vec<String> = machine.cpu_cores.iter().map(|group| format!("{} {}", group.count, group.kind)).collect();
-    let count: u32 = machine.cpu_cores.iter().map(|group| group.count).sum();
+    let count: u64 = machine.cpu_cores.iter().map(|group| u64::from(group.count)).sum();
     add("Chip", machine.chip.clone());
     add("Model", machine.model.clone().unwrap_or_default());
     match cores.as_slice() {
@@ -157,7 +168,9 @@ fn hardware(run: &Run, report: &mut Document) {
         kinds => add("Processor cores", format!("{count} ({})", kinds.join(", "))),
     }
     add("GPU cores", machine.gpu_cores.map_or_else(String::new, |cores| cores.to_string()));
-    add("Memory", Quantity::new(machine.memory_bytes as f64, Unit::Byte).to_string());
+    let memory = Some(machine.memory_bytes).filter(|bytes| *bytes > 0);
+    let sizes = |bytes| format!("{} ({})", Quantity::new(bytes as f64, Unit::Byte), memory_size(bytes));
+    add("Memory", memory.map_or_else(String::new, sizes));
     let measured = run.best_bandwidth().and_then(Entry::headline).map(Quantity::from);
     add("Memory bandwidth, measured", measured.map_or_else(String::new, |best| best.to_string()));
     if let Some((peak, source)) = memory::published(run) {
@@ -327,6 +340,12 @@ fn how(run: &Run, comparison: &Comparison, report: &mut Document) {
     report.heading(2, "How it was measured");
     if run.is_published() {
         report.text("These figures were published elsewhere; how they were taken is told above and in the notes.");
+    } else if run.is_foreign() {
+        report.text(format!(
+            "{} took these figures, and Roofline read its file. Each is the median of the repetitions that it kept; how it \
+             warmed up and what it checked, and in which state the machine was, is not known.",
+            run.app.program()
+        ));
     } else {
         report.text(
             "Each figure is the median of batches that were timed after a warm-up, until the 95 % interval of the median \
@@ -336,7 +355,7 @@ fn how(run: &Run, comparison: &Comparison, report: &mut Document) {
         );
     }
     let mut lines: Vec<String> = Vec::new();
-    if !run.is_published() {
+    if !run.is_published() && !run.is_foreign() {
         lines.extend(conditions(run));
     }
     for column in &comparison.columns {
@@ -446,13 +465,15 @@ fn some_of(names: &[String]) -> String {
     format!("{}{more}", shown.join("; "))
 }
 
-fn raw_files(run: &Run, report: &mut Document) {
+fn raw_files(run: &Run, name: &str, report: &mut Document) {
     let folder = raw::raw_folder(run);
     let row = |file: raw::RawFile| [file.name, file.holds.to_owned()].map(TableCell::from).into();
     report.heading(2, "Raw data files");
-    report.text(format!("Written to {}/ by:", folder.display()));
-    if let Some(id) = super::names::shell_word(&run.id) {
-        report.code("bash", format!("roofline export {id} --format raw --output ."));
+    if name.is_empty() {
+        report.text(format!("What the raw export of this run writes to {}/:", folder.display()));
+    } else {
+        report.text(format!("Written to {}/ by:", folder.display()));
+        report.code("bash", format!("roofline export {name} --format raw --output ."));
     }
     report.table(&["File", "Contents"], 2, raw::raw(run).into_iter().map(row).collect());
 }

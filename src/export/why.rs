@@ -22,7 +22,7 @@ pub(super) fn section(run: &Run, comparison: &Comparison, document: &mut Documen
         .map(|column| (column, candidates(run, comparison, column)));
     let ceilings = Ceilings::of(run);
     let rows: Vec<Vec<TableCell>> =
-        lists.iter().flat_map(|(_, lists)| lists.iter().flatten().filter_map(|one| row(&ceilings, one))).collect();
+        lists.iter().flat_map(|(_, lists)| lists.iter().flatten().filter_map(|one| row(run, &ceilings, one))).collect();
     let mut lines: Vec<String> = rooflines(run)
         .iter()
         .filter(|chart| !chart.roofs().is_empty())
@@ -47,7 +47,7 @@ pub(super) fn section(run: &Run, comparison: &Comparison, document: &mut Documen
             "Writing one token after the other reads all weights for each of them: memory bounds it. Reading a prompt and \
              training multiply the weights by many tokens at once: arithmetic bounds them. The limit is the device's \
              bandwidth ÷ bytes a token, or its arithmetic ÷ operations a token: the bandwidth as measured, the arithmetic by \
-             the data sheet where it is published.",
+             the data sheet where there is one.",
         );
     }
     let headings = ["Framework", "Task", "Bound by", "Reached", "Limit", "Share", "The limit is"];
@@ -63,14 +63,19 @@ fn token_share(ceilings: &Ceilings<'_>, one: &Candidate<'_>) -> Option<(Share, Q
     }
 }
 
-fn row(ceilings: &Ceilings<'_>, one: &Candidate<'_>) -> Option<Vec<TableCell>> {
+fn row(run: &Run, ceilings: &Ceilings<'_>, one: &Candidate<'_>) -> Option<Vec<TableCell>> {
     let (share, rate, cost, published) = token_share(ceilings, one)?;
     let bound = share.bound.word();
     let cost = match rate.unit {
         Unit::BytePerSecond => Quantity::new(cost, Unit::Byte).to_string(),
         _ => format!("{} GFLOP", crate::units::number(cost / 1e9)),
     };
-    let source = if published { "data sheet" } else { "measured here" };
+    let source = match () {
+        () if published => "data sheet",
+        () if run.is_published() => "as published",
+        () if run.is_foreign() => "measured",
+        () => "measured here",
+    };
     let cells = [
         one.name(),
         one.entry.workload.title(),
@@ -130,8 +135,9 @@ fn training(run: &Run, one: &Candidate<'_>) -> Option<String> {
     let own = own.filter(|own| !is_doubtful(own) && !is_doubtful(one.entry));
     let best = own?.headline()?.summary.median;
     let rate = one.figure.value * training.flops() / training.tokens() as f64;
+    let beyond = if rate > best { ": no product that was tried alone is as fast as those of the training" } else { "" };
     Some(format!(
-        "{} trains at {}, {} of the {} that its own {dtype} products reach.",
+        "{} trains at {}, {} of the {} that its own {dtype} products reach{beyond}.",
         one.name(),
         Quantity::new(rate, Unit::FlopPerSecond),
         percent(rate / best),

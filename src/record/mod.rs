@@ -22,7 +22,7 @@ pub use self::{
     header::{Listed, RunHeader, sort_listed},
     listing::Listing,
     llama_bench::{open, parse},
-    named::{BASELINE, NameError, REFERENCE, named, reference, saved},
+    named::{BASELINE, NameError, REFERENCE, lasting_name, named, reference, saved},
     query::{Query, Sort},
     schema::schema_text,
     store::{FILE_BYTES_MAX, LoadError, RunLock, SaveError, Store},
@@ -79,6 +79,17 @@ impl Run {
     pub fn is_published(&self) -> bool {
         let mut figures = self.entries.iter().filter_map(Entry::headline).peekable();
         figures.peek().is_some() && figures.all(|figure| figure.stop == StopReason::Published)
+    }
+
+    /// Another program took the figures, and a file of its own was read: nothing is known of how it warmed up, when it stopped,
+    /// what it checked, and in which state the machine was.
+    pub fn is_foreign(&self) -> bool {
+        !self.is_published() && !self.app.is_roofline()
+    }
+
+    /// The day that it was started, as 2026-11-25; `None` where the file doesn't tell.
+    pub fn day(&self) -> Option<String> {
+        (self.started_at != Timestamp::UNIX_EPOCH).then(|| self.started_at.strftime("%Y-%m-%d").to_string())
     }
 
     /// The device of this id, if the run tells of it.
@@ -146,6 +157,20 @@ pub struct AppInfo {
 }
 
 impl AppInfo {
+    /// Roofline's versions are bare numbers; others write their name before it.
+    pub fn is_roofline(&self) -> bool {
+        self.version.starts_with(|first: char| first.is_ascii_digit())
+    }
+
+    /// "Roofline 0.1.0", "llama-bench 4321".
+    pub fn program(&self) -> String {
+        match self.version.trim() {
+            "" => "an unknown program".to_owned(),
+            version if self.is_roofline() => format!("Roofline {version}"),
+            version => version.to_owned(),
+        }
+    }
+
     /// The running program.
     pub fn current() -> Self {
         Self {

@@ -88,6 +88,22 @@ pub fn named(store: &Store, name: &str) -> Result<Run, NameError> {
     }
 }
 
+/// A name by which the run that `name` names now is found later too, whatever is pinned, named or saved by then: the
+/// reference's, the whole id of a saved run, or the path of a file.
+pub fn lasting_name(store: &Store, name: &str) -> String {
+    if name == REFERENCE || (looks_like_a_path(name) && Path::new(name).symlink_metadata().is_ok()) {
+        return name.to_owned();
+    }
+    let Ok(path) = saved(store, name) else { return name.to_owned() };
+    // An id that a command line takes for something else is named by its file.
+    let is_one = |id: &&str| {
+        let is_word = *id != BASELINE && !id.starts_with('-');
+        is_word && saved(store, id).is_ok_and(|found| found == path)
+    };
+    let id = path.file_stem().and_then(std::ffi::OsStr::to_str).filter(is_one);
+    id.map_or_else(|| path.to_string_lossy().into_owned(), str::to_owned)
+}
+
 /// The file of the saved run of this name: [`BASELINE`], an id or a beginning that only one has, or the name that a person gave
 /// it.
 pub fn saved(store: &Store, name: &str) -> Result<PathBuf, NameError> {
@@ -182,7 +198,14 @@ mod tests {
         assert_eq!(named(&store, REFERENCE).unwrap(), reference().unwrap());
         assert_eq!(named(&store, "20260101T000000Z-aa").unwrap().id, "20260101T000000Z-aaaa");
         assert_eq!(named(&store, "20260101T000000Z-a").unwrap().id, "20260101T000000Z-a", "a whole id wins");
+        assert_eq!(lasting_name(&store, "20260101T000000Z-aa"), "20260101T000000Z-aaaa");
+        assert_eq!(lasting_name(&store, REFERENCE), REFERENCE);
+        assert_eq!(lasting_name(&store, "nothing"), "nothing");
         let file = store.path_of("20260101T000000Z-ab");
+        assert_eq!(lasting_name(&store, file.to_str().unwrap()), file.to_str().unwrap());
+        std::fs::copy(&file, store.path_of("-rf")).unwrap();
+        assert!(Path::new(&lasting_name(&store, "-rf")).is_file(), "an id that looks like a flag");
+        std::fs::remove_file(store.path_of("-rf")).unwrap();
         assert_eq!(named(&store, file.to_str().unwrap()).unwrap().id, "20260101T000000Z-ab");
         assert!(error(&store, "2026").contains("3 saved runs begin with \"2026\""), "{}", error(&store, "2026"));
         assert!(error(&store, "").contains("no run is called"));

@@ -192,7 +192,7 @@ impl App {
             Action::CopyResults => context.copy_text(self.results_text()),
             Action::CopyMarkdown => context.copy_text(self.results_markdown()),
             Action::ExportChart(_) | Action::CopyChart(_) | Action::SaveChart | Action::SaveChartTo(_) => {
-                self.picturing.perform(&self.runner, context, &self.state, action);
+                self.picturing.perform(&self.runner, context, &self.state, self.store.folder(), action);
             }
             Action::CopyMachine => context.copy_text(machine_text::text(&self.state)),
             Action::CopyText(text) => context.copy_text(text),
@@ -402,7 +402,7 @@ impl App {
             }
             self.start(plan);
         }
-        self.reporting.poll(&self.runner, &mut self.state);
+        self.reporting.poll(&self.runner, self.store.folder(), &mut self.state);
         if let Some((wanted, answer)) = self.choosing.poll() {
             let paths = answer.paths(&mut self.state);
             self.take_chosen(wanted, paths);

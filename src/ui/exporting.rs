@@ -83,14 +83,16 @@ pub(super) fn file_name(runs: &[Run], format: ExportFormat) -> String {
 }
 
 /// Writes `runs` to `path`, a file or for raw results the folder that they go into. The path of what was written, or a
-/// sentence about why it could not be.
-pub(super) fn write(runs: &[Run], format: ExportFormat, path: &Path) -> Result<PathBuf, String> {
+/// sentence about why it could not be. `words` are what a command line calls the runs.
+pub(super) fn write(runs: &[Run], words: &[String], format: ExportFormat, path: &Path) -> Result<PathBuf, String> {
     let one = || runs.first().ok_or_else(|| "there is no run to write; choose one".to_owned());
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let bytes = match format {
-        ExportFormat::Markdown => export::report(runs, ReportFormat::Markdown).map_err(|error| text(&error))?.into(),
-        ExportFormat::Html => export::report(runs, ReportFormat::Html).map_err(|error| text(&error))?.into(),
-        ExportFormat::Pdf => export::pdf(runs).map_err(|error| text(&error))?,
+        ExportFormat::Markdown => {
+            export::report(runs, words, ReportFormat::Markdown).map_err(|error| text(&error))?.into()
+        }
+        ExportFormat::Html => export::report(runs, words, ReportFormat::Html).map_err(|error| text(&error))?.into(),
+        ExportFormat::Pdf => export::pdf(runs, words).map_err(|error| text(&error))?,
         ExportFormat::Json => export::json(one()?).map_err(|error| text(&error))?.into_bytes(),
         ExportFormat::Csv => export::csv(one()?).map_err(|error| text(&error))?.into_bytes(),
         ExportFormat::Raw => return raw(one()?, path),
@@ -125,7 +127,8 @@ fn raw(run: &Run, parent: &Path) -> Result<PathBuf, String> {
     check_folder(parent)?;
     let folder = parent.join(export::raw_folder(run));
     let files = export::raw(run);
-    if let Some(known) = files.iter().map(|file| folder.join(&file.name)).find(|path| path.exists()) {
+    let left = export::raw_leftovers(&folder, &files).into_iter().next();
+    if let Some(known) = files.iter().map(|file| folder.join(&file.name)).find(|path| path.exists()).or(left) {
         return Err(format!("there are raw results of this chip already; choose another folder: {}", known.display()));
     }
     fs::create_dir_all(&folder).map_err(|error| failed(&error, &folder))?;
@@ -160,14 +163,14 @@ mod tests {
         for format in ExportFormat::ALL {
             let name = file_name(&runs, format);
             let path = if format == ExportFormat::Raw { folder.path().to_owned() } else { folder.path().join(&name) };
-            let written = write(&runs, format, &path).unwrap();
+            let written = write(&runs, &[], format, &path).unwrap();
             assert!(written.exists() && written.starts_with(folder.path()), "{format:?}");
         }
-        let bare = write(&runs, ExportFormat::Csv, &folder.path().join("table")).unwrap();
+        let bare = write(&runs, &[], ExportFormat::Csv, &folder.path().join("table")).unwrap();
         assert!(bare.ends_with("table.csv"));
-        let again = write(&runs, ExportFormat::Csv, &folder.path().join("table")).unwrap_err();
+        let again = write(&runs, &[], ExportFormat::Csv, &folder.path().join("table")).unwrap_err();
         assert!(again.contains("there already"), "{again}");
-        let raw = write(&runs, ExportFormat::Raw, folder.path()).unwrap_err();
+        let raw = write(&runs, &[], ExportFormat::Raw, folder.path()).unwrap_err();
         assert!(raw.contains("raw results of this chip already"), "{raw}");
         assert_eq!(
             std::fs::read_dir(folder.path()).unwrap().count(),
@@ -181,7 +184,7 @@ mod tests {
         let runs = [reference().unwrap()];
         let gone = tempfile::tempdir().unwrap().path().join("gone");
         for format in ExportFormat::ALL {
-            let error = write(&runs, format, &gone.join("x.y")).unwrap_err();
+            let error = write(&runs, &[], format, &gone.join("x.y")).unwrap_err();
             assert!(error.contains("isn't there, or not any more"), "{format:?}: {error}");
         }
         let full = failed(&io::ErrorKind::StorageFull.into(), Path::new("a/b"));

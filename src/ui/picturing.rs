@@ -14,12 +14,14 @@ use super::{
     action::{Action, View},
     background::taken,
     choosing::{self, Answer},
+    comparing::{RunSource, name_of},
     exporting::write_file,
     rows::capitalised,
     state::State,
     theme::{self, Tokens, space},
 };
 use crate::{
+    analysis::comparison::{Compared, Kind},
     chart::{Chart, Figure, compared_figure, figures, trend_figure},
     export::{self, Look, PictureFormat, PictureTheme, Pixels, picture, safe_name},
     record::Run,
@@ -40,6 +42,8 @@ pub(super) struct Picturing {
 struct Sheet {
     /// The runs as a command names them.
     named: Vec<String>,
+    /// The flags that it needs beside those of the look.
+    options: Vec<String>,
     /// The chart that was asked for; the first if absent or not there.
     asked: Option<Chart>,
     /// The run's charts, once they were put together.
@@ -60,7 +64,9 @@ impl Sheet {
 
     fn file_name(&self) -> String {
         let chart = self.figure().map_or("chart", |figure| figure.name);
-        let run = self.named.first().map_or_else(String::new, |run| format!("{}-", safe_name(run)));
+        // The run's id, whatever path it was opened from.
+        let run = self.figure().and_then(|figure| figure.origins.first());
+        let run = run.map_or_else(String::new, |origin| format!("{}-", safe_name(&origin.run)));
         format!("{run}{chart}.{}", self.format.id())
     }
 }
@@ -69,24 +75,37 @@ impl Sheet {
 struct Subject {
     runs: Vec<Arc<Run>>,
     named: Vec<String>,
+    options: Vec<String>,
     /// The chart of several runs.
     of_several: Option<Figure>,
 }
 
 impl Subject {
-    fn of(state: &State) -> Option<Self> {
+    /// `folder` is where saved runs lie.
+    fn of(state: &State, folder: &Path) -> Option<Self> {
         if state.shows_trend() {
             let of_several = trend_figure(state.runs.shown_metric()?, state.runs.figures());
-            return Some(Self { runs: Vec::new(), named: Vec::new(), of_several });
+            return Some(Self { runs: Vec::new(), named: Vec::new(), options: Vec::new(), of_several });
         }
         if state.choices.view != View::Compare {
-            let run = &state.charted()?.run;
-            return Some(Self { runs: vec![Arc::new(run.clone())], named: vec![run.id.clone()], of_several: None });
+            let session = state.charted()?;
+            let source = session.file.clone().map(RunSource::of);
+            let name = source.map_or_else(|| session.run.id.clone(), |source| name_of(&source, folder));
+            let runs = vec![Arc::new(session.run.clone())];
+            return Some(Self { runs, named: vec![name], options: Vec::new(), of_several: None });
         }
         let shown = state.comparing.shown.as_ref()?;
         let runs: Vec<&Run> = shown.runs.iter().map(Arc::as_ref).collect();
-        let named = runs.iter().map(|run| run.id.clone()).collect();
-        Some(Self { of_several: compared_figure(&shown.compared, &runs), runs: Vec::new(), named })
+        let name = |run: &Arc<Run>| {
+            let own = state.comparing.chosen.iter().find(|chosen| Arc::ptr_eq(&chosen.run, run));
+            own.map_or_else(|| run.id.clone(), |chosen| chosen.name.clone())
+        };
+        Some(Self {
+            of_several: compared_figure(&shown.compared, &runs),
+            named: shown.runs.iter().map(name).collect(),
+            options: options(&shown.compared),
+            runs: Vec::new(),
+        })
     }
 
     fn figures(self) -> Vec<Figure> {
@@ -94,12 +113,19 @@ impl Subject {
     }
 }
 
+/// What `roofline chart` needs to make the same comparison.
+fn options(compared: &Compared) -> Vec<String> {
+    let lead = compared.sides.get(compared.baseline).and_then(|side| side.engine);
+    let engines = lead.filter(|_| compared.kind == Kind::Engines).map(|lead| format!("--engines --baseline {lead}"));
+    engines.into_iter().chain(compared.options.all_metrics.then(|| "--all-metrics".to_owned())).collect()
+}
+
 impl Picturing {
-    /// Does what is wanted of charts as pictures.
-    pub(super) fn perform(&mut self, runner: &Runner, context: &Context, state: &State, action: Action) {
+    /// Does what is wanted of charts as pictures. `folder` is where saved runs lie.
+    pub(super) fn perform(&mut self, runner: &Runner, context: &Context, state: &State, folder: &Path, action: Action) {
         match action {
-            Action::ExportChart(chart) => self.open(runner, context, state, chart),
-            Action::CopyChart(chart) => self.copy(runner, context, state, chart),
+            Action::ExportChart(chart) => self.open(runner, context, Subject::of(state, folder), chart),
+            Action::CopyChart(chart) => self.copy(runner, context, Subject::of(state, folder), chart),
             Action::SaveChart => self.ask(runner),
             Action::SaveChartTo(path) => self.write(runner, path),
             _ => {}
@@ -112,11 +138,12 @@ impl Picturing {
     }
 
     /// Opens the sheet for a chart of what is shown: the one asked for, else the one last under the pointer, else the first.
-    fn open(&mut self, runner: &Runner, context: &Context, state: &State, asked: Option<Chart>) {
-        let Some(subject) = Subject::of(state) else { return };
+    fn open(&mut self, runner: &Runner, context: &Context, subject: Option<Subject>, asked: Option<Chart>) {
+        let Some(subject) = subject else { return };
         let look = Look { theme: ground(context), scale: 2, ..Look::default() };
         self.sheet = Some(Sheet {
             named: subject.named.clone(),
+            options: subject.options.clone(),
             asked: asked.or_else(|| hovered(context)),
             figures: None,
             chosen: 0,
@@ -129,8 +156,8 @@ impl Picturing {
     }
 
     /// Draws a chart for the clipboard.
-    fn copy(&mut self, runner: &Runner, context: &Context, state: &State, asked: Option<Chart>) {
-        let Some(subject) = Subject::of(state) else { return };
+    fn copy(&mut self, runner: &Runner, context: &Context, subject: Option<Subject>, asked: Option<Chart>) {
+        let Some(subject) = subject else { return };
         let asked = asked.or_else(|| hovered(context));
         let look = Look { theme: ground(context), scale: 2, ..Look::default() };
         let work = move || {
@@ -159,10 +186,10 @@ impl Picturing {
         let Some((sheet, figure)) = self.sheet.as_ref().and_then(|sheet| Some((sheet, sheet.figure()?.clone()))) else {
             return;
         };
-        let (look, named) = (sheet.look, sheet.named.clone());
+        let (look, named, options) = (sheet.look, sheet.named.clone(), sheet.options.clone());
         let format = format_of(&path).unwrap_or(sheet.format);
         let work = move || {
-            let bytes = picture(&figure, format, &look, &named).map_err(|error| error.to_string())?;
+            let bytes = picture(&figure, format, &look, &named, &options).map_err(|error| error.to_string())?;
             write_file(&path, &bytes)?;
             Ok(path)
         };

@@ -1,7 +1,7 @@
 //! The report's runs, its preview and its exports, made beside the window. Nothing here blocks.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         mpsc::{Receiver, TryRecvError},
@@ -12,6 +12,7 @@ use super::{
     action::{Action, View},
     background::{Opened, taken},
     choosing::{self, Answer},
+    comparing::{RunSource, name_of},
     exporting::{self, ExportFormat},
     session::Session,
     state::State,
@@ -78,6 +79,8 @@ pub(super) struct Preview {
     key: Key,
     /// Its runs.
     pub(super) runs: Arc<Vec<Run>>,
+    /// What a command line calls them; empty where it can't.
+    names: Vec<String>,
     /// What is drawn.
     pub(super) documents: Vec<Document>,
 }
@@ -108,7 +111,7 @@ impl Report {
 /// What a preview was made of: the runs, the open run's id, and what a person wrote about each.
 type Key = (Vec<ReportRun>, Option<(String, PathBuf)>, Vec<About>);
 
-type Made = Result<(Arc<Vec<Run>>, Vec<Document>), String>;
+type Made = Result<(Arc<Vec<Run>>, Vec<String>, Vec<Document>), String>;
 
 /// Everything under way; at most one of each.
 #[derive(Default)]
@@ -166,15 +169,15 @@ impl Reporting {
 
     fn write(&mut self, runner: &Runner, state: &mut State, format: ExportFormat, path: PathBuf) {
         let Some(preview) = &state.report.preview else { return };
-        let runs = Arc::clone(&preview.runs);
+        let (runs, names) = (Arc::clone(&preview.runs), preview.names.clone());
         state.report.writing = Some(format);
         state.report.written = None;
-        let work = move || exporting::write(&runs, format, &path);
+        let work = move || exporting::write(&runs, &names, format, &path);
         self.writing = Some(runner.background(work));
     }
 
     /// Takes over what has arrived, and begins what the view that is shown needs.
-    pub(super) fn poll(&mut self, runner: &Runner, state: &mut State) {
+    pub(super) fn poll(&mut self, runner: &Runner, folder: &Path, state: &mut State) {
         self.poll_latest(state);
         if let Some(opened) = taken(&mut self.opening) {
             state.opening = false;
@@ -198,7 +201,7 @@ impl Reporting {
             self.read_latest(runner, state);
         }
         if state.choices.view == View::Report {
-            self.make(runner, state);
+            self.make(runner, folder, state);
         }
     }
 
@@ -244,19 +247,20 @@ impl Reporting {
         state.report.making = false;
         state.report.made += 1;
         match made {
-            Ok((runs, documents)) => {
+            Ok((runs, names, documents)) => {
                 state.report.problem = None;
-                state.report.preview = Some(Preview { key, runs, documents });
+                state.report.preview = Some(Preview { key, runs, names, documents });
             }
             Err(why) => {
                 state.report.problem = Some(why);
-                state.report.preview = Some(Preview { key, runs: Arc::default(), documents: Vec::new() });
+                state.report.preview =
+                    Some(Preview { key, runs: Arc::default(), names: Vec::new(), documents: Vec::new() });
             }
         }
     }
 
     /// Begins to make the report, if what it is made of has changed.
-    fn make(&mut self, runner: &Runner, state: &mut State) {
+    fn make(&mut self, runner: &Runner, folder: &Path, state: &mut State) {
         let shown = state.shown().or(state.latest.as_ref());
         let wants_shown = state.report.chosen.contains(&ReportRun::Shown);
         // A run that goes on is reported when it has ended: nothing is worked out beside what is measured.
@@ -271,9 +275,11 @@ impl Reporting {
         if state.report.preview.as_ref().is_some_and(|preview| preview.key == key) {
             return;
         }
+        let file = open.and_then(|session| session.file.clone());
+        let words = key.0.iter().map(|run| word_for(run, file.as_deref(), folder)).collect();
         let (chosen, open) = (key.0.clone(), open.map(|session| session.run.clone()));
         state.report.making = true;
-        self.making = Some((key, runner.background(move || made(&chosen, open))));
+        self.making = Some((key, runner.background(move || made(&chosen, words, open))));
     }
 
     fn poll_asking(&mut self, runner: &Runner, state: &mut State) {
@@ -303,8 +309,18 @@ fn about(state: &State, run: &ReportRun, open: Option<&Session>) -> About {
     about.unwrap_or_default()
 }
 
+/// What a command line writes for a run; empty of one that lies nowhere, or whose name nobody can type.
+fn word_for(run: &ReportRun, open: Option<&Path>, folder: &Path) -> String {
+    let source = match run {
+        ReportRun::Shown => open.map(|file| RunSource::of(file.to_owned())),
+        ReportRun::Reference => Some(RunSource::Reference),
+        ReportRun::Saved(path) => Some(RunSource::File(path.clone())),
+    };
+    source.and_then(|source| export::shell_word(&name_of(&source, folder))).unwrap_or_default()
+}
+
 /// Reads the runs, and makes what is drawn.
-fn made(chosen: &[ReportRun], mut open: Option<Run>) -> Made {
+fn made(chosen: &[ReportRun], names: Vec<String>, mut open: Option<Run>) -> Made {
     let mut runs = Vec::new();
     for run in chosen {
         runs.extend(match run {
@@ -313,6 +329,6 @@ fn made(chosen: &[ReportRun], mut open: Option<Run>) -> Made {
             ReportRun::Saved(path) => Some(Store::load(path).map_err(|error| error.to_string())?),
         });
     }
-    let documents = export::documents(&runs);
-    Ok((Arc::new(runs), documents))
+    let documents = export::documents(&runs, &names);
+    Ok((Arc::new(runs), names, documents))
 }

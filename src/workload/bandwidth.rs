@@ -83,7 +83,7 @@ impl Bandwidth {
 
     /// Bytes that one pass moves.
     pub fn moved_bytes(&self) -> f64 {
-        (self.op.arrays() * self.array_bytes) as f64
+        self.op.arrays() as f64 * self.array_bytes as f64
     }
 
     /// Floating-point operations of one pass: one addition an element for read, two for triad.
@@ -142,6 +142,8 @@ mod tests {
     fn bytes_are_counted_as_the_field_does() {
         let moved = |op| Bandwidth { op, array_bytes: 4096 }.moved_bytes();
         assert_eq!(MemoryOp::ALL.map(moved), [4096.0, 4096.0, 8192.0, 12288.0]);
+        // A run file may say anything.
+        assert!(Bandwidth { op: MemoryOp::Triad, array_bytes: u64::MAX }.moved_bytes() > 5e19);
     }
 
     #[test]

@@ -84,7 +84,7 @@ impl Gemm {
     /// The bytes of the largest of A, B and C.
     pub fn largest_operand_bytes(&self) -> u64 {
         let [m, n, k] = [self.m, self.n, self.k].map(u64::from);
-        (m * k).max(k * n).max(m * n) * self.dtype.size()
+        (m * k).max(k * n).max(m * n).saturating_mul(self.dtype.size())
     }
 
     /// "n = 4096", or "1000 × 200 × 3000" (m × n × k) when it is not square.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use roofline::{
+    analysis::comparison::Options,
     chart::{self, Body, Chart, Figure},
     engine::EngineId,
     export::{self, Look, PictureFormat, PictureTheme, STAMP, Stamp},
@@ -20,7 +21,7 @@ use roofline::{
 use crate::{sample, scenes};
 
 fn drawn(figure: &Figure, format: PictureFormat, look: &Look) -> Vec<u8> {
-    export::picture(figure, format, look, &["apple-m5".to_owned()]).unwrap()
+    export::picture(figure, format, look, &["apple-m5".to_owned()], &[]).unwrap()
 }
 
 fn svg(figure: &Figure) -> String {
@@ -148,19 +149,19 @@ fn a_picture_says_where_it_comes_from() {
     let text = svg(&figure);
     let stamp = stamp_of(&text);
     assert_eq!((stamp.chart.as_str(), &stamp.runs[..]), ("gemm", &["apple-m5".to_owned()][..]));
-    assert_eq!(stamp.machines, ["Apple M5, 25.77 GB"]);
+    assert_eq!(stamp.machines, ["Apple M5, 24 GiB"]);
     assert_eq!(stamp.software, format!("Roofline {}", env!("CARGO_PKG_VERSION")));
     assert_eq!(
         stamp.command.as_deref(),
         Some("roofline chart apple-m5 gemm --format svg --theme light --output gemm.svg")
     );
-    assert!(text.contains("Apple M5, 25.77 GB · 2026-01-22 · published figures"), "the caption");
+    assert!(text.contains("Apple M5, 24 GiB · 2026-01-22 · published figures"), "the caption");
     let look = Look { theme: PictureTheme::Dark, width: 700, height: Some(500), scale: 3 };
     let (texts, size) = read_png(&drawn(&figure, PictureFormat::Png, &look));
     assert_eq!(size, [2100, 1500]);
     let inside: Stamp = serde_json::from_str(&texts[STAMP]).unwrap();
     assert_eq!(inside.runs, stamp.runs);
-    assert!(texts["Software"].starts_with("Roofline ") && texts["Source"] == "Apple M5, 25.77 GB");
+    assert!(texts["Software"].starts_with("Roofline ") && texts["Source"] == "Apple M5, 24 GiB");
     assert!(texts["Description"].contains("run apple-m5"));
     let command = "roofline chart apple-m5 gemm --format png --scale 3 --theme dark --size 700x500 --output gemm.png";
     assert_eq!(texts["Comment"], command);
@@ -207,7 +208,7 @@ fn markup_in_names_is_drawn_as_text() {
         }
     }
     for figure in chart::figures(&run) {
-        let bytes = export::picture(&figure, PictureFormat::Svg, &Look::default(), &[run.id.clone()]).unwrap();
+        let bytes = export::picture(&figure, PictureFormat::Svg, &Look::default(), &[run.id.clone()], &[]).unwrap();
         let text = String::from_utf8(bytes).unwrap();
         assert!(!text.contains("<script") && !text.contains("<!--") && !text.contains('\u{0}'), "{}", figure.name);
         assert!(!text.contains('\u{202E}'), "{}", figure.name);
@@ -292,12 +293,12 @@ fn two_runs_are_compared_in_one_chart() {
         let values: Vec<f64> = measurement.samples.iter().map(|sample| sample.value).collect();
         measurement.summary = roofline::stats::Summary::of(&values).unwrap();
     }
-    let figure = chart::compare_figure(&[&before, &after]).unwrap();
+    let figure = chart::compare_figure(&[&before, &after], Options::default()).unwrap();
     let text = words(&svg(&figure));
     assert!(text.contains("125.0 %, faster") && text.contains("A = 100 %"), "{text}");
     assert_eq!(stamp_of(&svg(&figure)).runs, [before.id.clone(), "later".to_owned()]);
     assert!(text.contains("A: ") && text.contains("B: "), "the letters are explained");
-    assert!(chart::compare_figure(&[&before]).unwrap_err().to_string().contains("two to six runs"));
+    assert!(chart::compare_figure(&[&before], Options::default()).unwrap_err().to_string().contains("two to six runs"));
 }
 
 fn roofline(folder: &Path, arguments: &[&str]) -> Output {
@@ -339,6 +340,11 @@ fn wrong_names_and_sizes_are_refused_with_what_to_write() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, code, hint) in [
         (&["apple-m5", "nonsense"][..], 2, "it has gemm, "),
+        (&["apple-m5", "gemm", "--output", "pic.pdf"], 2, "ends in .pdf; end it in .svg"),
+        (&["apple-m5", "gemm", "--output", "pic.svg", "--format", "png"], 2, "ends in .svg; end it in .png"),
+        (&["apple-m5", "gemm", "--engines"], 2, "for the chart compare alone"),
+        (&["apple-m5", "roofline-cpu"], 1, "the chart roofline shows the main one"),
+        (&["apple-m5", "apple-m5", "compare", "--engines"], 2, "of one run; name one"),
         (&["apple-m5", "attention"], 1, "attention gave no figure"),
         (&["apple-m5", "compare"], 1, "two to six runs"),
         (&["apple-m5"], 2, "a run and a chart are needed"),
@@ -369,6 +375,109 @@ fn wrong_names_and_sizes_are_refused_with_what_to_write() {
     std::fs::write(folder.path().join("empty.json"), serde_json::to_string(&empty).unwrap()).unwrap();
     let output = roofline(folder.path(), &["chart", "empty.json", "all"]);
     assert!(stderr(&output).contains("nothing in this run can be drawn"), "{}", stderr(&output));
+}
+
+#[test]
+fn pictures_of_the_same_name_are_numbered_and_none_is_written_where_one_may_not_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = reference().unwrap();
+    let long = "x".repeat(80);
+    for (file, id) in [("a", "same"), ("b", "same"), ("c", &*format!("{long}1")), ("d", &*format!("{long}2"))] {
+        id.clone_into(&mut run.id);
+        std::fs::write(folder.path().join(format!("{file}.json")), serde_json::to_string(&run).unwrap()).unwrap();
+    }
+    let all = ["a.json", "b.json", "c.json", "d.json"];
+    let chart = |more: &[&str]| roofline(folder.path(), &[&["chart"], &all[..], more].concat());
+    let pictures = || {
+        let files = std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name());
+        let names: BTreeSet<String> = files.map(|name| name.into_string().unwrap()).collect();
+        names.into_iter().filter(|name| name.contains(".svg")).collect::<Vec<_>>()
+    };
+    let done = chart(&["gemm,gemm"]);
+    assert!(done.status.success(), "{}", stderr(&done));
+    let cut = &long[..64];
+    let wanted = [&format!("{cut}-gemm-2.svg"), &format!("{cut}-gemm.svg"), "same-gemm-2.svg", "same-gemm.svg"];
+    let mut wanted = wanted.map(|name: &str| name.to_owned());
+    wanted.sort();
+    assert_eq!(pictures(), wanted);
+    for name in &wanted[..3] {
+        std::fs::remove_file(folder.path().join(name)).unwrap();
+    }
+    let refused = chart(&["gemm"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(pictures(), wanted[3..], "nothing is written before all may be");
+}
+
+#[test]
+fn a_comparison_says_whose_figures_and_where() {
+    let base = crate::engine_scenes::five_engines_run();
+    let mut later = base.clone();
+    "later".clone_into(&mut later.id);
+    let figure = chart::compare_figure(&[&base, &later], Options::default()).unwrap();
+    let Body::Bars(bars) = &figure.body else { panic!("no bars") };
+    let titles: BTreeSet<&str> = bars.groups.iter().map(|group| group.title.as_str()).collect();
+    assert_eq!(titles.len(), bars.groups.len(), "{titles:?}");
+    assert!(titles.iter().any(|title| title.contains("PyTorch")), "{titles:?}");
+    let all = [&base, &later];
+    let compared = roofline::analysis::comparison::Compared::of_runs(&all, 0, Options::default()).unwrap();
+    let notes = export::comparison_markdown(&all, &compared);
+    let notes = notes.split_once("## Notes").unwrap().1;
+    assert!(notes.contains("B, GEMM f16 n = 512, candle: missing"), "{notes}");
+}
+
+#[test]
+fn the_engines_of_a_run_are_compared_and_its_command_does_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["chart", "apple-m5", "compare", "--engines", "--baseline", "mlx", "--all-metrics"];
+    let first = roofline(folder.path(), &[&arguments[..], &["--output", "one.svg"]].concat());
+    assert!(first.status.success(), "{}", stderr(&first));
+    let text = std::fs::read_to_string(folder.path().join("one.svg")).unwrap();
+    assert!(text.contains("Engines compared") && text.contains("MLX = 100 %"), "{text}");
+    let command = stamp_of(&text).command.unwrap();
+    assert!(command.contains("compare --engines --baseline mlx --all-metrics --format svg"), "{command}");
+    let again: Vec<&str> = command.split(' ').skip(1).collect();
+    assert!(roofline(folder.path(), &again).status.success());
+    assert_eq!(std::fs::read_to_string(folder.path().join("compare.svg")).unwrap(), text);
+}
+
+#[test]
+fn the_command_names_the_run_for_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, here) = (folder.path().join("data"), folder.path().join("here"));
+    std::fs::create_dir_all(&here).unwrap();
+    let mut run = reference().unwrap();
+    "20260101-120000-aaaa".clone_into(&mut run.id);
+    roofline::record::Store::at(&data).save(&run).unwrap();
+    let command = |name: &str, flags: &[&str]| {
+        let arguments = [&["chart", name, "gemm", "--output", "-"], flags].concat();
+        let output = roofline(&data, &arguments);
+        assert!(output.status.success(), "{}", stderr(&output));
+        stamp_of(std::str::from_utf8(&output.stdout).unwrap()).command.unwrap()
+    };
+    assert!(roofline(&data, &["runs", "pin", "20260101-120000-aaaa"]).status.success());
+    for name in ["baseline", "20260101-12", "20260101-120000-aaaa"] {
+        assert!(command(name, &[]).starts_with("roofline chart 20260101-120000-aaaa gemm --format"), "{name}");
+    }
+    let folder_flag = data.to_str().unwrap();
+    let with = command("baseline", &["--data-dir", folder_flag]);
+    assert!(with.contains(&format!(" gemm --data-dir {folder_flag} --format svg")), "{with}");
+    let again: Vec<&str> = with.split(' ').skip(1).collect();
+    assert!(roofline(&here, &again).status.success());
+}
+
+#[test]
+fn losses_of_two_batches_have_names_of_their_own() {
+    let mut run = scenes::model_run();
+    let trained = |entry: &&roofline::record::Entry| matches!(entry.workload, Workload::Training(_));
+    let one = run.entries.iter().find(trained).unwrap().clone();
+    let mut other = one.clone();
+    if let Workload::Training(training) = &mut other.workload {
+        training.batch += 3;
+    }
+    run.entries = vec![one.clone(), other, one];
+    let Body::Plot(plot) = Chart::Loss.figure(&run).unwrap().body else { panic!("no plot") };
+    let names: BTreeSet<&str> = plot.traces.iter().map(|trace| trace.label.as_str()).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
 }
 
 #[test]
@@ -403,11 +512,11 @@ fn pictures() {
                 std::fs::write(path, drawn(&figure, PictureFormat::Png, &look)).unwrap();
             }
         }
-        let page = export::report(std::slice::from_ref(run), export::ReportFormat::Html).unwrap();
+        let page = export::report(std::slice::from_ref(run), &[], export::ReportFormat::Html).unwrap();
         std::fs::write(folder.join(format!("{name}.html")), page).unwrap();
     }
     let mut later = scenes::finished_run();
     later.entries.iter_mut().flat_map(|entry| &mut entry.measurements).for_each(|one| one.summary.median *= 1.3);
-    let figure = chart::compare_figure(&[&scenes::finished_run(), &later]).unwrap();
+    let figure = chart::compare_figure(&[&scenes::finished_run(), &later], Options::default()).unwrap();
     std::fs::write(folder.join("compare.png"), drawn(&figure, PictureFormat::Png, &Look::default())).unwrap();
 }

@@ -8,17 +8,17 @@ use roofline::{
     measure::Measurement,
     record::{Entry, Outcome, Run, reference, schema_text},
     units::Unit,
-    workload::{Dtype, Gemm, Workload},
+    workload::{Dtype, Gemm, Workload, WorkloadKind},
 };
 
 use crate::sample;
 
 fn markdown(run: &Run) -> String {
-    export::report(std::slice::from_ref(run), ReportFormat::Markdown).unwrap()
+    export::report(std::slice::from_ref(run), &["apple-m5".to_owned()], ReportFormat::Markdown).unwrap()
 }
 
 fn html(run: &Run) -> String {
-    export::report(std::slice::from_ref(run), ReportFormat::Html).unwrap()
+    export::report(std::slice::from_ref(run), &["apple-m5".to_owned()], ReportFormat::Html).unwrap()
 }
 
 /// The cells of the first table row that begins so, without what makes them bold.
@@ -93,7 +93,7 @@ fn the_report_of_the_reference_has_the_document_s_models() {
         "from_pretrained(\"mistralai/Mistral-7B-v0.1\", dtype=torch.float16).to(\"mps\")",
         "| GPU cores | 12 |",
         "| Processor cores | 10 (4 Performance, 6 Efficiency) |",
-        "| Memory | 25.77 GB |",
+        "| Memory | 25.77 GB (24 GiB) |",
         "unsupported: llama.cpp trains no adapters",
         "results/raw/M5/",
         "153 GB/s",
@@ -244,7 +244,10 @@ fn csv_parses_back_and_runs_no_formula() {
     assert_eq!(rows.len(), wanted);
     assert!(rows.iter().all(|row| row.len() == headings.len()));
     assert_eq!(&rows[0][at("chip")], "'=HYPERLINK(\"x\")");
-    assert_eq!(rows[0][at("run")], run.id);
+    let steers = |c: char| c.is_control() || c == '\u{202e}';
+    assert!(!text.contains(|c| c != '\n' && steers(c)), "nothing steers a terminal");
+    let id: String = run.id.replace('\n', " ").replace(['\u{1b}', '\0'], " ").replace('\u{202e}', "");
+    assert_eq!(rows[0][at("run")], id);
     assert_eq!(rows[0][at("median")].parse::<f64>().unwrap(), 2.59e12);
     assert_eq!((&rows[0][at("unit")], &rows[0][at("stop")]), ("FLOP/s", "published"));
     let last = rows.last().unwrap();
@@ -314,4 +317,152 @@ fn exports_come_back_as_they_went() {
     assert!(run(&["raw", "--output", parent, "--force"]).status.success());
     assert!(stderr(&run(&["raw", "--output", &format!("{parent}/gone")])).contains("isn't there"));
     assert_eq!(run(&["raw"]).status.code(), Some(2));
+}
+
+#[test]
+fn raw_results_of_two_runs_are_never_mixed() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = folder.path().join("results/raw/M5");
+    let raw = |name: &str, flags: &[&str]| {
+        let parent = folder.path().to_str().unwrap();
+        roofline(folder.path(), &[&["export", name, "--format", "raw", "--output", parent], flags].concat())
+    };
+    assert!(raw("apple-m5", &[]).status.success());
+    let models = std::fs::read_to_string(made.join("framework_comparison.json")).unwrap();
+    let models: serde_json::Value = serde_json::from_str(&models).unwrap();
+    let entries: Vec<Entry> = serde_json::from_value(models["entries"].clone()).unwrap();
+    let kinds = [WorkloadKind::ModelLoad, WorkloadKind::Inference];
+    let own = reference().unwrap().entries.into_iter().filter(|entry| kinds.contains(&entry.workload.kind()));
+    assert_eq!(entries, own.collect::<Vec<_>>(), "loading and inference are there");
+    // Another run of the same chip, with less in it, and files of other people's.
+    let mut less = reference().unwrap();
+    less.entries.retain(|entry| entry.workload.kind() == WorkloadKind::Bandwidth);
+    let file = folder.path().join("less.json");
+    std::fs::write(&file, serde_json::to_string(&less).unwrap()).unwrap();
+    for (name, text) in [("notes.json", r#"{"run":"mine"}"#), ("my_benchmarks.json", "[1, 2]")] {
+        std::fs::write(made.join(name), text).unwrap();
+    }
+    let before = std::fs::read(made.join("memory_benchmarks.json")).unwrap();
+    std::fs::remove_file(made.join("system_info.json")).unwrap();
+    assert_eq!(raw(file.to_str().unwrap(), &[]).status.code(), Some(1));
+    assert!(!made.join("system_info.json").exists(), "nothing is written before all may be");
+    assert_eq!(std::fs::read(made.join("memory_benchmarks.json")).unwrap(), before);
+    assert!(raw(file.to_str().unwrap(), &["--force"]).status.success());
+    let there = std::fs::read_dir(&made).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut there: Vec<String> = there.collect();
+    there.sort();
+    assert_eq!(there, ["memory_benchmarks.json", "my_benchmarks.json", "notes.json", "system_info.json"]);
+}
+
+#[test]
+fn a_report_says_nothing_of_another_program_s_figures_that_is_not_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = r#"[{"build_commit":"0c1e570","build_number":4321,"cpu_info":"AMD EPYC","gpu_info":"","backends":"CPU",
+        "model_filename":"models/mistral.Q4_K_M.gguf","model_type":"llama 7B Q4_K - Medium","model_size":4368439296,
+        "model_n_params":7241732096,"n_threads":2,"n_gpu_layers":99,"flash_attn":false,"n_prompt":512,"n_gen":0,"n_depth":0,
+        "test_time":"2026-11-25T09:45:02Z","avg_ts":256.0,
+        "samples_ns":[2000000000,2000000000,2000000000,2000000000,2000000000]}]"#;
+    let file = folder.path().join("-old results.json");
+    std::fs::write(&file, results).unwrap();
+    let output = roofline(folder.path(), &["report", file.to_str().unwrap()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    for wrong in
+        ["0 B", "Roofline llama-bench", "Suite llama-bench", "No window was open", "compared with a reference", "0.0 s"]
+    {
+        assert!(!text.contains(wrong), "{wrong} in\n{text}");
+    }
+    for right in [
+        "# Machine learning on AMD EPYC\n",
+        "llama-bench 4321 took these figures",
+        "Measured on 2026-11-25 by llama-bench 4321 (0c1e570), run llama-bench-",
+    ] {
+        assert!(text.contains(right), "{right} is not in\n{text}");
+    }
+    // The file is named, for no saved run has that id.
+    assert!(text.contains(&format!("roofline export '{}' --format raw", file.display())), "{text}");
+    let bare = export::report(&[reference().unwrap()], &[], ReportFormat::Markdown).unwrap();
+    assert!(!bare.contains("roofline export"), "no name, no command");
+}
+
+#[test]
+fn sizes_that_no_machine_has_are_reported() {
+    let mut run = sample::run("a", 0);
+    run.machine.memory_bytes = u64::MAX;
+    run.machine.cpu_cores.iter_mut().for_each(|group| group.count = u32::MAX);
+    for entry in &mut run.entries {
+        match &mut entry.workload {
+            Workload::Bandwidth(bandwidth) => bandwidth.array_bytes = u64::MAX,
+            Workload::Gemm(gemm) => (gemm.m, gemm.n, gemm.k) = (u32::MAX, u32::MAX, u32::MAX),
+            _ => {}
+        }
+    }
+    assert!(markdown(&run).contains("17179869184") || markdown(&run).contains("TiB"));
+    assert!(!roofline::chart::figures(&run).is_empty());
+}
+
+#[test]
+fn a_gpu_is_one_whatever_an_engine_calls_it() {
+    let mut run = reference().unwrap();
+    run.entries.retain(|entry| entry.workload.kind() == WorkloadKind::Bandwidth);
+    let mut device = run.devices[0].clone();
+    "vulkan:0".clone_into(&mut device.id);
+    run.devices.push(device);
+    let mut other = run.entries[0].clone();
+    (other.engine, other.device) = (EngineId::Wgpu, "vulkan:0".to_owned());
+    run.entries.push(other);
+    let text = markdown(&run);
+    let line = text.lines().find(|line| line.starts_with("| Sequential") && line.contains("wgpu"));
+    assert!(line.is_some_and(|line| line.contains(" % |")), "{text}");
+}
+
+#[test]
+fn a_name_that_ends_as_something_else_is_refused_and_a_link_stays_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for arguments in [
+        &["report", "apple-m5", "--output", &at("x.json")][..],
+        &["report", "apple-m5", "--format", "pdf", "--output", &at("x.html")],
+        &["export", "apple-m5", "--format", "csv", "--output", &at("x.json")],
+        &["compare", "apple-m5", "--engines", "--format", "json", "--output", &at("x.md")],
+    ] {
+        let output = roofline(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains("end it in ."), "{}", stderr(&output));
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert!(roofline(folder.path(), &["report", "apple-m5", "--output", &at("x.txt")]).status.success());
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink("nowhere.md", at("link.md")).unwrap();
+        let (link, target) = (at("link.md"), at("nowhere.md"));
+        for command in [&["report", "apple-m5"][..], &["compare", "apple-m5", "--engines"]] {
+            let write = |force: &[&str]| roofline(folder.path(), &[command, &["--output", &link], force].concat());
+            assert_eq!(write(&[]).status.code(), Some(1), "{command:?}");
+            assert!(write(&["--force"]).status.success(), "{command:?}");
+            assert!(Path::new(&link).symlink_metadata().unwrap().is_symlink() && Path::new(&target).is_file());
+            std::fs::remove_file(&target).unwrap();
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn paths_that_are_no_text_are_read_and_written() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(OsStr::from_bytes(b"run\xff.json"));
+    // Not every system has such names.
+    if std::fs::write(&file, serde_json::to_string(&reference().unwrap()).unwrap()).is_err() {
+        return;
+    }
+    let write = |command: &str, more: &[&str], name: &[u8]| {
+        let output = folder.path().join(OsStr::from_bytes(name));
+        let mut process = std::process::Command::new(env!("CARGO_BIN_EXE_roofline"));
+        process.arg(command).arg(&file).args(more).arg("--output").arg(&output);
+        let done = process.env("ROOFLINE_DATA_DIR", folder.path()).output().unwrap();
+        assert!(done.status.success() && output.is_file(), "{command}: {}", stderr(&done));
+    };
+    write("report", &[], b"a\xff.md");
+    write("export", &["--format", "csv"], b"a\xff.csv");
+    write("chart", &["gemm"], b"a\xff.svg");
 }

@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use super::output::{self, Error, Exit};
 use crate::{
     analysis::comparison::{CompareError, Compared, Options, THRESHOLD},
-    export::{comparison_csv, comparison_markdown, plain},
+    export::{comparison_csv, comparison_markdown, is_special, plain},
     record::{FILE_BYTES_MAX, NameError, Run, Store, named, parse},
     units::percent,
 };
@@ -123,7 +123,16 @@ pub(super) fn compare(arguments: &CompareArguments, data_dir: &Path) -> Result<E
 /// Nothing is compared for an output that can't be written, and no file is lost.
 fn check_output(arguments: &CompareArguments) -> Result<(), Error> {
     let path = Path::new(&arguments.output);
-    if arguments.output != STANDARD && path.is_file() && !arguments.force {
+    let (what, endings): (_, &[&str]) = match arguments.format() {
+        CompareFormat::Table => ("a table for people", &["txt"]),
+        CompareFormat::Json => ("JSON", &["json"]),
+        CompareFormat::Md => ("Markdown", &["md", "markdown"]),
+        CompareFormat::Csv => ("CSV", &["csv"]),
+    };
+    output::check_ending(path, what, endings)?;
+    // A link is there, whether it leads to anything or not.
+    let is_there = path.symlink_metadata().is_ok() && !path.is_dir() && !is_special(path);
+    if arguments.output != STANDARD && is_there && !arguments.force {
         return Err(Error::failure(format!(
             "the comparison was not written, for there is such a file; name another, or replace it with --force: {}",
             plain(&arguments.output)

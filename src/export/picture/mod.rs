@@ -157,11 +157,18 @@ pub enum PictureError {
     Drawing(String),
 }
 
-/// A figure as a file. `named` are its runs as a person named them, for the command that makes it again.
-pub fn picture(figure: &Figure, format: PictureFormat, look: &Look, named: &[String]) -> Result<Vec<u8>, PictureError> {
+/// A figure as a file. `named` are its runs as a command line finds them again, for the command that makes it anew; `options` are
+/// the flags that it needs beside those of the look.
+pub fn picture(
+    figure: &Figure,
+    format: PictureFormat,
+    look: &Look,
+    named: &[String],
+    options: &[String],
+) -> Result<Vec<u8>, PictureError> {
     look.check(format)?;
     let sheet = sheet(figure, look);
-    let stamp = Stamp::of(figure, named, format, look);
+    let stamp = Stamp::of(figure, [named, options], format, look);
     match format {
         PictureFormat::Svg => Ok(svg(figure, &sheet, &stamp, look.theme.ink()).into_bytes()),
         PictureFormat::Png => {
@@ -174,7 +181,7 @@ pub fn picture(figure: &Figure, format: PictureFormat, look: &Look, named: &[Str
 /// A figure as dots, for the clipboard.
 pub fn pixels(figure: &Figure, look: &Look) -> Result<Pixels, PictureError> {
     look.check(PictureFormat::Png)?;
-    dots(figure, &sheet(figure, look), &Stamp::of(figure, &[], PictureFormat::Png, look), look)
+    dots(figure, &sheet(figure, look), &Stamp::of(figure, [&[], &[]], PictureFormat::Png, look), look)
 }
 
 /// A figure as part of a page, without heading and caption; the page's style sheet has the colours.

@@ -2,7 +2,7 @@
 
 use super::{
     canvas::{Anchor, Canvas, Letters, Paint},
-    names::{Taken, place_name},
+    names::{Placed, Taken, place_name},
     scale::{Scale, heading},
     words::Weight,
 };
@@ -192,7 +192,10 @@ fn draw_mark(canvas: &mut Canvas, mark: &Mark, field: &Field<'_>, taken: &mut Ta
             canvas.marker(at, mark.marker, 4.0, paint);
             let width = canvas.ruler.width(&mark.label, TICK, Weight::Regular);
             let bounds = [field.x, field.y - ABOVE / 2.0, field.width, field.height + ABOVE / 2.0];
-            if let Some(corner) = place_name(at, [width, TICK + 3.0], bounds, taken) {
+            if let Some(Placed { corner, lead }) = place_name(at, [width, TICK + 3.0], bounds, taken) {
+                if let Some(end) = lead {
+                    canvas.line(at, end, Paint::FAINT, 1.0, Dash::Solid);
+                }
                 canvas.text([corner[0], corner[1] + TICK], Anchor::Start, Letters::new(TICK, Paint::INK), &mark.label);
             }
         }

@@ -149,7 +149,9 @@ fn caption(figure: &Figure, ruler: &Ruler<'_>, room: f64) -> Vec<String> {
     let shown = figure.origins.iter().take(ORIGINS_MAX).enumerate();
     let mut lines: Vec<String> = shown.flat_map(|origin| line(text(origin))).collect();
     if figure.origins.is_empty() {
-        lines = line(format!("{} · drawn by Roofline {}", figure.title, AppInfo::current().version));
+        // Only the window knows all saved runs, and no command makes it again.
+        let program = AppInfo::current().program();
+        lines = line(format!("{} · drawn in the window of {program}: History, Over time", figure.title));
     }
     let more = figure.origins.len().saturating_sub(ORIGINS_MAX);
     lines.extend((more > 0).then(|| format!("and {more} more runs")));

@@ -24,7 +24,7 @@ pub struct Stamp {
     pub machines: Vec<String>,
     /// The days, one for each run.
     pub dates: Vec<String>,
-    /// The versions that measured, one for each run; empty of published figures.
+    /// The programs that measured with their versions, one for each run; empty of published figures.
     pub measured_with: Vec<String>,
     /// The program that drew it.
     pub software: String,
@@ -33,8 +33,8 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// `named` are the runs as a person named them.
-    pub(super) fn of(figure: &Figure, named: &[String], format: PictureFormat, look: &Look) -> Self {
+    /// `named` are the runs as a command line finds them, `options` the flags that it needs for this figure.
+    pub(super) fn of(figure: &Figure, words: [&[String]; 2], format: PictureFormat, look: &Look) -> Self {
         let origins = &figure.origins;
         let list =
             |of: &dyn Fn(&crate::chart::Origin) -> String| origins.iter().map(|origin| plain(&of(origin))).collect();
@@ -44,9 +44,9 @@ impl Stamp {
             runs: list(&|origin| origin.run.clone()),
             machines: list(&|origin| origin.machine.clone()),
             dates: list(&|origin| origin.date.clone()),
-            measured_with: list(&|origin| origin.version.clone().unwrap_or_default()),
+            measured_with: list(&|origin| origin.program.clone().unwrap_or_default()),
             software: format!("Roofline {}", AppInfo::current().version),
-            command: command(figure, named, format, look),
+            command: command(figure, words, format, look),
         }
     }
 
@@ -76,11 +76,13 @@ impl Stamp {
     }
 }
 
-fn command(figure: &Figure, named: &[String], format: PictureFormat, look: &Look) -> Option<String> {
+fn command(figure: &Figure, [named, options]: [&[String]; 2], format: PictureFormat, look: &Look) -> Option<String> {
     let runs: Option<Vec<String>> = named.iter().map(|name| shell_word(name)).collect();
     let mut words = vec!["roofline chart".to_owned()];
     words.extend(runs?);
-    words.extend([figure.name.to_owned(), "--format".to_owned(), format.id().to_owned()]);
+    words.push(figure.name.to_owned());
+    words.extend_from_slice(options);
+    words.extend(["--format".to_owned(), format.id().to_owned()]);
     if format == PictureFormat::Png {
         words.push(format!("--scale {}", look.scale));
     }

@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn a_report_is_taken_apart_into_lines_and_rows() {
         let run = crate::record::reference().unwrap();
-        let documents = crate::export::documents(&[run.clone(), run]);
+        let documents = crate::export::documents(&[run.clone(), run], &[]);
         let items = items(&documents);
         assert_eq!(items.iter().filter(|item| matches!(item, Item::Title(_))).count(), 2);
         let rows = items.iter().filter(|item| matches!(item, Item::Row(..))).count();
