@@ -20,9 +20,10 @@ import time
 import traceback
 
 import roofline_system
-from roofline_values import BITS, PROBE_N, PROBE_TIMES, SEEDS, TRIAD_SCALE, WRITTEN, operand, probed, unit
+from roofline_pace import judge, probe
+from roofline_values import BITS, SEEDS, TRIAD_SCALE, WRITTEN, operand, unit
 
-__all__ = ["BITS", "PROBE_N", "PROBE_TIMES", "SEEDS", "TRIAD_SCALE", "WRITTEN", "operand", "probed", "unit"]
+__all__ = ["BITS", "SEEDS", "TRIAD_SCALE", "WRITTEN", "judge", "operand", "probe", "unit"]
 
 PROTOCOL = 1
 LINE_MOST = 1 << 20
@@ -147,7 +148,6 @@ class Job:
     def __init__(self, server, question):
         self._server = server
         self._id = question["id"]
-        self._begin = time.monotonic()
         budget = question.get("budget_s")
         self.budget_s = float(budget) if isinstance(budget, (int, float)) and budget > 0 else BUDGET_S
 
@@ -170,8 +170,8 @@ class Job:
         self._server.phase(self._id, text, done, total)
 
     def afford(self, seconds, what):
-        """Raises `Skipped` where `what` would take longer than the entry may."""
-        if seconds > self.budget_s - (time.monotonic() - self._begin):
+        """Raises `Skipped` where `what` would take longer than the entry may, what `prepare` takes not counted."""
+        if seconds > self.budget_s:
             raise Skipped(
                 f"{what} would take about {seconds:.0f} s, and the entry has {self.budget_s:.0f} s; raise its budget"
             )

@@ -12,7 +12,9 @@ import unittest
 from pathlib import Path
 
 from driver import Driver, error_of, gemm_output
-from roofline_values import PROBE_N, SEEDS, operand, pcg, probed, unit
+from roofline_engine import Skipped
+from roofline_pace import PROBE_S, extrapolated, judge, probe
+from roofline_values import SEEDS, operand, pcg, unit
 
 HERE = Path(__file__).resolve().parent
 EXAMPLE = HERE.parent / "data" / "engines" / "example.py"
@@ -65,13 +67,15 @@ class Answers(HarnessTest):
         for workload, answer, reason in (
             (dict(kind="other"), "unsupported", "only fakes"),
             (fake(seconds=1000), "skipped", "1000 s"),
+            # What making ready takes is not the entry's time.
+            (fake(loads_s=0.5, seconds=0.4, prepare="boom"), "failed", "ValueError: boom"),
             (fake(prepare="boom"), "failed", "ValueError: boom"),
             (fake(prepare="memory"), "skipped", "9 TB"),
             (fake(prepare="exit"), "failed", "no licence"),
             (fake(run="boom"), "failed", "ValueError: boom"),
             (fake(run="memory"), "skipped", "9 TB"),
         ):
-            found = self.driver.entry("cpu", workload)
+            found = self.driver.entry("cpu", workload, budget_s=0.6)
             self.assertIn(reason, found[answer]["reason"])
         found = self.driver.entry("cpu", fake(), ((1, None),), outputs=[1])
         self.assertIn("end", found)
@@ -179,12 +183,59 @@ class Example(HarnessTest):
         self.assertEqual(self.driver.close(), 0)
 
 
-class Values(unittest.TestCase):
-    def test_the_probe_tells_rates_of_its_product_in_teraflops(self):
-        flops = 2 * PROBE_N**3
-        told = probed(flops / 12.5e12, flops / 3.4e12)
-        self.assertEqual(told, {"probe-16-bit-tflops": "12.5", "probe-f32-tflops": "3.4"})
+class Device:
+    """A device with a clock of its own, on which a launch and a FLOP take so long."""
 
+    def __init__(self, launch_s, half_flops, single_flops):
+        self.now, self.launch_s, self.rates, self.spans = 0.0, launch_s, (half_flops, single_flops), []
+
+    def products(self, n):
+        def launches(rate):
+            def launch(times):
+                span = times * max(self.launch_s, 2 * n**3 / rate)
+                self.spans.append(span)
+                self.now += span
+
+            return launch
+
+        return [launches(rate) for rate in self.rates]
+
+    def probe(self):
+        return probe(self.products, lambda: None, lambda: self.now)
+
+
+class Pace(unittest.TestCase):
+    def test_a_fast_device_is_probed_by_products_that_are_longer_than_their_launches(self):
+        device = Device(1e-4, 700e12, 50e12)
+        told = device.probe()
+        self.assertEqual(told, {"probe-n": "4096", "probe-16-bit-tflops": "700", "probe-f32-tflops": "50"})
+        # Each of the timings that count, of both types.
+        self.assertTrue(all(span >= PROBE_S for span in device.spans[-3:]), device.spans)
+
+    def test_a_slow_device_is_probed_by_small_products(self):
+        told = Device(1e-5, 5.2e12, 2.6e12).probe()
+        self.assertEqual(told, {"probe-n": "2048", "probe-16-bit-tflops": "5.2", "probe-f32-tflops": "2.6"})
+
+    def test_what_is_spent_once_does_not_grow_with_the_length_of_a_prompt(self):
+        asked = []
+
+        class Job:
+            def afford(self, seconds, what):
+                asked.append(seconds)
+                if seconds > 4.0:
+                    raise Skipped(what)
+
+        judge(Job(), lambda tokens: 1.0 + 0.005 * tokens, 1, 512, "the prompt")
+        self.assertAlmostEqual(asked[-1], 1.0 + 0.005 * 512)
+        judge(Job(), lambda tokens: 0.25 * tokens, 1, 8, "the prompt")
+        self.assertAlmostEqual(asked[-1], 2.0)
+        with self.assertRaises(Skipped):
+            judge(Job(), lambda tokens: 1.0 + 0.005 * tokens, 2, 512, "the prompt")
+        # Noise makes no length cheaper than a shorter one.
+        self.assertEqual(extrapolated(16, 1.2, 64, 1.1, 512), 1.1)
+
+
+class Values(unittest.TestCase):
     def test_they_are_those_of_the_page(self):
         # By hand: state = 2891336453, word = ((state >> ((state >> 28) + 4)) ^ state) · 277803737.
         self.assertEqual(pcg(0), 129708002)

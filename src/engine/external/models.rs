@@ -307,8 +307,11 @@ fn parity(session: &mut ExternalSession, context: &mut Context) -> Result<Parity
     if let Some(known) = &session.parity {
         return Ok(known.clone());
     }
-    let found = Parity::of(find_parity(session, context))?;
-    session.parity = Some(found.clone());
+    let found = find_parity(session, context);
+    // What the small model cost too much for says nothing of the next entry, which may have more time or memory.
+    let lasts = !matches!(found, Err(Stop::Skipped { .. }));
+    let found = Parity::of(found)?;
+    session.parity = Some(found.clone()).filter(|_| lasts);
     Ok(found)
 }
 
