@@ -97,6 +97,9 @@ pub struct ModelFiles {
     pub path: String,
     /// "huggingface", "mlx" or "gguf".
     pub format: &'static str,
+    /// The bytes of the weights in them, where that can be read.
+    #[serde(skip)]
+    pub weight_bytes: Option<u64>,
 }
 
 /// What is asked of a model.
