@@ -216,6 +216,8 @@ def wrong(question):
         if not _whole(question.get("iterations"), 1 << 31) or question["iterations"] == 0:
             return "batch without iterations"
         return None if steps is None or (_whole(steps, 1 << 31) and steps > 0) else "batch with wrong steps"
+    if kind == "finish":
+        return None if _whole_list(question.get("outputs"), 1 << 16) else "finish without outputs, which are indices"
     if kind == "canary":
         return None if isinstance(question.get("device"), str) else "canary without a device"
     return _wrong_prepare(question) if kind == "prepare" else None
@@ -227,8 +229,6 @@ def _wrong_prepare(question):
         return "prepare without a device"
     if not isinstance(workload, dict) or not isinstance(workload.get("kind"), str):
         return "prepare without a workload"
-    if not _whole_list(question.get("outputs") or [], 1 << 16):
-        return "outputs must be indices"
     if model is not None and not (
         isinstance(model, dict) and isinstance(model.get("path"), str) and isinstance(model.get("format"), str)
     ):
@@ -538,7 +538,7 @@ class Server:
         task, identity = self.opened(question), question["id"]
         answers = []
         # Read first: the passes that follow write other outputs and need other memory.
-        check = self.check(task)
+        check = self.check(task, question["outputs"])
         memory = dict(
             type="memory",
             id=identity,
@@ -561,8 +561,7 @@ class Server:
         self.drop()
         return [*answers, dict(type="end", id=identity, notes=notes)]
 
-    def check(self, task):
-        indices = self.asked.get("outputs") or []
+    def check(self, task, indices):
         found = task.outputs(indices) if indices else []
         pairs = [[index, finite(value, "output", index)] for index, value in zip(indices, found)]
         return dict(type="check", id=self.asked["id"], outputs=pairs)

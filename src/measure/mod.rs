@@ -285,7 +285,8 @@ pub struct Report {
     pub functional: Option<String>,
     /// How its results differ from those of this program's own code on the same model, where they do.
     pub disagrees: Option<String>,
-    /// Why it is not known whether its results are those of this program's own code on the same model.
+    /// What of it is not known: whether its results are those of this program's own code on the same model, or how long its
+    /// work took.
     pub unproven: Option<String>,
     /// Processor time ÷ wall time while samples were taken, where the engine works in a process of its own.
     pub processors_used: Option<f64>,

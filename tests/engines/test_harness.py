@@ -82,9 +82,9 @@ class Answers(HarnessTest):
 
     def test_an_output_that_was_not_written_is_no_figure(self):
         driver = self.driver
-        driver.ask("prepare", id=1, device="cpu", workload=fake(nan=True), outputs=[3], model=None)
+        driver.ask("prepare", id=1, device="cpu", workload=fake(nan=True), model=None)
         driver.ask("batch", id=1, iterations=1, steps=None)
-        self.assertIn("output 3 is nan", driver.ask("finish", id=1)[0]["reason"])
+        self.assertIn("output 3 is nan", driver.ask("finish", id=1, outputs=[3])[0]["reason"])
         # The entry is over.
         self.assertEqual(driver.ask("batch", id=1, iterations=1, steps=None)[0]["type"], "failed")
 
@@ -111,20 +111,20 @@ class Cancelling(HarnessTest):
     def test_it_is_noticed_between_iterations_and_in_the_middle_of_python(self):
         driver = self.driver
         for identity, how in ((1, "sleep"), (2, "spin"), (3, "swallow")):
-            driver.ask("prepare", id=identity, device="cpu", workload=fake(run=how), outputs=[], model=None)
+            driver.ask("prepare", id=identity, device="cpu", workload=fake(run=how), model=None)
             driver.send(type="batch", id=identity, iterations=1 << 30, steps=None)
             time.sleep(0.1)
             self.cancel(identity)
             self.assertIn("end", driver.entry("cpu", fake()))
 
     def test_it_is_noticed_while_an_entry_is_prepared(self):
-        self.driver.send(type="prepare", id=1, device="cpu", workload=fake(prepare="spin"), outputs=[])
+        self.driver.send(type="prepare", id=1, device="cpu", workload=fake(prepare="spin"))
         time.sleep(0.1)
         self.cancel(1)
 
     def test_it_is_answered_once_where_the_answer_crossed_with_it(self):
         driver = self.driver
-        driver.ask("prepare", id=1, device="cpu", workload=fake(), outputs=[], model=None)
+        driver.ask("prepare", id=1, device="cpu", workload=fake(), model=None)
         self.cancel(1)
         self.assertEqual(driver.ask("batch", id=1, iterations=1, steps=None)[0]["type"], "failed")
         self.assertIn("end", driver.entry("cpu", fake()))
@@ -138,7 +138,7 @@ class Cancelling(HarnessTest):
 
 class Ending(HarnessTest):
     def test_it_ends_with_standard_input_while_work_goes_on(self):
-        self.driver.ask("prepare", id=1, device="cpu", workload=fake(run="swallow"), outputs=[], model=None)
+        self.driver.ask("prepare", id=1, device="cpu", workload=fake(run="swallow"), model=None)
         self.driver.send(type="batch", id=1, iterations=1, steps=None)
         time.sleep(0.1)
         self.assertEqual(self.driver.close(), 0)
@@ -175,7 +175,7 @@ class Example(HarnessTest):
 
     def test_it_is_cancelled_and_ends(self):
         workload = dict(kind="gemm", m=64, n=64, k=64, dtype="f32", layout="ab")
-        self.driver.ask("prepare", id=1, device="cpu", workload=workload, outputs=[], model=None)
+        self.driver.ask("prepare", id=1, device="cpu", workload=workload, model=None)
         self.driver.send(type="batch", id=1, iterations=100000, steps=None)
         time.sleep(0.1)
         self.driver.send(type="cancel", id=1)
