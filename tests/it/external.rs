@@ -269,6 +269,25 @@ fn a_silent_engine_is_cancelled_within_half_a_second() {
 }
 
 #[test]
+fn a_canary_that_says_nothing_is_cancelled() {
+    let hello = HELLO.replace("\"kind\":\"cpu\"", "\"kind\":\"cpu\",\"canary\":true");
+    let refuses = READY.replace("prepared\\\"", "unsupported\\\",\\\"reason\\\":\\\"no\\\"");
+    let engine = scripted(&format!("{hello} {refuses} sleep 1000"));
+    let device = engine.devices().unwrap().remove(0);
+    let mut session = engine.open(&device.id).unwrap();
+    let refused = session.run(&SMALL, &mut Context::detached(Duration::from_secs(4)));
+    assert_eq!(refused, Err(Stop::Unsupported("no".to_owned())));
+    let cancel = Cancel::default();
+    let mut context = Context::new(cancel.clone(), Duration::from_mins(1), Paints::default(), Box::new(|_| {}));
+    let later = std::thread::Builder::new().spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        cancel.request();
+    });
+    assert_eq!(session.canary(&mut context), Err(Stop::Cancelled));
+    later.unwrap().join().unwrap();
+}
+
+#[test]
 fn an_engine_that_dies_is_started_again_for_the_next_entry() {
     let folder = tempfile::tempdir().unwrap();
     let count = folder.path().join("count");
