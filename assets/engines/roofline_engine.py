@@ -20,9 +20,10 @@ import time
 import traceback
 
 import roofline_system
-from roofline_values import BITS, PROBE_N, PROBE_TIMES, SEEDS, TRIAD_SCALE, WRITTEN, operand, probed, unit
+from roofline_pace import judge, probe
+from roofline_values import BITS, SEEDS, TRIAD_SCALE, WRITTEN, operand, unit
 
-__all__ = ["BITS", "PROBE_N", "PROBE_TIMES", "SEEDS", "TRIAD_SCALE", "WRITTEN", "operand", "probed", "unit"]
+__all__ = ["BITS", "SEEDS", "TRIAD_SCALE", "WRITTEN", "judge", "operand", "probe", "unit"]
 
 PROTOCOL = 1
 LINE_MOST = 1 << 20
@@ -147,7 +148,6 @@ class Job:
     def __init__(self, server, question):
         self._server = server
         self._id = question["id"]
-        self._begin = time.monotonic()
         budget = question.get("budget_s")
         self.budget_s = float(budget) if isinstance(budget, (int, float)) and budget > 0 else BUDGET_S
 
@@ -170,8 +170,8 @@ class Job:
         self._server.phase(self._id, text, done, total)
 
     def afford(self, seconds, what):
-        """Raises `Skipped` where `what` would take longer than the entry may."""
-        if seconds > self.budget_s - (time.monotonic() - self._begin):
+        """Raises `Skipped` where `what` would take longer than the entry may, what `prepare` takes not counted."""
+        if seconds > self.budget_s:
             raise Skipped(
                 f"{what} would take about {seconds:.0f} s, and the entry has {self.budget_s:.0f} s; raise its budget"
             )
@@ -216,6 +216,8 @@ def wrong(question):
         if not _whole(question.get("iterations"), 1 << 31) or question["iterations"] == 0:
             return "batch without iterations"
         return None if steps is None or (_whole(steps, 1 << 31) and steps > 0) else "batch with wrong steps"
+    if kind == "finish":
+        return None if _whole_list(question.get("outputs"), 1 << 16) else "finish without outputs, which are indices"
     if kind == "canary":
         return None if isinstance(question.get("device"), str) else "canary without a device"
     return _wrong_prepare(question) if kind == "prepare" else None
@@ -227,8 +229,6 @@ def _wrong_prepare(question):
         return "prepare without a device"
     if not isinstance(workload, dict) or not isinstance(workload.get("kind"), str):
         return "prepare without a workload"
-    if not _whole_list(question.get("outputs") or [], 1 << 16):
-        return "outputs must be indices"
     if model is not None and not (
         isinstance(model, dict) and isinstance(model.get("path"), str) and isinstance(model.get("format"), str)
     ):
@@ -538,7 +538,7 @@ class Server:
         task, identity = self.opened(question), question["id"]
         answers = []
         # Read first: the passes that follow write other outputs and need other memory.
-        check = self.check(task)
+        check = self.check(task, question["outputs"])
         memory = dict(
             type="memory",
             id=identity,
@@ -561,8 +561,7 @@ class Server:
         self.drop()
         return [*answers, dict(type="end", id=identity, notes=notes)]
 
-    def check(self, task):
-        indices = self.asked.get("outputs") or []
+    def check(self, task, indices):
         found = task.outputs(indices) if indices else []
         pairs = [[index, finite(value, "output", index)] for index, value in zip(indices, found)]
         return dict(type="check", id=self.asked["id"], outputs=pairs)

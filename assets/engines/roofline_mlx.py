@@ -20,8 +20,11 @@ import roofline_system as system
 DTYPES = {"f32": mx.float32, "tf32": mx.float32, "f16": mx.float16, "bf16": mx.bfloat16}
 MODEL_WORKLOADS = ("model-load", "inference", "training")
 CANARY_S = 0.01
-# Outputs that a GPU works on while the host goes on.
+# Outputs that a GPU works on while the host goes on: fewer where they are large, since each takes memory of its own.
 AHEAD = 4
+LARGE_BYTES = 1 << 28
+# Outputs that may be there besides: the one that is shown, the one that is made, and one that is kept for reuse.
+BESIDE = 3
 FUNCTIONAL = (
     "MLX's wheel for Linux multiplies by the reference BLAS and computes half floats in software: its figures on a "
     "processor say nothing of MLX on a Mac or on a GPU."
@@ -107,8 +110,14 @@ class Mlx(harness.Engine):
             isinstance(error, (RuntimeError, ValueError)) and any(part in text for part in parts)
         )
 
-    def device_meaning(self):
-        return "mx.get_peak_memory: the peak of MLX's arrays; what is active at the end is in the notes"
+    def reset_peak(self):
+        """The peak counts from here on."""
+        mx.clear_cache()
+        mx.reset_peak_memory()
+
+    def device_meaning(self, kind):
+        since = "since the weights began to load" if kind in MODEL_WORKLOADS else "since the operands were made"
+        return f"mx.get_peak_memory: the peak of MLX's arrays {since}; what is active at the end is in the notes"
 
     def free(self):
         if self.models is not None:
@@ -118,9 +127,12 @@ class Mlx(harness.Engine):
     def prepare(self, question, job):
         workload = question["workload"]
         self.open(question["device"])
-        mx.reset_peak_memory()
         task = self.task(workload, question, job)
-        task.device_meaning = self.device_meaning()
+        if workload["kind"] not in MODEL_WORKLOADS:
+            # Making operands takes more memory than they do.
+            mx.synchronize()
+            self.reset_peak()
+        task.device_meaning = self.device_meaning(workload["kind"])
         task.settings["MLX_ENABLE_TF32"] = self.settings()["MLX_ENABLE_TF32"]
         return task
 
@@ -198,13 +210,31 @@ class Mlx(harness.Engine):
         if self.device == "cpu" or dtype not in ("f16", "bf16") or os.environ.get("MLX_ENABLE_TF32", "1") != "0":
             return {}
         if dtype not in self.fast_paths:
-            seconds, shape = [], (harness.PROBE_N, harness.PROBE_N)
-            for kind in (DTYPES[dtype], mx.float32):
-                a, b = mx.full(shape, 0.5, dtype=kind), mx.full(shape, 0.25, dtype=kind)
-                mx.eval(a, b)
-                seconds.append(self.seconds(lambda a=a, b=b: mx.async_eval(a @ b), harness.PROBE_TIMES))
-            self.fast_paths[dtype] = harness.probed(*seconds)
+            kinds = (DTYPES[dtype], mx.float32)
+            self.fast_paths[dtype] = harness.probe(lambda n: [product(n, kind) for kind in kinds], mx.synchronize)
         return self.fast_paths[dtype]
+
+
+def product(n, kind):
+    """A function that launches so many products of n × n."""
+    a, b = mx.full((n, n), 0.5, dtype=kind), mx.full((n, n), 0.25, dtype=kind)
+    mx.eval(a, b)
+    return lambda times: in_turn(lambda: a @ b, times, AHEAD)
+
+
+def in_turn(work, times, ahead, point=lambda: None):
+    """Does the work so many times; the last output. It is started and the host goes on, so that a GPU is never without
+    work; a few at a time, so that Cancel needn't wait for many, and memory needn't hold as many outputs."""
+    out, waiting = None, collections.deque()
+    for _ in range(times):
+        point()
+        out = work()
+        mx.async_eval(out)
+        waiting.append(out)
+        if len(waiting) > ahead:
+            mx.eval(waiting.popleft())
+    mx.eval(out)
+    return out
 
 
 def free_bytes(device):
@@ -252,29 +282,21 @@ def cpu_device():
 class Kernel(harness.Task):
     """What the single kernels share: an array that every iteration makes anew."""
 
-    def __init__(self, engine, precision, variant):
+    def __init__(self, engine, precision, variant, in_bytes, out_bytes):
         super().__init__(precision, variant)
         self.engine = engine
         self.out = None
         self.work = None
-        self.ahead = 0 if engine.device == "cpu" else AHEAD
+        self.ahead = 0 if engine.device == "cpu" else 1 if out_bytes >= LARGE_BYTES else AHEAD
+        engine.require(in_bytes + (self.ahead + BESIDE) * out_bytes, "the operands and outputs")
 
     def poison(self):
         # The output is a new array each time; the old one can't be taken for it.
         self.out = None
 
     def run(self, iterations, steps, point):
-        work, waiting = self.work, collections.deque()
-        for _ in range(iterations):
-            point()
-            self.out = work()
-            # Starts it and goes on, so that a GPU is never without work; a few at a time, so that Cancel needn't wait
-            # for many, and memory needn't hold as many outputs.
-            mx.async_eval(self.out)
-            waiting.append(self.out)
-            if len(waiting) > self.ahead:
-                mx.eval(waiting.popleft())
-        mx.eval(self.out)
+        self.out = None
+        self.out = in_turn(self.work, iterations, self.ahead, point)
 
     def outputs(self, indices):
         flat = self.out.reshape(-1)
@@ -301,11 +323,9 @@ class Gemm(Kernel):
         operands = (
             "f32 operands, rounded to TF32 where the device can" if dtype == "tf32" or tf32 else f"{dtype} operands"
         )
-        super().__init__(
-            engine, f"{operands}, f32 accumulation", "mx.matmul(a, b)" if layout == "ab" else "mx.matmul(a, b.T)"
-        )
         m, n, k = workload["m"], workload["n"], workload["k"]
-        engine.require((m * k + k * n + (2 + AHEAD) * m * n) * DTYPES[dtype].size, "the operands")
+        variant, size = "mx.matmul(a, b)" if layout == "ab" else "mx.matmul(a, b.T)", DTYPES[dtype].size
+        super().__init__(engine, f"{operands}, f32 accumulation", variant, (m * k + k * n) * size, m * n * size)
         a = self.a = engine.operand(dtype, harness.SEEDS["gemm-a"], (m, k), job)
         stored = engine.operand(dtype, harness.SEEDS["gemm-b"], (k, n) if layout == "ab" else (n, k), job)
         b = self.b = stored if layout == "ab" else stored.T
@@ -325,10 +345,16 @@ class Attention(Kernel):
         dtype = workload["dtype"]
         engine.require_dtype(dtype, "attention")
         causal = bool(workload["causal"])
-        super().__init__(engine, f"{dtype} operands and result", "mx.fast.scaled_dot_product_attention")
         batch, heads, kv_heads = workload["batch"], workload["heads"], workload["kv_heads"]
         sequence, head_dim = workload["sequence"], workload["head_dim"]
-        engine.require(3 * batch * (heads + kv_heads) * sequence * head_dim * DTYPES[dtype].size, "the operands")
+        head_bytes = batch * sequence * head_dim * DTYPES[dtype].size
+        super().__init__(
+            engine,
+            f"{dtype} operands and result",
+            "mx.fast.scaled_dot_product_attention",
+            (heads + 2 * kv_heads) * head_bytes,
+            heads * head_bytes,
+        )
         shapes = [(batch, heads, sequence, head_dim)] + 2 * [(batch, kv_heads, sequence, head_dim)]
         seeds = [harness.SEEDS[f"attention-{name}"] for name in "qkv"]
         q, k, v = (engine.operand(dtype, *both, job) for both in zip(seeds, shapes))
@@ -354,8 +380,10 @@ class Bandwidth(Kernel):
         variants = {"read": "mx.sum(a)", "write": "mx.full", "copy": "a + 0", "triad": "mx.compile(a + 0.40625 * b)"}
         if op not in arrays:
             raise harness.Unsupported(f"the MLX engine doesn't measure {op}")
-        super().__init__(engine, "f32", variants[op])
-        engine.require((len(arrays[op]) + 2 * (op != "read")) * 4 * count, "the arrays")
+        # Without a compiler there is an array between the two passes of a triad.
+        between = op == "triad" and not has_compiler()
+        out_bytes = 4 if op == "read" else 4 * count
+        super().__init__(engine, "f32", variants[op], (len(arrays[op]) + between) * 4 * count, out_bytes)
         a, b = (
             engine.operand("f32", harness.SEEDS[f"bandwidth-{name}"], (count,), job) if name in arrays[op] else None
             for name in "ab"
@@ -369,7 +397,7 @@ class Bandwidth(Kernel):
         }[op]
         if op != "read":
             self.notes.append("MLX has no output that can be given: the time includes allocating it.")
-        if op == "triad" and not has_compiler():
+        if between:
             self.variant = "a + 0.40625 * b in two passes"
             self.notes.append("Without a C++ compiler there are two passes, with an array between them.")
         self.prove(job, op, 4 * count)

@@ -22,6 +22,11 @@ import roofline_engine as harness
 PRECISIONS = {"f32": mx.float32, "f16": mx.float16, "bf16": mx.bfloat16}
 # Positions that mlx-lm's own generation reads at once.
 PREFILL_STEP = 2048
+# Tokens of a timed pass that are given to the model again at once, and the seconds after which no more are; and how far
+# the logit of a token may lie below the largest, in standard deviations of all, by whether the model is in f32.
+CHECKED_TOKENS = 16
+CHECKED_S = 3.0
+CHECKED_BELOW = {True: 1e-3, False: 0.25}
 SCALE = 2.0
 SEED = 0x7F4A7C15
 TARGETS = dict(
@@ -116,8 +121,9 @@ class Models:
         self.wire()
         if kind == "model-load":
             return Load(self, path, None if quantised else PRECISIONS[precision], precision, job)
-        # Before the weights, so that it counts for no peak of memory. Activations of quantised models are in f16.
+        # Activations of quantised models are in f16.
         probed = self.engine.fast_path("f16" if quantised else precision)
+        self.engine.reset_peak()
         job.phase("loading weights")
         self.model = load(path, None if quantised else PRECISIONS[precision])
         maker = Training if kind == "training" else Decode if workload["phase"]["phase"] == "decode" else Prefill
@@ -199,22 +205,35 @@ class Inference(ModelTask):
                 f"{workload['batch']} sequences were expected in the prompt, and there are {self.batch}"
             )
         self.describe(model)
+        # What the model computes in, to tell how far two ways may lie apart.
+        self.exact = precision == "f32"
         if self.engine.device == "cpu":
-            piece = self.ids[:, :8]
-            each = self.engine.seconds(lambda: mx.eval(self.read(piece, self.new_cache())), 1)
-            job.afford(2 * each * self.ids.shape[1] / piece.shape[1], "the prompt, read twice,")
+
+            def read_s(length):
+                return timed(lambda: mx.eval(self.read(self.ids[:1, :length], self.new_cache())))
+
+            harness.judge(job, read_s, self.batch, self.ids.shape[1], "the prompt")
 
     def new_cache(self):
         return caches.make_prompt_cache(self.model)
 
     def read(self, ids, cache, point=lambda: None):
-        """The logits after `ids`, read as mlx-lm does: all positions but the last in pieces, for the cache alone."""
+        """The logits after `ids`, read in pieces as long as mlx-lm's; the output head sees the last position alone."""
         length = ids.shape[1]
-        for start in range(0, length - 1, PREFILL_STEP):
+        hidden = None
+        for start in range(0, length, PREFILL_STEP):
             point()
-            self.model(ids[:, start : min(start + PREFILL_STEP, length - 1)], cache=cache)
-            mx.eval([entry.state for entry in cache])
-        return self.model(ids[:, -1:], cache=cache)[:, -1, :]
+            if hidden is not None:
+                # A graph of all pieces at once would keep the activations of all.
+                mx.eval([entry.state for entry in cache])
+            hidden = self.model.model(ids[:, start : start + PREFILL_STEP], cache=cache)
+        return self.head(hidden[:, -1:, :])[:, -1, :]
+
+    def head(self, hidden):
+        """Logits of what the blocks gave."""
+        if self.model.args.tie_word_embeddings:
+            return self.model.model.embed_tokens.as_linear(hidden)
+        return self.model.lm_head(hidden)
 
     def outputs(self, indices):
         found = self.read(self.ids[:1], self.new_cache())[0].astype(mx.float32).tolist()
@@ -242,6 +261,10 @@ class Prefill(Inference):
     def __init__(self, *args):
         super().__init__(*args)
         self.settings["prefill-step"] = str(PREFILL_STEP)
+        self.notes.append(
+            "The prompt is read in one pass, the output head at its last position; mlx-lm's own generation reads the "
+            "last token by itself."
+        )
         self.run(1, None, args[-1].point)
 
     def run(self, iterations, steps, point):
@@ -303,9 +326,45 @@ class Decode(Inference):
             before = now
         return gaps
 
+    def measurements(self):
+        self.notes.append(f"The first {self.verify()} tokens of the last timed pass are those of a second reading.")
+        return []
+
+    def verify(self):
+        """Raises `Failed` where the tokens of the last timed pass aren't those that the model chooses when it is given
+        them some at a time; how many were looked at. Other kernels round otherwise, so that either of two that are
+        about as likely will do."""
+        tokens = mx.array(self.next)
+        given = mx.concatenate([self.first[:, None], tokens], axis=1)
+        self.rewind()
+        start, done = time.perf_counter(), 0
+        while done < tokens.shape[1] and (done == 0 or time.perf_counter() - start < CHECKED_S):
+            count = min(CHECKED_TOKENS, tokens.shape[1] - done)
+            logits = self.model(given[:, done : done + count], cache=self.cache).astype(mx.float32)
+            chosen = mx.take_along_axis(logits, tokens[:, done : done + count, None], axis=-1)[..., 0]
+            below = (logits.max(axis=-1) - chosen) / mx.std(logits, axis=-1)
+            # Written so that NaN is too much.
+            wrong = mx.logical_not(below <= CHECKED_BELOW[self.exact])
+            if wrong.any().item():
+                at = wrong.any(axis=0).tolist().index(True)
+                raise harness.Failed(
+                    f"wrong result: token {done + at + 1} of the timed pass isn't the one that the model chooses when "
+                    f"it is given all before it"
+                )
+            done += count
+        return done
+
     def free(self):
         self.cache = self.first = None
         super().free()
+
+
+def timed(work):
+    mx.synchronize()
+    start = time.perf_counter()
+    work()
+    mx.synchronize()
+    return time.perf_counter() - start
 
 
 def loss_of(model, ids):
@@ -373,11 +432,12 @@ class Training(ModelTask):
     def afford(self, job, sequences):
         if self.engine.device != "cpu":
             return
-        length = min(8, len(sequences[0]))
-        piece = self.text[:1, :length]
         gradient = nn.value_and_grad(self.model, loss_of)
-        each = self.engine.seconds(lambda: mx.eval(gradient(self.model, piece)), 1)
-        job.afford(2 * each * self.batch * len(sequences[0]) / length, "a step, run twice,")
+
+        def read_s(length):
+            return timed(lambda: mx.eval(gradient(self.model, self.text[:1, :length])))
+
+        harness.judge(job, read_s, self.batch, len(sequences[0]), "a step")
 
     def warm_up(self, job):
         """One step, undone."""

@@ -35,9 +35,9 @@ class PyTorch(harness.Engine):
     # What there is.
 
     def hello(self):
-        cuda = torch.cuda.is_available()
-        # float16 and bfloat16 work on all of them; TF32 is CUDA's.
-        dtypes = ["f32", "tf32", "f16", "bf16"] if cuda else ["f32", "f16", "bf16"]
+        # float16 and bfloat16 work on all of them; TF32 is a type of NVIDIA's since Ampere.
+        tf32 = torch.cuda.is_available() and any(has_tf32(index) for index in range(torch.cuda.device_count()))
+        dtypes = ["f32", "tf32", "f16", "bf16"] if tf32 else ["f32", "f16", "bf16"]
         versions = {"torch": torch.__version__}
         for name in ("transformers", "peft", "numpy"):
             versions.update(system.version_of(name))
@@ -105,9 +105,16 @@ class PyTorch(harness.Engine):
             return torch.cuda.max_memory_allocated()
         return torch.mps.driver_allocated_memory() if self.device.type == "mps" else None
 
-    def device_meaning(self):
+    def reset_peak(self):
+        """The peak counts from here on."""
+        self.empty()
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+
+    def device_meaning(self, kind):
+        since = "since the weights began to load" if kind in MODEL_WORKLOADS else "since the operands were made"
         return {
-            "cuda": "torch.cuda.max_memory_allocated: the peak of PyTorch's tensors, without the driver's own",
+            "cuda": f"torch.cuda.max_memory_allocated: the peak of PyTorch's tensors {since}, without the driver's own",
             "mps": "torch.mps.driver_allocated_memory at the end: all that Metal holds for this process",
         }.get(self.device.type)
 
@@ -128,14 +135,16 @@ class PyTorch(harness.Engine):
     def prepare(self, question, job):
         workload = question["workload"]
         self.open(question["device"])
-        if self.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
         set_tf32(workload.get("dtype") == "tf32")
         try:
             task = self.task(workload, question, job)
         except NotImplementedError as error:
             raise harness.Unsupported(harness.describe_error(error)) from error
-        task.device_meaning = self.device_meaning()
+        if workload["kind"] not in MODEL_WORKLOADS:
+            # Hashing operands takes more memory than they do.
+            self.synchronize()
+            self.reset_peak()
+        task.device_meaning = self.device_meaning(workload["kind"])
         task.settings.setdefault("threads", torch.get_num_threads())
         return task
 
@@ -212,15 +221,22 @@ class PyTorch(harness.Engine):
         if self.device.type == "cpu" or dtype not in ("f16", "bf16"):
             return {}
         if key not in self.fast_paths:
-            allowed, n = torch.backends.cuda.matmul.allow_tf32, harness.PROBE_N
+            allowed = torch.backends.cuda.matmul.allow_tf32
             set_tf32(False)
-            seconds = []
-            for kind in (DTYPES[dtype], torch.float32):
-                a, b, c = (torch.full((n, n), 0.5, device=self.device, dtype=kind) for _ in range(3))
-                seconds.append(self.seconds(lambda a=a, b=b, c=c: torch.mm(a, b, out=c), harness.PROBE_TIMES))
+            kinds = (DTYPES[dtype], torch.float32)
+            self.fast_paths[key] = harness.probe(lambda n: [self.product(n, kind) for kind in kinds], self.synchronize)
             set_tf32(allowed)
-            self.fast_paths[key] = harness.probed(*seconds)
         return self.fast_paths[key]
+
+    def product(self, n, kind):
+        """A function that launches so many products of n × n."""
+        a, b, c = (torch.full((n, n), 0.5, device=self.device, dtype=kind) for _ in range(3))
+
+        def launch(times):
+            for _ in range(times):
+                torch.mm(a, b, out=c)
+
+        return launch
 
 
 def hashed(dtype, seed, start, count, device):
@@ -248,6 +264,11 @@ def free_bytes(device):
     if device.type == "mps":
         return min(available, torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
     return available
+
+
+def has_tf32(device):
+    """Whether a CUDA device multiplies f32 operands rounded to TF32; elsewhere the switch does nothing."""
+    return torch.version.hip is None and torch.cuda.get_device_capability(device)[0] >= 8
 
 
 def cuda_devices():
@@ -330,6 +351,14 @@ class Kernel(harness.Task):
         self.__dict__.update({name: None for name, value in self.__dict__.items() if torch.is_tensor(value)})
 
 
+def reduced(dtype):
+    """Whether parts of a sum may be added in 16 bits, or None where this PyTorch doesn't tell."""
+    names = {"f16": "allow_fp16_reduced_precision_reduction", "bf16": "allow_bf16_reduced_precision_reduction"}
+    found = getattr(torch.backends.cuda.matmul, names[dtype], None)
+    # Newer ones tell of it as (allowed, allowed to split k).
+    return found[0] if isinstance(found, tuple) else found
+
+
 def accumulation(device, dtype):
     if dtype == "f32":
         return "f32 operands, f32 accumulation"
@@ -346,12 +375,16 @@ class Gemm(Kernel):
         device = engine.device
         if dtype not in DTYPES:
             raise harness.Unsupported(f"the PyTorch engine has no GEMM in {dtype}")
-        if dtype == "tf32" and device.type != "cuda":
-            raise harness.Unsupported("TF32 is a type of NVIDIA's tensor cores")
+        if dtype == "tf32" and not (device.type == "cuda" and has_tf32(device)):
+            raise harness.Unsupported("TF32 is a type of NVIDIA's tensor cores since compute capability 8.0")
         if layout not in ("ab", "abt"):
             raise harness.Unsupported(f"the PyTorch engine has no GEMM of layout {layout}")
         variant = "torch.mm(a, b, out=c)" if layout == "ab" else "torch.mm(a, b.t(), out=c)"
-        super().__init__(engine, accumulation(device, dtype), variant)
+        precision = accumulation(device, dtype)
+        if device.type == "cuda" and dtype in ("f16", "bf16") and reduced(dtype):
+            # Where the library splits k, it may add the parts in the result's type.
+            precision += f" within parts of k, which may be added in {dtype}"
+        super().__init__(engine, precision, variant)
         m, n, k = workload["m"], workload["n"], workload["k"]
         engine.require((m * k + k * n + m * n) * DTYPES[dtype].itemsize, "the operands")
         self.a = engine.operand(dtype, harness.SEEDS["gemm-a"], (m, k), job)
@@ -371,11 +404,7 @@ class Gemm(Kernel):
         self.settings["tf32"] = "on" if torch.backends.cuda.matmul.allow_tf32 else "off"
         self.settings["float32-matmul-precision"] = torch.get_float32_matmul_precision()
         if self.engine.device.type == "cuda" and dtype in ("f16", "bf16"):
-            matmul = torch.backends.cuda.matmul
-            flag = (
-                "allow_fp16_reduced_precision_reduction" if dtype == "f16" else "allow_bf16_reduced_precision_reduction"
-            )
-            self.settings["reduced-precision-reduction"] = str(getattr(matmul, flag, "unknown"))
+            self.settings["reduced-precision-reduction"] = str(reduced(dtype))
         self.settings.update(self.engine.fast_path(dtype))
 
     def run(self, iterations, steps, point):

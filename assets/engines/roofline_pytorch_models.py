@@ -23,6 +23,11 @@ COMPILED_ERROR = 0.02
 # The other path is measured too if its passes take less than this together.
 EAGER_S = 10.0
 EAGER_PASSES = 3
+# Tokens of a timed pass that are compared with the eager path at once, and the seconds after which no more are; and how
+# far the logit of a token may lie below the largest, in standard deviations of all, by whether the model is in f32.
+CHECKED_TOKENS = 16
+CHECKED_S = 3.0
+CHECKED_BELOW = {True: 1e-3, False: 0.25}
 TARGETS = dict(q="q_proj", k="k_proj", v="v_proj", o="o_proj", gate="gate_proj", up="up_proj", down="down_proj")
 SEED = 0x7F4A7C15
 
@@ -51,8 +56,8 @@ class Models:
         dtype = torch.float32 if wide else PRECISIONS[precision]
         if kind == "model-load":
             return Load(self, path, dtype, precision, job)
-        # Before the weights, so that it counts for no peak of memory.
         probed = self.engine.fast_path(precision)
+        self.engine.reset_peak()
         job.phase("loading weights")
         loaded = self.model = self.load(path, dtype)
         which = Training if kind == "training" else None
@@ -180,9 +185,12 @@ class Inference(ModelTask):
 
     def afford(self, job):
         """Runs the beginning of the prompt, and skips what would take too long."""
-        piece = self.ids[:, :16]
-        each = self.engine.seconds(lambda: self.forward(piece, DynamicCache(config=self.model.config)), 1)
-        job.afford(2 * each * self.ids.shape[1] / piece.shape[1], "the prompt, read twice,")
+
+        def read_s(length):
+            piece = self.ids[:1, :length]
+            return timed(self.engine, lambda: self.forward(piece, DynamicCache(config=self.model.config)))
+
+        harness.judge(job, read_s, self.batch, self.ids.shape[1], "the prompt")
 
     @torch.inference_mode()
     def forward(self, ids, cache):
@@ -234,6 +242,7 @@ class Eager:
 
     def __init__(self, task):
         self.task = task
+        self.depth = task.filled.shape[1]
         self.cache = DynamicCache(config=task.model.config)
         self.first = task.forward(task.filled, self.cache).argmax(-1, keepdim=True)
         # Growing makes new tensors: these stay as they are.
@@ -259,7 +268,9 @@ class Compiled:
         # A multiple of 64, so that the mask suits the fused kernels.
         room = -(-(self.depth + most + 1) // 64) * 64
         self.cache = StaticCache(config=model.config, max_cache_len=room)
-        self.first = task.forward(task.filled, self.cache).argmax(-1, keepdim=True)
+        task.forward(task.filled, self.cache)
+        # Both paths begin with one token, so that they can be compared.
+        self.first = task.eager.first
         self.ids = torch.empty((batch, 1), dtype=torch.int64, device=task.engine.device)
         self.position = torch.empty((1, 1), dtype=torch.int64, device=task.engine.device)
         self.kept = [self.counters(layer) for layer in self.cache.layers]
@@ -302,6 +313,7 @@ class Decode(Inference):
         super().__init__(models, model, precision, workload, question, job)
         phase = workload["phase"]
         self.most = phase["tokens"]
+        self.exact = precision == "f32"
         depth = max(1, phase["depth"])
         if self.ids.shape[1] < depth:
             raise harness.Failed(f"the prompt has {self.ids.shape[1]} tokens, and the cache needs {depth}")
@@ -333,8 +345,12 @@ class Decode(Inference):
             if not error <= COMPILED_ERROR:
                 raise harness.Failed(f"its logits differ by {error:.1e} of their norm")
             self.path = path
+            self.rewind()
+            self.run(1, min(CHECKED_TOKENS, self.most), job.point)
+            self.verify()
             self.settings["compile-error"] = f"{error:.1e} of the norm of the eager logits"
         except Exception as error:
+            self.path = self.eager
             self.settings.pop("compile-error")
             self.notes.append(
                 f"The compiled path can't be used, so the eager one is measured: {harness.describe_error(error)}"
@@ -368,7 +384,40 @@ class Decode(Inference):
             before = now
         return gaps
 
+    @torch.inference_mode()
+    def verify(self):
+        """Raises `Failed` where the tokens of the last timed pass aren't the eager path's; how many were looked at.
+
+        The tokens are given to the eager path some at a time, which must choose each of them too. Other kernels round
+        otherwise, so that either of two that are about as likely will do.
+        """
+        tokens = torch.tensor(self.next, dtype=torch.int64, device=self.engine.device)
+        given = torch.cat([self.eager.first, tokens], 1)
+        self.eager.rewind()
+        start, done = time.perf_counter(), 0
+        while done < tokens.shape[1] and (done == 0 or time.perf_counter() - start < CHECKED_S):
+            count = min(CHECKED_TOKENS, tokens.shape[1] - done)
+            logits = self.model(
+                input_ids=given[:, done : done + count],
+                past_key_values=self.eager.cache,
+                use_cache=True,
+                logits_to_keep=count,
+            ).logits.float()
+            chosen = logits.gather(-1, tokens[:, done : done + count, None])[..., 0]
+            below = (logits.amax(-1) - chosen) / logits.std(-1)
+            # Written so that NaN is too much.
+            wrong = ~(below <= CHECKED_BELOW[self.exact])
+            if wrong.any():
+                at = int(wrong.any(0).nonzero()[0])
+                raise harness.Failed(
+                    f"wrong result: token {done + at + 1} of the timed pass isn't the one that the eager path chooses: "
+                    f"its logit lies {float(below[wrong].max()):.2g} standard deviations below the largest"
+                )
+            done += count
+        return done
+
     def measurements(self):
+        self.notes.append(f"The first {self.verify()} tokens of the last timed pass are those of the eager path.")
         if self.path is self.eager:
             return []
         # The other path too, so that both can be shown.
@@ -464,11 +513,14 @@ class Training(ModelTask):
         """On a processor, a step of a large model may take minutes: some of one sequence shows it."""
         if self.engine.device.type != "cpu":
             return
-        length = min(16, len(sequences[0]))
-        piece = self.text[:1, :length]
-        each = self.engine.seconds(lambda: self.loss(piece).backward(), 1)
-        self.optimizer.zero_grad()
-        job.afford(2 * each * self.batch * len(sequences[0]) / length, "a step, run twice,")
+
+        def read_s(length):
+            piece = self.text[:1, :length]
+            seconds = timed(self.engine, lambda: self.loss(piece).backward())
+            self.optimizer.zero_grad()
+            return seconds
+
+        harness.judge(job, read_s, self.batch, len(sequences[0]), "a step")
 
     def warm_up(self, job):
         """One step, undone."""

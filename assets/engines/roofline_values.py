@@ -15,9 +15,6 @@ SEEDS = {
 }
 TRIAD_SCALE = 0.40625
 WRITTEN = 1.5
-# The product by which an engine shows whether it multiplies 16 bits on matrix units, and how often it is timed.
-PROBE_N = 2048
-PROBE_TIMES = 20
 BITS = {"f32": 24, "tf32": 24, "f16": 11, "bf16": 8}
 
 
@@ -82,9 +79,3 @@ def _hash_into(numpy, out, dtype, seed, start):
     word >>= u32(32 - bits)
     numpy.multiply(word, numpy.float32(1.0 / (1 << (bits - 1))), out=out, casting="unsafe")
     out -= numpy.float32(1.0)
-
-
-def probed(half_s, single_s):
-    """The settings that tell how fast a product of PROBE_N is in 16 bits and in f32, of the seconds that each took."""
-    teraflops = [2 * PROBE_N**3 / seconds / 1e12 for seconds in (half_s, single_s)]
-    return {"probe-16-bit-tflops": f"{teraflops[0]:.4g}", "probe-f32-tflops": f"{teraflops[1]:.4g}"}

@@ -61,5 +61,5 @@ pub trait Session: Send {
 
     /// Times one fixed short kernel, in seconds: the canary that shows whether the device slowed down between jobs.
     /// `None` where the engine has none.
-    fn canary(&mut self) -> Result<Option<f64>, Stop>;
+    fn canary(&mut self, context: &mut Context) -> Result<Option<f64>, Stop>;
 }

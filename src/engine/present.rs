@@ -30,9 +30,10 @@ use crate::{
 };
 
 /// The scripts of the Python engines, shipped in the program.
-const SCRIPTS: [(&str, &str); 7] = [
+const SCRIPTS: [(&str, &str); 8] = [
     ("roofline_engine.py", include_str!("../../assets/engines/roofline_engine.py")),
     ("roofline_system.py", include_str!("../../assets/engines/roofline_system.py")),
+    ("roofline_pace.py", include_str!("../../assets/engines/roofline_pace.py")),
     ("roofline_values.py", include_str!("../../assets/engines/roofline_values.py")),
     ("roofline_pytorch.py", include_str!("../../assets/engines/roofline_pytorch.py")),
     ("roofline_pytorch_models.py", include_str!("../../assets/engines/roofline_pytorch_models.py")),

@@ -24,6 +24,8 @@ const LINES_WAITING: usize = 64;
 const LINES_TOLD: usize = 4;
 /// How much of standard error is kept: its end.
 const ERRORS_KEPT: usize = 16 << 10;
+/// The thread that keeps the end of standard error.
+const ERRORS_THREAD: &str = "roofline-engine-err";
 /// How long a child that was asked to end may take.
 const FAREWELL: Duration = Duration::from_millis(300);
 
@@ -123,7 +125,7 @@ impl Supervised {
         }
         if let Some(output) = child.stderr.take() {
             let kept = Arc::clone(&errors);
-            threads.extend(thread("roofline-engine-err", move || keep_end(output, &kept)));
+            threads.extend(thread(ERRORS_THREAD, move || keep_end(output, &kept)));
         }
         let input = child.stdin.take().map(|input| {
             let (teller, told) = sync_channel(LINES_TOLD);
@@ -179,18 +181,25 @@ impl Supervised {
         readable(&String::from_utf8_lossy(&bytes))
     }
 
+    /// The same of one that has ended: what it wrote before may still be on its way. Where something else holds its standard
+    /// error open, no end of it comes, and it is waited for no longer than for a farewell.
+    pub fn last_errors(&self) -> String {
+        let start = Instant::now();
+        let reads = |thread: &JoinHandle<()>| thread.thread().name() == Some(ERRORS_THREAD) && !thread.is_finished();
+        while self.threads.iter().any(reads) && start.elapsed() < FAREWELL {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        self.errors()
+    }
+
     /// Why it ended, in a sentence with the end of its standard error.
     pub fn obituary(&mut self) -> String {
-        // What was written before the end may still be on its way.
         let status = self.wait(FAREWELL);
-        if status.is_some() {
-            std::thread::sleep(Duration::from_millis(50));
-        }
         let how = match status {
             Some(status) => ended_by(status),
             None => "closed its output".to_owned(),
         };
-        let words = last_lines(&self.errors());
+        let words = last_lines(&if status.is_some() { self.last_errors() } else { self.errors() });
         let words = if words.is_empty() { String::new() } else { format!(": {words}") };
         format!("{} {how}{words}", self.name)
     }
@@ -316,6 +325,7 @@ fn keep_end(mut output: impl Read, kept: &Mutex<VecDeque<u8>>) {
 /// Why a program can't be started, and what to do.
 fn cannot_start(file: &Path, error: &std::io::Error) -> String {
     let why = match error.kind() {
+        ErrorKind::NotFound if file.exists() => missing_part(file),
         ErrorKind::NotFound => "there is no such program; choose another".to_owned(),
         ErrorKind::PermissionDenied => "it may not be executed; change its permissions or choose another".to_owned(),
         _ if error.raw_os_error() == Some(8) || error.raw_os_error() == Some(86) => {
@@ -324,6 +334,20 @@ fn cannot_start(file: &Path, error: &std::io::Error) -> String {
         _ => error.to_string(),
     };
     format!("could not start the engine: {why}: {}", file.display())
+}
+
+/// What is missing where a program is there and the system finds none: what its first line names, or its loader.
+fn missing_part(file: &Path) -> String {
+    let mut line = Vec::new();
+    let read = std::fs::File::open(file).and_then(|file| BufReader::new(file.take(256)).read_until(b'\n', &mut line));
+    let line = String::from_utf8_lossy(&line);
+    match line.strip_prefix("#!").filter(|_| read.is_ok()).map(|line| line.trim()) {
+        Some(interpreter) => format!(
+            "the interpreter that its first line names isn't there; install it or change the line, which is \"{}\"",
+            readable(interpreter)
+        ),
+        None => "what loads it isn't on this system; install one that was built for it".to_owned(),
+    }
 }
 
 /// How a process ended, in words.
@@ -459,5 +483,10 @@ mod tests {
         std::fs::write(&file, "text").unwrap();
         let error = Supervised::start(&Program::new(&file, ["x"])).unwrap_err();
         assert!(error.contains("may not be executed"), "{error}");
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::write(&file, "#!/no/such/python -u\nprint()\n").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let error = Supervised::start(&Program::new(&file, ["x"])).unwrap_err();
+        assert!(error.contains("interpreter") && error.contains("\"/no/such/python -u\""), "{error}");
     }
 }

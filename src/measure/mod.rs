@@ -201,15 +201,31 @@ pub struct Check {
     pub method: String,
     /// How many outputs were compared.
     pub compared: u64,
-    /// ‖out − ref‖ ÷ ‖ref‖ over the compared outputs; infinite ones and NaN fail and are stored as null.
+    /// ‖out − ref‖ ÷ ‖ref‖ over the compared outputs; infinite ones and NaN fail and are stored as null. Results that were
+    /// counted have none.
     pub relative_error: Option<f64>,
     /// The error that a right result stays below.
     pub tolerance: f64,
     /// The outputs were poisoned before, and no poison was left.
     pub all_written: bool,
+    /// It was looked at whether there are as many results as must be, and no values were compared.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub counted: bool,
 }
 
 impl Check {
+    /// So many results were there, and as many were wanted.
+    pub fn of_count(method: &str, found: u64, wanted: u64) -> Self {
+        Self {
+            method: method.to_owned(),
+            compared: found,
+            relative_error: None,
+            tolerance: 0.0,
+            all_written: found == wanted,
+            counted: true,
+        }
+    }
+
     /// Compares pairs of (output, reference).
     pub fn of(method: &str, pairs: &[(f64, f64)], tolerance: f64, all_written: bool) -> Self {
         let error: f64 = pairs.iter().map(|(out, reference)| (out - reference).powi(2)).sum();
@@ -221,18 +237,23 @@ impl Check {
             relative_error: Some(relative).filter(|value| value.is_finite()),
             tolerance,
             all_written,
+            counted: false,
         }
     }
 
     /// Whether the result is right.
     pub fn passed(&self) -> bool {
-        self.compared > 0 && self.all_written && self.relative_error.is_some_and(|error| error <= self.tolerance)
+        let right = self.counted || self.relative_error.is_some_and(|error| error <= self.tolerance);
+        self.compared > 0 && self.all_written && right
     }
 
     /// Turns a wrong result into the message of a failed entry.
     pub fn require(&self) -> Result<(), Stop> {
         if self.passed() {
             return Ok(());
+        }
+        if self.counted {
+            return Err(Stop::Failed(format!("wrong result: {} where there must be {}", self.compared, self.method)));
         }
         let error = self.relative_error.map_or("not a number".to_owned(), |error| format!("{error:.1e}"));
         let unwritten = if self.all_written { "" } else { "; some outputs were never written" };
@@ -264,7 +285,8 @@ pub struct Report {
     pub functional: Option<String>,
     /// How its results differ from those of this program's own code on the same model, where they do.
     pub disagrees: Option<String>,
-    /// Why it is not known whether its results are those of this program's own code on the same model.
+    /// What of it is not known: whether its results are those of this program's own code on the same model, or how long its
+    /// work took.
     pub unproven: Option<String>,
     /// Processor time ÷ wall time while samples were taken, where the engine works in a process of its own.
     pub processors_used: Option<f64>,
@@ -312,5 +334,13 @@ mod tests {
         assert!(!Check::of("t", &[], 1e-6, true).passed());
         let nan = Check::of("t", &[(f64::NAN, 1.0)], 1e-6, true);
         assert!(nan.require().unwrap_err().to_string().contains("not a number"));
+    }
+
+    #[test]
+    fn what_is_counted_has_no_error() {
+        let check = Check::of_count("as many tokens as were asked for", 12, 12);
+        assert!(check.passed() && check.relative_error.is_none() && check.require().is_ok());
+        assert!(!Check::of_count("as many tokens as were asked for", 11, 12).passed());
+        assert!(!Check::of_count("as many tokens as were asked for", 0, 0).passed());
     }
 }

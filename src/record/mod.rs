@@ -424,7 +424,8 @@ pub enum MarkKind {
     Functional,
     /// The engine runs another model than the others: its tokens are not theirs. Never ranked.
     Disagrees,
-    /// Whether the engine runs the same model as the others could not be found out. Never ranked.
+    /// Whether the engine runs the same model as the others, or how long its work really took, could not be found out. Never
+    /// ranked.
     Unproven,
 }
 

@@ -89,9 +89,9 @@ impl Bench {
         let Some(open) = self.open.iter_mut().find(|open| open.is_of(entry)) else {
             return Err(Stop::Failed("no device is open".to_owned()));
         };
-        let before = canary(open.session.as_mut())?;
+        let before = canary(open.session.as_mut(), context)?;
         let report = open.session.run(&entry.workload, context)?;
-        let after = canary(open.session.as_mut())?;
+        let after = canary(open.session.as_mut(), context)?;
         entry.canary = before.zip(after).map(|(before_s, after_s)| {
             let first_s = *open.canary_first_s.get_or_insert(before_s);
             Canary { before_s, after_s, first_s: Some(first_s) }
@@ -101,10 +101,10 @@ impl Bench {
 }
 
 /// The least of three timings: an interruption makes one slow, a lower clock makes all of them slow.
-fn canary(session: &mut dyn Session) -> Result<Option<f64>, Stop> {
+fn canary(session: &mut dyn Session, context: &mut Context) -> Result<Option<f64>, Stop> {
     let mut least: Option<f64> = None;
     for _ in 0..3 {
-        let Some(seconds) = session.canary()? else { return Ok(None) };
+        let Some(seconds) = session.canary(context)? else { return Ok(None) };
         least = Some(least.map_or(seconds, |before| before.min(seconds)));
     }
     Ok(least)

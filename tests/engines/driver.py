@@ -113,7 +113,8 @@ class Driver:
         """One entry from prepare to end: all answers by type, samples in a list."""
         self.last_id += 1
         identity = self.last_id
-        fields = dict(outputs=[], model=None, prompt=None, sequences=None, probe=None)
+        fields = dict(model=None, prompt=None, sequences=None, probe=None)
+        outputs = more.pop("outputs", [])
         fields.update(more)
         found = {"samples": [], "measurements": []}
         answer = self.ask("prepare", id=identity, device=device, workload=workload, **fields)[0]
@@ -128,7 +129,7 @@ class Driver:
             if not 0 < answer["host_s"] <= time.perf_counter() - start or answer["iterations"] != iterations:
                 raise Wrong("a sample can't be true")
             found["samples"].append(answer)
-        for answer in self.ask("finish", id=identity):
+        for answer in self.ask("finish", id=identity, outputs=outputs):
             if answer["type"] == "measurement":
                 found["measurements"].append(answer)
             else:

@@ -82,6 +82,7 @@ class Fake(harness.Engine):
     def prepare(self, question, job):
         workload = question["workload"]
         job.phase("preparing", 1, 2)
+        time.sleep(workload.get("loads_s", 0))
         job.afford(workload.get("seconds", 0), "this")
         if workload["kind"] != "fake":
             raise harness.Unsupported("only fakes")

@@ -12,7 +12,9 @@ import unittest
 from pathlib import Path
 
 from driver import Driver, error_of, gemm_output
-from roofline_values import PROBE_N, SEEDS, operand, pcg, probed, unit
+from roofline_engine import Skipped
+from roofline_pace import PROBE_S, extrapolated, judge, probe
+from roofline_values import SEEDS, operand, pcg, unit
 
 HERE = Path(__file__).resolve().parent
 EXAMPLE = HERE.parent / "data" / "engines" / "example.py"
@@ -65,22 +67,24 @@ class Answers(HarnessTest):
         for workload, answer, reason in (
             (dict(kind="other"), "unsupported", "only fakes"),
             (fake(seconds=1000), "skipped", "1000 s"),
+            # What making ready takes is not the entry's time.
+            (fake(loads_s=0.5, seconds=0.4, prepare="boom"), "failed", "ValueError: boom"),
             (fake(prepare="boom"), "failed", "ValueError: boom"),
             (fake(prepare="memory"), "skipped", "9 TB"),
             (fake(prepare="exit"), "failed", "no licence"),
             (fake(run="boom"), "failed", "ValueError: boom"),
             (fake(run="memory"), "skipped", "9 TB"),
         ):
-            found = self.driver.entry("cpu", workload)
+            found = self.driver.entry("cpu", workload, budget_s=0.6)
             self.assertIn(reason, found[answer]["reason"])
         found = self.driver.entry("cpu", fake(), ((1, None),), outputs=[1])
         self.assertIn("end", found)
 
     def test_an_output_that_was_not_written_is_no_figure(self):
         driver = self.driver
-        driver.ask("prepare", id=1, device="cpu", workload=fake(nan=True), outputs=[3], model=None)
+        driver.ask("prepare", id=1, device="cpu", workload=fake(nan=True), model=None)
         driver.ask("batch", id=1, iterations=1, steps=None)
-        self.assertIn("output 3 is nan", driver.ask("finish", id=1)[0]["reason"])
+        self.assertIn("output 3 is nan", driver.ask("finish", id=1, outputs=[3])[0]["reason"])
         # The entry is over.
         self.assertEqual(driver.ask("batch", id=1, iterations=1, steps=None)[0]["type"], "failed")
 
@@ -107,20 +111,20 @@ class Cancelling(HarnessTest):
     def test_it_is_noticed_between_iterations_and_in_the_middle_of_python(self):
         driver = self.driver
         for identity, how in ((1, "sleep"), (2, "spin"), (3, "swallow")):
-            driver.ask("prepare", id=identity, device="cpu", workload=fake(run=how), outputs=[], model=None)
+            driver.ask("prepare", id=identity, device="cpu", workload=fake(run=how), model=None)
             driver.send(type="batch", id=identity, iterations=1 << 30, steps=None)
             time.sleep(0.1)
             self.cancel(identity)
             self.assertIn("end", driver.entry("cpu", fake()))
 
     def test_it_is_noticed_while_an_entry_is_prepared(self):
-        self.driver.send(type="prepare", id=1, device="cpu", workload=fake(prepare="spin"), outputs=[])
+        self.driver.send(type="prepare", id=1, device="cpu", workload=fake(prepare="spin"))
         time.sleep(0.1)
         self.cancel(1)
 
     def test_it_is_answered_once_where_the_answer_crossed_with_it(self):
         driver = self.driver
-        driver.ask("prepare", id=1, device="cpu", workload=fake(), outputs=[], model=None)
+        driver.ask("prepare", id=1, device="cpu", workload=fake(), model=None)
         self.cancel(1)
         self.assertEqual(driver.ask("batch", id=1, iterations=1, steps=None)[0]["type"], "failed")
         self.assertIn("end", driver.entry("cpu", fake()))
@@ -134,7 +138,7 @@ class Cancelling(HarnessTest):
 
 class Ending(HarnessTest):
     def test_it_ends_with_standard_input_while_work_goes_on(self):
-        self.driver.ask("prepare", id=1, device="cpu", workload=fake(run="swallow"), outputs=[], model=None)
+        self.driver.ask("prepare", id=1, device="cpu", workload=fake(run="swallow"), model=None)
         self.driver.send(type="batch", id=1, iterations=1, steps=None)
         time.sleep(0.1)
         self.assertEqual(self.driver.close(), 0)
@@ -171,7 +175,7 @@ class Example(HarnessTest):
 
     def test_it_is_cancelled_and_ends(self):
         workload = dict(kind="gemm", m=64, n=64, k=64, dtype="f32", layout="ab")
-        self.driver.ask("prepare", id=1, device="cpu", workload=workload, outputs=[], model=None)
+        self.driver.ask("prepare", id=1, device="cpu", workload=workload, model=None)
         self.driver.send(type="batch", id=1, iterations=100000, steps=None)
         time.sleep(0.1)
         self.driver.send(type="cancel", id=1)
@@ -179,12 +183,59 @@ class Example(HarnessTest):
         self.assertEqual(self.driver.close(), 0)
 
 
-class Values(unittest.TestCase):
-    def test_the_probe_tells_rates_of_its_product_in_teraflops(self):
-        flops = 2 * PROBE_N**3
-        told = probed(flops / 12.5e12, flops / 3.4e12)
-        self.assertEqual(told, {"probe-16-bit-tflops": "12.5", "probe-f32-tflops": "3.4"})
+class Device:
+    """A device with a clock of its own, on which a launch and a FLOP take so long."""
 
+    def __init__(self, launch_s, half_flops, single_flops):
+        self.now, self.launch_s, self.rates, self.spans = 0.0, launch_s, (half_flops, single_flops), []
+
+    def products(self, n):
+        def launches(rate):
+            def launch(times):
+                span = times * max(self.launch_s, 2 * n**3 / rate)
+                self.spans.append(span)
+                self.now += span
+
+            return launch
+
+        return [launches(rate) for rate in self.rates]
+
+    def probe(self):
+        return probe(self.products, lambda: None, lambda: self.now)
+
+
+class Pace(unittest.TestCase):
+    def test_a_fast_device_is_probed_by_products_that_are_longer_than_their_launches(self):
+        device = Device(1e-4, 700e12, 50e12)
+        told = device.probe()
+        self.assertEqual(told, {"probe-n": "4096", "probe-16-bit-tflops": "700", "probe-f32-tflops": "50"})
+        # Each of the timings that count, of both types.
+        self.assertTrue(all(span >= PROBE_S for span in device.spans[-3:]), device.spans)
+
+    def test_a_slow_device_is_probed_by_small_products(self):
+        told = Device(1e-5, 5.2e12, 2.6e12).probe()
+        self.assertEqual(told, {"probe-n": "2048", "probe-16-bit-tflops": "5.2", "probe-f32-tflops": "2.6"})
+
+    def test_what_is_spent_once_does_not_grow_with_the_length_of_a_prompt(self):
+        asked = []
+
+        class Job:
+            def afford(self, seconds, what):
+                asked.append(seconds)
+                if seconds > 4.0:
+                    raise Skipped(what)
+
+        judge(Job(), lambda tokens: 1.0 + 0.005 * tokens, 1, 512, "the prompt")
+        self.assertAlmostEqual(asked[-1], 1.0 + 0.005 * 512)
+        judge(Job(), lambda tokens: 0.25 * tokens, 1, 8, "the prompt")
+        self.assertAlmostEqual(asked[-1], 2.0)
+        with self.assertRaises(Skipped):
+            judge(Job(), lambda tokens: 1.0 + 0.005 * tokens, 2, 512, "the prompt")
+        # Noise makes no length cheaper than a shorter one.
+        self.assertEqual(extrapolated(16, 1.2, 64, 1.1, 512), 1.1)
+
+
+class Values(unittest.TestCase):
     def test_they_are_those_of_the_page(self):
         # By hand: state = 2891336453, word = ((state >> ((state >> 28) + 4)) ^ state) · 277803737.
         self.assertEqual(pcg(0), 129708002)

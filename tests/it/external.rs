@@ -150,6 +150,8 @@ fn rubbish_nan_negative_times_and_silence_end_the_entry_with_the_reason() {
         ("exit 7".to_owned(), "status 7"),
         ("read q; echo 'RuntimeError: no kernel image' >&2; exit 1".to_owned(), "no kernel image"),
         ("read q; kill -KILL $$".to_owned(), "signal 9"),
+        // Something that it started holds its output open.
+        ("read q; sleep 1000 & exit 7".to_owned(), "status 7"),
         ("read q; kill -SEGV $$".to_owned(), "segmentation fault"),
         ("read q; while :; do echo '{\"type\":\"phase\",\"text\":\"x\"}'; done".to_owned(), "without end"),
         ("read q; head -c 3000000 /dev/zero | tr '\\0' a; read q".to_owned(), "longer than"),
@@ -157,6 +159,68 @@ fn rubbish_nan_negative_times_and_silence_end_the_entry_with_the_reason() {
         let message = ends(&rest);
         assert!(message.contains(expected), "{rest}: {message}");
     }
+}
+
+/// An engine whose first process says hello and ends with its input, and whose second goes on with `rest`.
+fn second(folder: &Path, rest: &str) -> ExternalEngine {
+    let seen = folder.join("seen");
+    scripted(&format!("if [ ! -e '{0}' ]; then : > '{0}'; {HELLO} read q; exit 0; fi; {rest}", seen.display()))
+}
+
+#[test]
+fn a_device_that_is_gone_when_the_engine_starts_again_ends_the_entry() {
+    for other in
+        [HELLO.replace("\"id\":\"cpu\"", "\"id\":\"gpu\""), HELLO.replace("\"kind\":\"cpu\"", "\"kind\":\"other\"")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let outcome = run(&second(folder.path(), &format!("{other} read q")), &SMALL);
+        assert!(
+            matches!(&outcome, Err(Stop::Failed(why)) if why.contains("no longer has the device \"cpu\"")),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn an_engine_that_hangs_in_a_batch_until_its_time_is_over_failed_and_was_not_slow() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = second(folder.path(), &format!("{HELLO} {READY} kill -STOP $$"));
+    let device = engine.devices().unwrap().remove(0);
+    let mut session = engine.open(&device.id).unwrap();
+    let cancel = Cancel::default();
+    let mut context = Context::new(cancel.clone(), Duration::ZERO, Paints::default(), Box::new(|_| {}));
+    let late = std::thread::Builder::new().spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        cancel.request();
+    });
+    let outcome = session.run(&SMALL, &mut context);
+    late.unwrap().join().unwrap();
+    assert!(matches!(&outcome, Err(Stop::Failed(why)) if why.contains("did not answer within")), "{outcome:?}");
+}
+
+#[test]
+fn what_is_known_of_how_it_was_started_wins_over_what_it_says() {
+    let program = Program::new(&python(), [std::ffi::OsStr::new("-I"), example().as_os_str()]);
+    let settings = [("python".to_owned(), "known".to_owned())].into();
+    let launch = Launch { title: "Example".to_owned(), program, scripts: None, settings };
+    let engine = ExternalEngine::new("example".parse().unwrap(), Arc::new(move |_| Ok(launch.clone())), services());
+    assert_eq!(run(&engine, &SMALL).unwrap().settings["python"], "known");
+}
+
+#[test]
+fn no_file_takes_the_name_of_an_engine_that_is_known_in_any_letters() {
+    let folder = tempfile::tempdir().unwrap();
+    let custom = folder.path().join("engines/custom");
+    std::fs::create_dir_all(&custom).unwrap();
+    for name in ["PyTorch.py", "MLX.py", "Llama.cpp.py", "mine.py"] {
+        std::fs::copy(example(), custom.join(name)).unwrap();
+    }
+    let surroundings =
+        Surroundings { environment: std::env::vars_os().collect(), data: Some(folder.path().to_owned()) };
+    let names: Vec<String> = find::custom(&surroundings).iter().map(|(engine, _)| engine.id().to_owned()).collect();
+    assert_eq!(names, ["mine"]);
+    let ignored = find::ignored(&surroundings);
+    assert!(ignored.len() == 3 && ignored.iter().all(|file| file.reason.contains("rename")), "{ignored:?}");
 }
 
 #[test]
@@ -202,6 +266,25 @@ fn a_silent_engine_is_cancelled_within_half_a_second() {
     let asked_at = waits.join().unwrap();
     // Far above the half second that is promised, since machines that test are busy; without it this would be 1000 s.
     assert!(asked_at.elapsed() < Duration::from_secs(20));
+}
+
+#[test]
+fn a_canary_that_says_nothing_is_cancelled() {
+    let hello = HELLO.replace("\"kind\":\"cpu\"", "\"kind\":\"cpu\",\"canary\":true");
+    let refuses = READY.replace("prepared\\\"", "unsupported\\\",\\\"reason\\\":\\\"no\\\"");
+    let engine = scripted(&format!("{hello} {refuses} sleep 1000"));
+    let device = engine.devices().unwrap().remove(0);
+    let mut session = engine.open(&device.id).unwrap();
+    let refused = session.run(&SMALL, &mut Context::detached(Duration::from_secs(4)));
+    assert_eq!(refused, Err(Stop::Unsupported("no".to_owned())));
+    let cancel = Cancel::default();
+    let mut context = Context::new(cancel.clone(), Duration::from_mins(1), Paints::default(), Box::new(|_| {}));
+    let later = std::thread::Builder::new().spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        cancel.request();
+    });
+    assert_eq!(session.canary(&mut context), Err(Stop::Cancelled));
+    later.unwrap().join().unwrap();
 }
 
 #[test]

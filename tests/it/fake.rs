@@ -133,7 +133,7 @@ impl Session for FakeSession {
         }
     }
 
-    fn canary(&mut self) -> Result<Option<f64>, Stop> {
+    fn canary(&mut self, _context: &mut Context) -> Result<Option<f64>, Stop> {
         Ok(Some(0.01))
     }
 }

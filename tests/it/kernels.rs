@@ -184,5 +184,6 @@ fn cancel_ends_a_job_while_it_samples_and_the_session_goes_on() {
     // What was cancelled left nothing behind that spoils the next entry.
     let next = Workload::Bandwidth(Bandwidth { op: MemoryOp::Copy, array_bytes: 1 << 20 });
     assert!(given_time(session.as_mut(), &next).unwrap().check.unwrap().passed());
-    assert!(session.canary().unwrap().is_some_and(|seconds| seconds > 0.0));
+    let mut context = Context::detached(Duration::from_secs(20));
+    assert!(session.canary(&mut context).unwrap().is_some_and(|seconds| seconds > 0.0));
 }

@@ -322,7 +322,9 @@ fn a_step_is_adamw_on_gradients_clipped_to_the_norm() {
     let config = config(None);
     let model = model(&config, DType::F32);
     for clip in [None, Some(0.05), Some(1e3)] {
-        let mut trainer = trainer(&model, lora(&config, &Target::ALL), |s| (s.clip, s.learning_rate) = (clip, 1e-2));
+        let mut trainer = trainer(&model, lora(&config, &Target::ALL), |s| {
+            (s.clip, s.learning_rate, s.weight_decay) = (clip, 1e-2, 0.01);
+        });
         let mut expected: Vec<f64> =
             trainer.lora().parameters().to_vec1::<f32>().unwrap().iter().map(|v| f64::from(*v)).collect();
         let mut moments = vec![(0.0_f64, 0.0_f64); expected.len()];

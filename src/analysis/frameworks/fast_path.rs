@@ -152,7 +152,9 @@ fn probed(view: &View<'_>, column: usize) -> Option<Evidence> {
             |name: &str| entry.settings.get(name)?.parse::<f64>().ok().filter(|rate| rate.is_finite() && *rate > 0.0);
         let [half, single] = PROBED.map(rate);
         let (half, single) = (half? * 1e12, single? * 1e12);
-        Some(Evidence { half, single, what: "a 16-bit product of n = 2048".to_owned(), without: None })
+        let n = entry.settings.get("probe-n").and_then(|n| n.parse::<u32>().ok());
+        let what = n.map_or_else(|| "a 16-bit product".to_owned(), |n| format!("a 16-bit product of n = {n}"));
+        Some(Evidence { half, single, what, without: None })
     };
     view.run.entries.iter().filter(|entry| view.column_of(entry) == Some(column)).find_map(found)
 }

@@ -462,12 +462,12 @@ fn small_slowed_and_emulated_products_show_nothing() {
 fn what_an_engine_found_by_itself_stands_in_where_no_products_were_measured() {
     let half = model(Precision::F16, 16.0);
     let mut entry = done(decode(&half, 0), EngineId::Pytorch, 7.7);
-    for (name, value) in [("probe-16-bit-tflops", "12.5"), ("probe-f32-tflops", "3.4")] {
+    for (name, value) in [("probe-n", "4096"), ("probe-16-bit-tflops", "12.5"), ("probe-f32-tflops", "3.4")] {
         entry.settings.insert(name.into(), value.into());
     }
     let told = fast_paths(&run(vec![entry.clone()]));
     let [(Verdict::Used, sentence)] = told.as_slice() else { panic!("{told:?}") };
-    assert!(sentence.contains("a 16-bit product of n = 2048 runs at 12.50 TFLOPS, 3.68× as fast as f32"), "{sentence}");
+    assert!(sentence.contains("a 16-bit product of n = 4096 runs at 12.50 TFLOPS, 3.68× as fast as f32"), "{sentence}");
     for nonsense in ["NaN", "-1", "0", "inf", "fast"] {
         entry.settings.insert("probe-f32-tflops".into(), nonsense.into());
         assert_eq!(fast_paths(&run(vec![entry.clone()])), [], "{nonsense}");

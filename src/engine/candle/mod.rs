@@ -155,7 +155,7 @@ impl Session for CandleSession {
         outcome
     }
 
-    fn canary(&mut self) -> Result<Option<f64>, Stop> {
+    fn canary(&mut self, _context: &mut Context) -> Result<Option<f64>, Stop> {
         device::canary(&self.device).map(Some)
     }
 }

@@ -223,6 +223,13 @@ fn describe(model: &Model, workload: &Training, settings: &TrainSettings, traine
         weights.dtype.as_str()
     );
     let mut notes = Vec::new();
+    if trainer.loss_scale() > 1.0 {
+        notes.push(
+            "The loss is scaled, so that small gradients in f16 don't become zero: a multiplication and a look at the norm \
+             that wider types and engines with wider gradients don't need."
+                .to_owned(),
+        );
+    }
     if workload.model.origin == Origin::Synthetic {
         notes.push(
             "The weights are synthetic: random values at the true shapes, as fast as real ones. Adapters can teach them \

@@ -31,6 +31,7 @@ pub(super) fn rate(session: &mut ExternalSession, workload: &Workload, context: 
         return Err(session.disbelieve(&doubt));
     }
     session.learn(workload, workload.flops().unwrap_or_default() / measured.summary.median);
+    let uncertainty = underway.uncertainty();
     let ending = session.finish(&underway, workload, context)?;
     let Some(check) = &ending.check else {
         return Err(Stop::Failed(format!("{} showed no result of what it timed", session.engine.title())));
@@ -38,6 +39,7 @@ pub(super) fn rate(session: &mut ExternalSession, workload: &Workload, context: 
     check.require()?;
     let mut report = session.report(underway, ending);
     report.measurements.insert(0, measured);
+    report.unproven = uncertainty;
     Ok(report)
 }
 

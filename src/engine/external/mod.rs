@@ -191,6 +191,40 @@ fn path_text(path: &Path) -> Result<String, Stop> {
 impl ModelFiles {
     /// Files at a path, in a format of the protocol's.
     pub fn new(path: &Path, format: &'static str) -> Result<Self, Stop> {
-        Ok(Self { path: path_text(path)?, format })
+        Ok(Self { path: path_text(path)?, format, weight_bytes: weight_bytes(path) })
+    }
+}
+
+/// The bytes of all tensors in a folder's safetensors files: what each file holds beside its header.
+fn weight_bytes(folder: &Path) -> Option<u64> {
+    use std::io::Read as _;
+    let mut sum = 0_u64;
+    for entry in std::fs::read_dir(folder).ok()? {
+        let file = entry.ok()?.path();
+        if file.extension().is_some_and(|extension| extension == "safetensors") {
+            let mut header = [0; 8];
+            std::fs::File::open(&file).ok()?.read_exact(&mut header).ok()?;
+            let header = u64::from_le_bytes(header).checked_add(8)?;
+            sum = sum.checked_add(std::fs::metadata(&file).ok()?.len().checked_sub(header)?)?;
+        }
+    }
+    Some(sum).filter(|bytes| *bytes > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_counted_without_their_headers() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(weight_bytes(folder.path()), None);
+        for (name, bytes) in [("a.safetensors", 10), ("b.safetensors", 32), ("config.json", 100)] {
+            let file = [&4_u64.to_le_bytes()[..], b"{}  ", &vec![0; bytes]].concat();
+            std::fs::write(folder.path().join(name), file).unwrap();
+        }
+        assert_eq!(weight_bytes(folder.path()), Some(42));
+        std::fs::write(folder.path().join("c.safetensors"), u64::MAX.to_le_bytes()).unwrap();
+        assert_eq!(weight_bytes(folder.path()), None, "a header beyond the file");
     }
 }

@@ -39,6 +39,7 @@ pub(super) fn load(session: &mut ExternalSession, load: &ModelLoad, context: &mu
     let workload = Workload::ModelLoad(load.clone());
     let model = &load.model;
     let needs = needs(session, &workload, context)?;
+    let weight_bytes = weight_bytes(&needs, model);
     let mut underway = session.prepare(&workload, needs, context)?;
     // The first one brings the files into the system's cache.
     let first = session.batch(&mut underway, 1, None, context)?;
@@ -50,7 +51,7 @@ pub(super) fn load(session: &mut ExternalSession, load: &ModelLoad, context: &mu
         let paints = context.paints_begun();
         let batch = session.batch(&mut underway, 1, None, context)?;
         let disturbed = context.paints_begun() != paints;
-        context.value("load", Unit::BytePerSecond, model.weight_bytes as f64 / batch.host_s, false);
+        context.value("load", Unit::BytePerSecond, weight_bytes as f64 / batch.host_s, false);
         times.push(Sample { value: batch.host_s, iterations: 1, host_s: batch.host_s, device_s: None, disturbed });
         match () {
             () if times.len() >= LOADS => break StopReason::SampleLimit,
@@ -60,12 +61,12 @@ pub(super) fn load(session: &mut ExternalSession, load: &ModelLoad, context: &mu
     };
     let ending = session.finish(&underway, &workload, context)?;
     let mut report = session.report(underway, ending);
-    let rate = |sample: &Sample| Sample { value: model.weight_bytes as f64 / sample.host_s, ..*sample };
+    let rate = |sample: &Sample| Sample { value: weight_bytes as f64 / sample.host_s, ..*sample };
     let rates = Measurement::of_samples("load", Unit::BytePerSecond, times.iter().map(rate).collect(), stop);
     let times = Measurement::of_samples("load-time", Unit::Second, times, stop);
     report.measurements.splice(0..0, rates.into_iter().chain(times));
     report.notes.push("Loaded from the system's file cache by the framework's own loader.".to_owned());
-    describe(&mut report, model);
+    describe(&mut report, model, weight_bytes);
     Ok(report)
 }
 
@@ -79,6 +80,7 @@ pub(super) fn inference(
     let workload = Workload::Inference(asked.clone());
     let mut needs = needs(session, &workload, context)?;
     let (prompt, probe) = prompt(asked);
+    let weight_bytes = weight_bytes(&needs, &asked.model);
     (needs.prompt, needs.probe) = (Some(prompt), Some(probe));
     let mut underway = session.prepare(&workload, needs, context)?;
     let (mut measurements, cut) = match asked.phase {
@@ -99,7 +101,7 @@ pub(super) fn inference(
         report.notes.push(format!("A pass is {steps} tokens instead of {tokens}, so that ten fit into the time."));
     }
     parity.tell(&mut report);
-    describe(&mut report, &asked.model);
+    describe(&mut report, &asked.model, weight_bytes);
     Ok(report)
 }
 
@@ -158,6 +160,7 @@ pub(super) fn training(session: &mut ExternalSession, asked: &Training, context:
     let workload = Workload::Training(asked.clone());
     let mut needs = needs(session, &workload, context)?;
     needs.sequences = Some(sequences(asked)?);
+    let weight_bytes = weight_bytes(&needs, &asked.model);
     let mut underway = session.prepare(&workload, needs, context)?;
     let check = trained(asked, underway.prepared.trainable_parameters);
     check.require()?;
@@ -191,7 +194,7 @@ pub(super) fn training(session: &mut ExternalSession, asked: &Training, context:
         report.notes.push(format!("Of the losses, {spikes} stood more than 10 % above the least before."));
     }
     parity.tell(&mut report);
-    describe(&mut report, &asked.model);
+    describe(&mut report, &asked.model, weight_bytes);
     Ok(report)
 }
 
@@ -202,6 +205,11 @@ fn needs(session: &ExternalSession, workload: &Workload, context: &mut Context) 
     context.phase(Phase::Working(format!("bringing {} into the engine's format", model.label())))?;
     let files = (session.services.shelf)(session.engine, model, context)?;
     Ok(Needs { model: Some(files), ..Needs::default() })
+}
+
+/// The bytes of the weights in the files as they were made, or as their precision lets expect.
+fn weight_bytes(needs: &Needs, model: &ModelRef) -> u64 {
+    needs.model.as_ref().and_then(|files| files.weight_bytes).unwrap_or(model.weight_bytes)
 }
 
 /// Skips what can't fit, before it hurts.
@@ -254,8 +262,8 @@ fn spoke(fingerprint: Option<&Fingerprint>, asked: &Inference) -> Result<Check, 
     if size <= 0.0 {
         return Err(Stop::Failed("wrong result: every logit is zero".to_owned()));
     }
-    let pairs = [(said.tokens.len() as f64, f64::from(Fingerprint::TOKENS))];
-    let check = Check::of("as many greedy tokens as were asked for, and finite logits", &pairs, 0.0, true);
+    let (tokens, method) = (said.tokens.len() as u64, "as many greedy tokens as were asked for, and finite logits");
+    let check = Check::of_count(method, tokens, u64::from(Fingerprint::TOKENS));
     check.require().map(|()| check)
 }
 
@@ -266,8 +274,7 @@ fn trained(asked: &Training, told: Option<u64>) -> Check {
         u64::from(asked.rank) * (outputs + inputs)
     };
     let wanted = asked.targets.iter().map(each).sum::<u64>() * u64::from(asked.model.shape.layers);
-    let pairs: Vec<(f64, f64)> = told.iter().map(|told| (*told as f64, wanted as f64)).collect();
-    Check::of("as many trainable parameters as the adapters have", &pairs, 0.0, told.is_some())
+    Check::of_count("as many trainable parameters as the adapters have", told.unwrap_or(0), wanted)
 }
 
 /// One loss for each step.
@@ -307,8 +314,11 @@ fn parity(session: &mut ExternalSession, context: &mut Context) -> Result<Parity
     if let Some(known) = &session.parity {
         return Ok(known.clone());
     }
-    let found = Parity::of(find_parity(session, context))?;
-    session.parity = Some(found.clone());
+    let found = find_parity(session, context);
+    // What the small model cost too much for says nothing of the next entry, which may have more time or memory.
+    let lasts = !matches!(found, Err(Stop::Skipped { .. }));
+    let found = Parity::of(found)?;
+    session.parity = Some(found.clone()).filter(|_| lasts);
     Ok(found)
 }
 
@@ -341,10 +351,11 @@ fn find_parity(session: &mut ExternalSession, context: &mut Context) -> Result<P
 }
 
 /// What a reader must know of the model.
-fn describe(report: &mut Report, model: &ModelRef) {
-    let bits = crate::units::number(model.bits_per_weight());
-    report.settings.insert("bits-per-weight".to_owned(), bits);
-    report.settings.insert("weight-bytes".to_owned(), model.weight_bytes.to_string());
+fn describe(report: &mut Report, model: &ModelRef, weight_bytes: u64) {
+    // What the engine counted is truer than what follows from the name of a precision: scales may be wider.
+    let bits = || crate::units::number(model.bits_per_weight());
+    report.settings.entry("bits-per-weight".to_owned()).or_insert_with(bits);
+    report.settings.insert("weight-bytes".to_owned(), weight_bytes.to_string());
     if model.origin == Origin::Synthetic {
         report
             .notes

@@ -50,6 +50,8 @@ pub enum Question<'a> {
     Finish {
         /// The entry.
         id: u64,
+        /// Which outputs are asked for.
+        outputs: &'a [u64],
     },
     /// Run the fixed short piece of work.
     Canary {
@@ -76,8 +78,6 @@ pub struct Preparation<'a> {
     pub device: &'a str,
     /// What is measured.
     pub workload: &'a Workload,
-    /// Which outputs are asked for at the end.
-    pub outputs: Vec<u64>,
     /// The model's files.
     pub model: Option<ModelFiles>,
     /// Tokens of each sequence.
@@ -97,6 +97,9 @@ pub struct ModelFiles {
     pub path: String,
     /// "huggingface", "mlx" or "gguf".
     pub format: &'static str,
+    /// The bytes of the weights in them, where that can be read.
+    #[serde(skip)]
+    pub weight_bytes: Option<u64>,
 }
 
 /// What is asked of a model.

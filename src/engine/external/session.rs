@@ -70,9 +70,46 @@ pub(super) struct Underway {
     cpu_s: Option<f64>,
     /// How long the answers took.
     elapsed_s: f64,
+    batches: u32,
+    /// How much longer than its work an answer to a batch of one iteration took, at the most: by poisoning, and by the way.
+    beside_s: f64,
 }
 
 impl Underway {
+    fn new(id: u64, asked: Vec<u64>, prepared: Prepared, hello: Hello) -> Self {
+        let cpu_s = Some(0.0);
+        Self { id, asked, prepared, hello, host_s: 0.0, cpu_s, elapsed_s: 0.0, batches: 0, beside_s: 0.0 }
+    }
+
+    /// Adds a batch whose answer took so long.
+    fn took(&mut self, batch: &Batch, elapsed_s: f64) {
+        self.host_s += batch.host_s;
+        self.elapsed_s += elapsed_s;
+        self.batches += 1;
+        self.cpu_s = self.cpu_s.zip(batch.cpu_s).map(|(sum, more)| sum + more);
+        if batch.iterations == 1 {
+            self.beside_s = self.beside_s.max(elapsed_s - batch.host_s);
+        }
+    }
+
+    /// Why the times of a kernel's batches can't be relied on, if they can't: a batch of many iterations leaves hardly more
+    /// beside the work than a batch of one does. An engine that says less than its work took does so in proportion to it,
+    /// and a machine that is busy with other things delays some answers: neither figure is worth a rank.
+    pub(super) fn uncertainty(&self) -> Option<String> {
+        /// Twice what a batch of one left beside it, and what a busy machine's scheduler may add.
+        const AT_LEAST_S: f64 = 0.01;
+        const SHARE: f64 = 0.3;
+        let beside_s = f64::from(self.batches) * (2.0 * self.beside_s).max(AT_LEAST_S);
+        let longer = self.elapsed_s > (1.0 + SHARE) * self.host_s + beside_s;
+        longer.then(|| {
+            format!(
+                "its answers took {:.2} s for {:.2} s of work by its own clock: it says less than its work took, or the \
+                 machine was busy with something else",
+                self.elapsed_s, self.host_s
+            )
+        })
+    }
+
     /// What contradicts the times of a kernel's batches all together, if anything does. One answer may be late on a busy
     /// machine; beside the work of all there is only the poisoning of outputs.
     pub(super) fn doubt(&self) -> Option<String> {
@@ -121,7 +158,11 @@ impl ExternalSession {
             let launch = (self.launcher)(self.tf32).map_err(Stop::Failed)?;
             self.recorded = launch.settings.clone();
             context.phase(Phase::Working(format!("starting {}", launch.title)))?;
-            self.talk = Some(Talk::begin(launch, Some(context))?);
+            let (mut talk, hello) = Talk::begin(launch, Some(context))?;
+            if !hello.devices.iter().any(|told| (&told.id, &told.kind) == (&self.device.id, &self.device.kind)) {
+                return Err(talk.nonsense(&format!("no longer has the device \"{}\"", self.device.id)));
+            }
+            self.talk = Some((talk, hello));
         }
         self.talk.as_mut().ok_or_else(|| Stop::Failed("the engine is gone".to_owned()))
     }
@@ -142,7 +183,6 @@ impl ExternalSession {
             id,
             device: &device,
             workload,
-            outputs: asked.clone(),
             model: needs.model,
             prompt: needs.prompt,
             sequences: needs.sequences,
@@ -156,7 +196,7 @@ impl ExternalSession {
             Some(Answer::Prepared(prepared)) => {
                 let hello = hello.clone();
                 self.open = Some(id);
-                Ok(Underway { id, asked, prepared: *prepared, hello, host_s: 0.0, cpu_s: Some(0.0), elapsed_s: 0.0 })
+                Ok(Underway::new(id, asked, *prepared, hello))
             }
             _ => Err(talk.nonsense("did not say that it is ready")),
         }
@@ -190,10 +230,10 @@ impl ExternalSession {
         if let Some(doubt) = doubt(batch.host_s, elapsed_s).or_else(|| doubt_stream(streamed, most, elapsed_s)) {
             return Err(talk.nonsense(&doubt));
         }
-        underway.host_s += batch.host_s;
-        underway.elapsed_s += elapsed_s;
-        underway.cpu_s = underway.cpu_s.zip(batch.cpu_s).map(|(sum, more)| sum + more);
-        Ok(*batch)
+        underway.took(&batch, elapsed_s);
+        // A processor has no clock beside the host's.
+        let device_s = batch.device_s.filter(|_| self.device.kind != "cpu");
+        Ok(Batch { device_s, ..*batch })
     }
 
     /// Ends an engine whose times can't be.
@@ -220,7 +260,9 @@ impl ExternalSession {
         let id = underway.id;
         let (talk, _) = self.talk.as_mut().ok_or_else(|| Stop::Failed("the engine is gone".to_owned()))?;
         let over = |answer: &Answer| matches!(answer, Answer::End(_));
-        let heard = talk.ask(&Question::Finish { id }, Some(id), Patience::aside(FINISH_MOST), context, over)?;
+        // Told no earlier, so that nobody can compute these alone.
+        let question = Question::Finish { id, outputs: &underway.asked };
+        let heard = talk.ask(&question, Some(id), Patience::aside(FINISH_MOST), context, over)?;
         self.open = None;
         let mut ending = Ending::default();
         for answer in heard {
@@ -256,9 +298,10 @@ impl ExternalSession {
     pub(super) fn report(&self, underway: Underway, ending: Ending) -> Report {
         let Underway { prepared, hello, host_s, cpu_s, .. } = underway;
         let mut settings = hello.versions;
-        settings.extend(self.recorded.clone());
         settings.extend(hello.settings);
         settings.extend(prepared.settings);
+        // What is known here wins over what the engine says.
+        settings.extend(self.recorded.clone());
         let processors_used = cpu_s.filter(|_| host_s > 0.0).map(|cpu_s| cpu_s / host_s).filter(|used| *used > 0.0);
         let mut notes = hello.notes;
         notes.extend(prepared.notes);
@@ -334,16 +377,15 @@ impl Session for ExternalSession {
         outcome
     }
 
-    fn canary(&mut self) -> Result<Option<f64>, Stop> {
+    fn canary(&mut self, context: &mut Context) -> Result<Option<f64>, Stop> {
         let device = self.device.id.clone();
         let Some((talk, _)) = self.talk.as_mut().filter(|(talk, _)| self.device.canary && !talk.is_over()) else {
             return Ok(None);
         };
-        let mut context = Context::detached(CANARY_MOST);
         let id = talk.id();
         let question = Question::Canary { id, device: &device };
         let timed = |answer: &Answer| matches!(answer, Answer::Canary(_));
-        let heard = talk.ask(&question, Some(id), Patience::aside(CANARY_MOST), &mut context, timed)?;
+        let heard = talk.ask(&question, Some(id), Patience::aside(CANARY_MOST), context, timed)?;
         Ok(heard.into_iter().find_map(|answer| match answer {
             Answer::Canary(canary) => Some(canary.seconds),
             _ => None,
@@ -404,17 +446,30 @@ mod tests {
         assert!(doubt(0.001, 2.0).is_some(), "far less time than passed");
     }
 
+    fn underway() -> Underway {
+        Underway::new(1, Vec::new(), Prepared::default(), Hello::default())
+    }
+
+    #[test]
+    fn batches_that_leave_more_beside_them_than_one_iteration_does_are_uncertain() {
+        // One iteration of 10 ms and ten batches of 10, with a poisoning of 8 ms before each.
+        let told = |share: f64| {
+            let mut underway = underway();
+            for iterations in [1, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10] {
+                let work_s = 0.01 * f64::from(iterations);
+                let batch = Batch { iterations, host_s: share * work_s, ..Batch::default() };
+                underway.took(&batch, work_s + 0.008);
+            }
+            underway.uncertainty()
+        };
+        assert_eq!(told(1.0), None);
+        assert_eq!(told(0.9), None);
+        assert!(told(1.0 / 3.0).is_some_and(|why| why.contains("0.34 s of work")), "{:?}", told(1.0 / 3.0));
+    }
+
     #[test]
     fn all_batches_together_leave_less_room_than_one() {
-        let underway = |host_s, elapsed_s| Underway {
-            id: 1,
-            asked: Vec::new(),
-            prepared: Prepared::default(),
-            hello: Hello::default(),
-            host_s,
-            cpu_s: None,
-            elapsed_s,
-        };
+        let underway = |host_s, elapsed_s| Underway { host_s, elapsed_s, ..underway() };
         assert_eq!(underway(1.2, 2.6).doubt(), None, "poisoning takes as long as writing");
         assert_eq!(doubt(0.1, 1.0), None, "one answer may be late");
         assert!(underway(1.2, 12.0).doubt().is_some(), "all of them may not");

@@ -18,6 +18,8 @@ const POLL: Duration = Duration::from_millis(10);
 const CANCEL_GRACE: Duration = Duration::from_millis(300);
 /// How long a framework may take to be imported: from a cold disk that is tens of seconds.
 const HELLO_MOST: Duration = Duration::from_mins(1);
+/// How long the last words of an engine that ended may be on their way, where something that it started holds its output open.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// How long an answer may take, and whether that time is the entry's.
 #[derive(Clone, Copy, Debug)]
@@ -95,7 +97,7 @@ impl Talk {
         }
         let mut heard = Heard::new();
         let (start, mut bytes, mut messages) = (Instant::now(), 0_usize, 0_usize);
-        let mut spared_until = start;
+        let (mut spared_until, mut ended) = (start, None);
         loop {
             let said = self.child.hear(POLL);
             if patience.spared {
@@ -103,14 +105,21 @@ impl Talk {
                 spared_until = Instant::now();
             }
             if context.check().is_err() {
-                return Err(self.cancel(id));
+                return Err(self.stopped(id, start.elapsed(), context));
             }
             if start.elapsed() > patience.most {
                 let late = format!("did not answer within {}", duration(patience.most.as_secs_f64()));
                 return Err(self.nonsense(&late));
             }
             let line = match said {
-                Said::Nothing => continue,
+                Said::Nothing => {
+                    if self.child.wait(Duration::ZERO).is_some()
+                        && ended.get_or_insert_with(Instant::now).elapsed() > LAST_WORDS
+                    {
+                        return Err(self.died());
+                    }
+                    continue;
+                }
                 Said::Closed => return Err(self.died()),
                 Said::Rubbish(what) => return Err(self.nonsense(&format!("sent {what}"))),
                 Said::Line(line) => line,
@@ -144,8 +153,23 @@ impl Talk {
         }
     }
 
-    /// Asks it to let go of an entry, and ends it if it doesn't.
-    pub(super) fn cancel(&mut self, id: Option<u64>) -> Stop {
+    /// What follows from Cancel while a question is open. One that comes when the entry's time is over is the runner's: whoever
+    /// then doesn't answer that either is no slow engine, but one that hangs.
+    fn stopped(&mut self, id: Option<u64>, waited: Duration, context: &Context) -> Stop {
+        let over = context.remaining().is_zero();
+        if self.cancel(id) || !over {
+            return Stop::Cancelled;
+        }
+        Stop::Failed(format!(
+            "{} did not answer within {}, nor when it was asked to stop, and was ended: it hangs, or its work can't be \
+             interrupted",
+            self.launch.title,
+            duration(waited.as_secs_f64())
+        ))
+    }
+
+    /// Asks it to let go of an entry, and ends it if it doesn't. Whether it did.
+    pub(super) fn cancel(&mut self, id: Option<u64>) -> bool {
         let told = id.and_then(|id| serde_json::to_string(&Question::Cancel { id }).ok());
         let start = Instant::now();
         if told.is_some_and(|text| self.child.tell(&text).is_ok()) {
@@ -153,12 +177,12 @@ impl Talk {
                 if let Said::Line(line) = self.child.hear(POLL)
                     && matches!(Answer::read(&line), Ok(Answer::Cancelled(stopped)) if Some(stopped.id) == id)
                 {
-                    return Stop::Cancelled;
+                    return true;
                 }
             }
         }
         self.finish(true);
-        Stop::Cancelled
+        false
     }
 
     /// It can't be trusted any more. The sentence says what it did.

@@ -126,7 +126,9 @@ fn classify(file: &Path) -> Result<Option<Candidate>, String> {
     let stem = script.unwrap_or(name);
     let name = EngineName::new(stem)
         .ok_or("its name is no name of an engine: letters, digits, -, _ and ., at most 24; rename it")?;
-    if EngineId::ALL.iter().any(|engine| engine.id() == stem) {
+    // In any letters: some file systems don't tell them apart, and nor do readers.
+    let same = |name: &str| name.eq_ignore_ascii_case(stem);
+    if EngineId::ALL.iter().any(|engine| same(engine.id()) || same(engine.title())) {
         return Err("its name is that of an engine that Roofline knows; rename it".to_owned());
     }
     if script.is_none() && !is_executable(file) {

@@ -368,7 +368,7 @@ impl Session for LlamaSession {
         }
     }
 
-    fn canary(&mut self) -> Result<Option<f64>, Stop> {
+    fn canary(&mut self, _context: &mut Context) -> Result<Option<f64>, Stop> {
         Ok(None)
     }
 }

@@ -151,7 +151,7 @@ impl Child {
         loop {
             context.check()?;
             match self.supervised.wait(LISTEN) {
-                Some(status) if status.success() => return Ok(self.settled_errors()),
+                Some(status) if status.success() => return Ok(self.supervised.last_errors()),
                 Some(_) => return Err(self.failed()),
                 None if since.elapsed() > FAREWELL => {
                     return Err(self.wrong("it closed its output and did not end"));
@@ -159,21 +159,6 @@ impl Child {
                 None => {}
             }
         }
-    }
-
-    /// Standard error once nothing more comes: its end may still be on its way when the process has ended.
-    fn settled_errors(&self) -> String {
-        const ROUNDS: u32 = 25;
-        let mut errors = self.supervised.errors();
-        for _ in 0..ROUNDS {
-            std::thread::sleep(Duration::from_millis(20));
-            let now = self.supervised.errors();
-            if now == errors {
-                break;
-            }
-            errors = now;
-        }
-        errors
     }
 
     /// Why it ended before it was done.

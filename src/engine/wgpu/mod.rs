@@ -96,7 +96,7 @@ impl Session for WgpuSession {
         outcome
     }
 
-    fn canary(&mut self) -> Result<Option<f64>, Stop> {
+    fn canary(&mut self, _context: &mut Context) -> Result<Option<f64>, Stop> {
         self.gpu.wait(None, None)?;
         self.canary.time(&self.gpu).map(Some)
     }

@@ -36,9 +36,9 @@ pub struct TrainSettings {
 }
 
 impl Default for TrainSettings {
-    /// PyTorch's weight decay, and the reference's learning rate and clipping.
+    /// The reference's learning rate and clipping, and no weight decay: the work of all engines is the same.
     fn default() -> Self {
-        Self { learning_rate: 1e-4, weight_decay: 0.01, clip: Some(1.0), checkpointing: false }
+        Self { learning_rate: 1e-4, weight_decay: 0.0, clip: Some(1.0), checkpointing: false }
     }
 }
 

@@ -138,8 +138,10 @@ fn facts_of(entry: &Entry) -> Vec<(&'static str, String)> {
     let texts = [("Precision", &entry.precision), ("Kernel", &entry.variant)];
     list.extend(texts.into_iter().filter_map(|(name, text)| Some((name, text.clone()?))));
     if let Some(check) = &entry.check {
-        let error = check.relative_error.map_or("not a number".to_owned(), relative_error);
-        list.push(("Relative error", format!("{error}, {:.1e} allowed", check.tolerance)));
+        if !check.counted {
+            let error = check.relative_error.map_or("not a number".to_owned(), relative_error);
+            list.push(("Relative error", format!("{error}, {:.1e} allowed", check.tolerance)));
+        }
         list.push((
             "Checked",
             format!("{} {}, {}", check.compared, if check.compared == 1 { "output" } else { "outputs" }, check.method),

@@ -175,7 +175,7 @@ class Entry:
         work, identity = self.opened(question), question["id"]
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         memory = {"type": "memory", "id": identity, "device_peak_bytes": None, "device_meaning": None}
-        outputs = [[index, float(work.out[index])] for index in self.asked["outputs"]]
+        outputs = [[index, float(work.out[index])] for index in question["outputs"]]
         self.work = None
         return [
             {"type": "check", "id": identity, "outputs": outputs},
