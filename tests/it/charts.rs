@@ -8,7 +8,7 @@ use std::{
 };
 
 use roofline::{
-    analysis::comparison::Options,
+    analysis::comparison::{Compared, Options},
     chart::{self, Body, Chart, Figure},
     engine::EngineId,
     export::{self, Look, PictureFormat, PictureTheme, STAMP, Stamp},
@@ -419,10 +419,29 @@ fn a_comparison_says_whose_figures_and_where() {
     assert_eq!(titles.len(), bars.groups.len(), "{titles:?}");
     assert!(titles.iter().any(|title| title.contains("PyTorch")), "{titles:?}");
     let all = [&base, &later];
-    let compared = roofline::analysis::comparison::Compared::of_runs(&all, 0, Options::default()).unwrap();
+    let compared = Compared::of_runs(&all, 0, Options::default()).unwrap();
     let notes = export::comparison_markdown(&all, &compared);
     let notes = notes.split_once("## Notes").unwrap().1;
     assert!(notes.contains("B, GEMM f16 n = 512, candle: missing"), "{notes}");
+}
+
+#[test]
+fn an_engine_is_called_faster_where_its_bar_is_longer() {
+    let run = crate::engine_scenes::five_engines_run();
+    let mut found = 0;
+    for lead in run.entries.iter().map(|entry| entry.engine).collect::<BTreeSet<_>>() {
+        let Ok(compared) = Compared::of_engines(&run, Some(lead), Options::default()) else { continue };
+        let bars = chart::RelativeBars::of(&compared, 0..compared.rows.len());
+        for bar in bars.groups.iter().flat_map(|group| group.bars.iter().flatten()) {
+            match bar.standing {
+                chart::Standing::Faster => assert!(bar.value > 1.0, "{bar:?}"),
+                chart::Standing::Slower => assert!(bar.value < 1.0, "{bar:?}"),
+                _ => continue,
+            }
+            found += 1;
+        }
+    }
+    assert!(found > 2, "some are decided");
 }
 
 #[test]

@@ -16,7 +16,10 @@ use roofline::{
     ui::{Action, App, CompareAction, CompareText, RunSource, RunsAction, View},
 };
 
-use crate::scenes::{USUAL, finished_run, ready, settle};
+use crate::{
+    engine_scenes::five_engines_run,
+    scenes::{USUAL, finished_run, ready, settle},
+};
 
 /// A run of the same machine, every figure of which is `factor` times the usual one.
 fn run(number: u32, factor: f64) -> Run {
@@ -398,4 +401,37 @@ fn the_pinned_run_becomes_the_baseline_and_names_stand_for_runs() {
     perform(&mut harness, Action::OpenRun(paths[2].clone()));
     press(&mut harness, "Compare with baseline");
     assert_eq!(ids(&harness), ["20261114T140200Z-0004", "20261113T140200Z-0003"]);
+}
+
+/// The command inside the picture of what is shown.
+fn command_in_picture(harness: &mut Harness<'static, App>, path: &Path) -> String {
+    perform(harness, Action::ExportChart(None));
+    perform(harness, Action::SaveChartTo(path.to_owned()));
+    harness.key_press(Key::Escape);
+    harness.run();
+    let text = std::fs::read_to_string(path).unwrap().replace("&quot;", "\"");
+    let (_, rest) = text.split_once("roofline chart ").unwrap();
+    rest.split_once('"').unwrap().0.to_owned()
+}
+
+#[test]
+fn pictures_of_a_file_from_elsewhere_name_its_path_and_its_engines() {
+    let (data, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let file = elsewhere.path().join("run.json");
+    std::fs::write(&file, serde_json::to_string(&five_engines_run()).unwrap()).unwrap();
+    let mut harness = ready(USUAL, data.path());
+    perform(&mut harness, Action::OpenRun(file.clone()));
+    let path = elsewhere.path().join("one.svg");
+    let words = command_in_picture(&mut harness, &path);
+    assert!(words.starts_with(&format!("{} gemm ", file.display())), "{words}");
+    perform(&mut harness, Action::Compare(vec![file.clone()]));
+    perform(&mut harness, Action::Comparing(CompareAction::AllMetrics(true)));
+    let words = command_in_picture(&mut harness, &path);
+    assert!(words.starts_with(&format!("{} compare --engines --baseline ", file.display())), "{words}");
+    assert!(words.contains(" --all-metrics "), "{words}");
+    let mut again = std::process::Command::new(env!("CARGO_BIN_EXE_roofline"));
+    let done = again.arg("chart").args(words.split(' ')).current_dir(data.path()).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let made = std::fs::read(data.path().join("compare.svg")).unwrap();
+    assert_eq!(made, std::fs::read(&path).unwrap());
 }
