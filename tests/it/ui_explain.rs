@@ -140,7 +140,7 @@ fn a_report_is_shown_chosen_and_written() {
     let out = tempfile::tempdir().unwrap();
     let mut harness = shown(finished_run(), View::Report, [1200.0, 900.0], folder.path());
     harness.get_by_label("Summary");
-    harness.get_by_label("Machine learning on Apple M5 (25.77 GB)");
+    harness.get_by_label("Machine learning on Apple M5 (24 GiB)");
     let context = harness.ctx.clone();
     let path = out.path().join("a.html");
     harness.state_mut().perform(&context, Action::ExportTo(ExportFormat::Html, path.clone()));
