@@ -255,6 +255,11 @@ pub struct ModelLoad {
     pub model: ModelRef,
 }
 
+impl ModelLoad {
+    /// The variant of an entry whose weights were made up in memory: its time is no time of loading.
+    pub const MADE: &str = "synthetic weights: made, not read";
+}
+
 /// Runs a model forward, greedily.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Inference {

@@ -5,7 +5,7 @@ use crate::{
     measure::Measurement,
     record::{Entry, Outcome, Run, RunState},
     units::Unit,
-    workload::{InferencePhase, ModelRef, ModelShape, Precision, Workload},
+    workload::{InferencePhase, ModelLoad, ModelRef, ModelShape, Precision, Workload, WorkloadKind},
 };
 
 /// What the summary tells of a model.
@@ -59,6 +59,8 @@ pub struct ModelGroup {
     pub decode: Option<String>,
     /// The training, as "LoRA 1 × 512".
     pub training: Option<String>,
+    /// Engines mean different things by their peak of memory, so that none is the best.
+    pub peaks_differ: bool,
     /// One for each engine, model and precision.
     pub rows: Vec<ModelRow>,
 }
@@ -179,9 +181,9 @@ fn group(view: &View<'_>, wanted: &Key) -> ModelGroup {
         }
     }
     rows.sort_by(|a, b| (a.column, &a.model, &a.precision).cmp(&(b.column, &b.model, &b.precision)));
-    mark_best(&mut rows, view.run);
+    let peaks_differ = mark_best(&mut rows, view.run);
     let [prefill, decode, training] = chosen.map(|task| task.map(|task| task.label()));
-    ModelGroup { place: wanted.0.clone(), bits: wanted.2, prefill, decode, training, rows }
+    ModelGroup { place: wanted.0.clone(), bits: wanted.2, prefill, decode, training, peaks_differ, rows }
 }
 
 impl ModelRow {
@@ -371,23 +373,45 @@ fn status(own: &[(usize, &Entry)], has_ended: bool) -> Status {
         (true, None, None) => Status::Works,
         (false, Some(reason), _) => Status::Fails(told(reason)),
         (false, None, Some(reason)) => Status::Unmeasured(told(reason)),
-        (false, None, None) => refused.map_or(Status::Waits, |reason| Status::Fails(told(reason))),
+        // Who was asked for nothing but what it doesn't do was not tried.
+        (false, None, None) => match refused {
+            None => Status::Waits,
+            Some(reason) if own.iter().all(|(_, entry)| entry.workload.kind() == WorkloadKind::Training) => {
+                Status::Unmeasured(told(reason))
+            }
+            Some(reason) => Status::Fails(told(reason)),
+        },
     }
 }
 
-fn mark_best(rows: &mut [ModelRow], run: &Run) {
+/// Marks the best of each column, and says whether peaks of memory were left out since engines mean different things by them.
+fn mark_best(rows: &mut [ModelRow], run: &Run) -> bool {
+    let mut peaks_differ = false;
     for (place, column) in ModelColumn::ALL.into_iter().enumerate() {
         // What weights take as stored is no achievement of a framework's.
         let compared = |(place, row): (usize, &ModelRow)| {
             let slot = row.slot(column);
             let (figure, entry) = slot.figure.zip(slot.entry).filter(|_| row.barred.is_none())?;
-            let doubt = run.entries.get(entry).and_then(|entry| doubt(entry, &figure));
-            Some(Contender { place, figure, doubt })
+            let entry = run.entries.get(entry)?;
+            // Weights that are made up in memory are loaded from nowhere.
+            let is_made = column == ModelColumn::Load && entry.variant.as_deref() == Some(ModelLoad::MADE);
+            (!is_made).then(|| (Contender { place, figure, doubt: doubt(entry, &figure) }, peak_meaning(entry)))
         };
-        let figures: Vec<Contender> = rows.iter().enumerate().filter_map(compared).collect();
+        let (figures, meanings): (Vec<Contender>, Vec<Option<&str>>) =
+            rows.iter().enumerate().filter_map(compared).unzip();
+        if column == ModelColumn::Peak && meanings.iter().any(|meaning| Some(meaning) != meanings.first()) {
+            peaks_differ = true;
+            continue;
+        }
         let best = best_of(&figures, column.higher_is_better());
         if let Some(slot) = best.and_then(|best| rows.get_mut(best)?.slots.get_mut(place)) {
             slot.best = true;
         }
     }
+    peaks_differ
+}
+
+/// What an engine means by its peak of memory, in its own words.
+fn peak_meaning(entry: &Entry) -> Option<&str> {
+    entry.notes.iter().map(String::as_str).find(|note| note.starts_with("Peak memory is "))
 }

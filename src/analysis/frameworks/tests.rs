@@ -473,3 +473,41 @@ fn what_an_engine_found_by_itself_stands_in_where_no_products_were_measured() {
         assert_eq!(fast_paths(&run(vec![entry.clone()])), [], "{nonsense}");
     }
 }
+
+#[test]
+fn peaks_that_mean_different_things_and_weights_that_were_made_up_are_not_ranked() {
+    let mut run = document();
+    let told = |run: &Run| {
+        let comparison = Comparison::of(run);
+        let group = comparison.models[1].clone();
+        let best = |column| group.rows.iter().any(|row| row.slot(column).best);
+        (best(ModelColumn::Peak), best(ModelColumn::Load), group.explanation().unwrap())
+    };
+    let (peak, load, text) = told(&run);
+    assert!(peak && load && !text.contains("something else"), "{text}");
+    for entry in &mut run.entries {
+        match (&entry.workload, entry.engine) {
+            (Workload::Inference(_), engine) => {
+                entry.notes.push(format!("Peak memory is what {} says.", engine.title()))
+            }
+            (Workload::ModelLoad(_), EngineId::Mlx) => entry.variant = Some(ModelLoad::MADE.to_owned()),
+            _ => {}
+        }
+    }
+    let (peak, load, text) = told(&run);
+    assert!(!peak && !load && text.contains("something else"), "{text}");
+}
+
+#[test]
+fn a_model_of_which_only_refused_training_was_asked_is_not_said_to_fail() {
+    let half = model(Precision::F16, 16.0);
+    let mut refused = Entry::pending(training(&half), EngineId::LlamaCpp, GPU);
+    refused.outcome = Outcome::Unsupported("llama.cpp trains no adapters".into());
+    let comparison = Comparison::of(&run(vec![refused, done(training(&half), EngineId::Pytorch, 174.0)]));
+    let status = |engine| {
+        let of = |row: &&ModelRow| comparison.columns[row.column].engine == engine;
+        comparison.models[0].rows.iter().find(of).unwrap().status.clone()
+    };
+    assert!(matches!(status(EngineId::LlamaCpp), Status::Unmeasured(why) if why.contains("trains no adapters")));
+    assert_eq!(status(EngineId::Pytorch), Status::Works);
+}

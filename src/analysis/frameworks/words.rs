@@ -41,7 +41,9 @@ impl ModelGroup {
         let tasks: Vec<&str> =
             [&self.prefill, &self.decode, &self.training].into_iter().flatten().map(String::as_str).collect();
         let alone = if self.rows.len() == 1 { "; nothing else of as many bits to compare with" } else { "" };
-        let text = format!("{} bits on {}: {}{alone}", self.bits, self.place.phrase(), tasks.join(", "));
+        let peaks =
+            if self.peaks_differ { "; by peak memory each means something else, so that none is the best" } else { "" };
+        let text = format!("{} bits on {}: {}{alone}{peaks}", self.bits, self.place.phrase(), tasks.join(", "));
         (!tasks.is_empty()).then_some(text)
     }
 }

@@ -168,7 +168,7 @@ fn describe(model: &ModelRef, files: &[PathBuf]) -> Report {
     let mut notes = Vec::new();
     let variant = if files.is_empty() {
         notes.push("The weights are synthetic: they were made in memory and not read from files.".to_owned());
-        "synthetic weights: made, not read"
+        ModelLoad::MADE
     } else {
         settings.insert("files".to_owned(), files.len().to_string());
         "memory-mapped files, one tensor at a time"

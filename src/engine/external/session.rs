@@ -282,7 +282,9 @@ impl ExternalSession {
                     let whole = if device.is_some() { "process-peak-memory" } else { "peak-memory" };
                     ending.measurements.extend(device);
                     ending.measurements.extend(memory.process_peak_bytes.and_then(|bytes| single(whole, bytes)));
-                    ending.notes.extend(memory.device_meaning.map(|what| format!("Peak memory is {what}.")));
+                    let own = "the resident memory of the engine's process".to_owned();
+                    let meaning = memory.device_meaning.or_else(|| memory.process_peak_bytes.map(|_| own));
+                    ending.notes.extend(meaning.map(|what| format!("Peak memory is {what}.")));
                 }
                 Answer::End(farewell) => ending.notes.extend(farewell.notes),
                 _ => {}
