@@ -215,6 +215,31 @@ fn a_picked_row_stays_in_sight_beside_its_details() {
 }
 
 #[test]
+fn a_double_click_opens_its_run_though_the_details_come_between() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut harness, _) = history(folder.path(), 40, SMALL);
+    harness.ctx.options_mut(|options| options.input_options.max_double_click_delay = 60.0);
+    let rects = harness.query_all_by_label("Finished, 2 of 11").map(|node| node.rect());
+    let places: Vec<Pos2> = rects.map(|rect| rect.center()).filter(|place| place.y < 540.0).collect();
+    // Where the buttons of the details come, of which one deletes.
+    let place = places.into_iter().max_by(|a, b| a.y.total_cmp(&b.y)).unwrap();
+    let click = |harness: &mut Harness<'static, App>| {
+        harness.event(Event::PointerMoved(place));
+        for pressed in [true, false] {
+            let (button, modifiers) = (PointerButton::Primary, Modifiers::NONE);
+            harness.event(Event::PointerButton { pos: place, button, pressed, modifiers });
+        }
+        harness.run();
+    };
+    click(&mut harness);
+    let first = harness.state().state().runs.picked.first().unwrap().clone();
+    let field = harness.get_by_role_and_label(Role::TextInput, "Name").rect();
+    assert!(place.y > field.top() - 60.0, "it has come: {place} {field:?}");
+    click(&mut harness);
+    assert_eq!(harness.state().performed(), Some(&Action::OpenRun(first)));
+}
+
+#[test]
 fn the_reference_is_shown_from_any_view() {
     let folder = tempfile::tempdir().unwrap();
     for (from, to) in [(View::Machine, View::Run), (View::History, View::Run), (View::Explain, View::Explain)] {
