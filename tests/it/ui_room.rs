@@ -14,7 +14,7 @@ use roofline::{
     engine::EngineId,
     machine::DeviceKind,
     record::{About, Edit, RunHeader, Store},
-    ui::{Action, App, EngineStage, ExportFormat, Pick, ReportRun, RunsAction, Session, View},
+    ui::{Action, App, CompareAction, EngineStage, ExportFormat, Pick, ReportRun, RunsAction, Session, View},
 };
 
 use crate::{
@@ -247,7 +247,7 @@ fn the_reference_is_shown_from_any_view() {
         harness.state_mut().state_mut().choices.view = from;
         perform(&mut harness, Action::OpenReference);
         assert_eq!(harness.state().state().choices.view, to);
-        assert!(harness.state().state().opened.is_some() && !harness.state().state().opening);
+        assert!(harness.state().state().opened.is_some() && harness.state().state().opening.is_none());
     }
 }
 
@@ -319,17 +319,33 @@ fn an_opened_run_says_what_it_is_under_its_buttons() {
 }
 
 #[test]
+fn a_long_name_makes_no_row_wider_than_the_list_to_choose_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::at(folder.path());
+    let paths = generate(&store, 2);
+    let name = "A_name_without_a_space".repeat(6);
+    store.edit(&paths[0], &[Edit::Name(name.clone())]).unwrap();
+    let mut harness = ready(SMALL, folder.path());
+    harness.state_mut().state_mut().history = Some(store.list());
+    perform(&mut harness, Action::Comparing(CompareAction::Pick));
+    let field = harness.get_by_role_and_label(Role::TextInput, "Find a run").rect();
+    let rows = buttons(&harness, "A_name_without");
+    assert!(rows.len() == 1 && rows[0].right() <= field.right() + 0.5, "{rows:?} {field:?}");
+    assert!((field.center().x - SMALL[0] / 2.0).abs() < 2.0, "in the middle: {field:?}");
+}
+
+#[test]
 fn a_run_that_is_being_opened_and_words_on_the_clipboard_are_told_of() {
     let folder = tempfile::tempdir().unwrap();
     let mut harness = ready(USUAL, folder.path());
-    harness.state_mut().state_mut().opening = true;
+    harness.state_mut().state_mut().opening = Some("a.json".into());
     harness.run();
     harness.get_by_label("Opening the run…");
     harness.state_mut().state_mut().current = Some(Session::saved(finished_run(), "a.json".into()));
     harness.run();
     harness.get_by_label_contains("another run is being opened");
     perform(&mut harness, Action::OpenRun(folder.path().join("gone.json")));
-    assert!(!harness.state().state().opening, "it could not be opened");
+    assert!(harness.state().state().opening.is_none(), "it could not be opened");
     assert!(harness.query_by_label("Copied").is_none());
     perform(&mut harness, Action::CopyResults);
     harness.get_by_label("Copied");
