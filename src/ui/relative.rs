@@ -213,7 +213,9 @@ mod tests {
 
     #[test]
     fn a_title_is_told_apart_by_its_end() {
-        eframe::egui::__run_test_ui(|ui| {
+        let context = eframe::egui::Context::default();
+        theme::apply(&context);
+        let output = context.run_ui(Default::default(), |ui| {
             let group = |title: &str| BarGroup {
                 row: 0,
                 title: title.to_owned(),
@@ -232,5 +234,6 @@ mod tests {
             assert_eq!(lines("GEMM").first().unwrap().rows.len(), 1);
             assert!(lines("a title of very many words that nobody has room for")[0].elided);
         });
+        output.drop_without_applying_deltas();
     }
 }

@@ -323,8 +323,8 @@ fn a_long_name_makes_no_row_wider_than_the_list_to_choose_from() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::at(folder.path());
     let paths = generate(&store, 2);
-    let name = "A_name_without_a_space".repeat(6);
-    store.edit(&paths[0], &[Edit::Name(name.clone())]).unwrap();
+    let name = "A_name_without_a_space".repeat(5);
+    store.edit(&paths[0], &[Edit::Name(name)]).unwrap();
     let mut harness = ready(SMALL, folder.path());
     harness.state_mut().state_mut().history = Some(store.list());
     perform(&mut harness, Action::Comparing(CompareAction::Pick));
