@@ -215,7 +215,7 @@ mod tests {
     fn a_title_is_told_apart_by_its_end() {
         let context = eframe::egui::Context::default();
         theme::apply(&context);
-        let output = context.run_ui(Default::default(), |ui| {
+        let output = context.run_ui(eframe::egui::RawInput::default(), |ui| {
             let group = |title: &str| BarGroup {
                 row: 0,
                 title: title.to_owned(),
