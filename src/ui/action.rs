@@ -120,6 +120,9 @@ pub enum Action {
     Palette,
 }
 
+/// Said when something was put on the clipboard.
+pub(super) const COPIED: &str = "Copied";
+
 impl Action {
     /// It puts words on the clipboard.
     pub(super) const fn copies(&self) -> bool {

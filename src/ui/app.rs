@@ -10,7 +10,7 @@ use std::{
 use eframe::egui::{Context, ThemePreference, Ui, ViewportCommand};
 
 use super::{
-    action::{Action, EnginePath, View, pressed},
+    action::{Action, COPIED, EnginePath, View, pressed},
     background::Background,
     choosing::{Choosing, Wanted},
     comparer::Comparer,
@@ -157,7 +157,7 @@ impl App {
             return;
         }
         self.performed = Some(action.clone());
-        self.state.copied = action.copies();
+        self.state.said = action.copies().then_some(COPIED);
         match action {
             Action::RunSuite => self.plan_run(self.state.request()),
             Action::RunModel { asked, precision } => {
@@ -222,7 +222,7 @@ impl App {
 
     fn open_run(&mut self, path: PathBuf) {
         self.state.choices.view = View::Run;
-        self.state.opening = true;
+        self.state.opening = Some(path.clone());
         self.background.open(&self.runner, path);
     }
 

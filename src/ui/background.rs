@@ -208,7 +208,9 @@ impl Background {
 
     fn poll_opening(&mut self, state: &mut State) {
         let opened = taken(&mut self.opening);
-        state.opening &= opened.is_none();
+        if opened.is_some() {
+            state.opening = None;
+        }
         match opened {
             Some(Ok(Ok(session))) => state.opened = Some(*session),
             Some(Ok(Err(error))) => state.warn(&error.to_string()),

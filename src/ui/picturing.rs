@@ -11,7 +11,7 @@ use eframe::egui::{
 };
 
 use super::{
-    action::{Action, View},
+    action::{Action, COPIED, View},
     background::taken,
     choosing::{self, Answer},
     comparing::{RunSource, name_of},
@@ -207,7 +207,7 @@ impl Picturing {
             Some(Ok(Ok(pixels))) => {
                 let size = [pixels.width as usize, pixels.height as usize];
                 context.copy_image(ColorImage::from_rgba_unmultiplied(size, &pixels.rgba));
-                state.copied = true;
+                state.said = Some(COPIED);
             }
             Some(Ok(Err(why))) => state.warn(&why),
             Some(Err(())) => state.warn("the chart could not be copied; try again"),

@@ -206,3 +206,34 @@ fn spoken(bars: &RelativeBars, group: &BarGroup, in_times: bool) -> String {
     let turned = group.engine.map_or(turned.to_owned(), |engine| format!(", {}{turned}", engine.title()));
     format!("{}, {}{turned}; {}", plain(&group.title), plain(&group.detail), all.join("; "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_is_told_apart_by_its_end() {
+        let context = eframe::egui::Context::default();
+        theme::apply(&context);
+        let output = context.run_ui(eframe::egui::RawInput::default(), |ui| {
+            let group = |title: &str| BarGroup {
+                row: 0,
+                title: title.to_owned(),
+                detail: "512 MiB an array and more words".to_owned(),
+                engine: None,
+                unit: crate::units::Unit::BytePerSecond,
+                inverted: false,
+                bars: Vec::new(),
+            };
+            let lines = |title: &str| words_of(ui, &group(title), GROUP);
+            for title in ["Bandwidth read", "Bandwidth triad"] {
+                let words = lines(title);
+                assert!(words[0].rows.len() == 2 && !words[0].elided, "{title}");
+                assert!(words[0].size().x <= GROUP && words[1].rows.len() == 1, "{title}");
+            }
+            assert_eq!(lines("GEMM").first().unwrap().rows.len(), 1);
+            assert!(lines("a title of very many words that nobody has room for")[0].elided);
+        });
+        output.drop_without_applying_deltas();
+    }
+}

@@ -143,8 +143,8 @@ impl Reporting {
                 if !matches!(state.choices.view, View::Run | View::Explain | View::Report) {
                     state.choices.view = View::Run;
                 }
-                state.opening = true;
                 let file = PathBuf::from(record::REFERENCE);
+                state.opening = Some(file.clone());
                 let read = move || record::reference().map(|run| Box::new(Session::saved(run, file)));
                 self.opening = Some(runner.background(read));
             }
@@ -180,7 +180,7 @@ impl Reporting {
     pub(super) fn poll(&mut self, runner: &Runner, folder: &Path, state: &mut State) {
         self.poll_latest(state);
         if let Some(opened) = taken(&mut self.opening) {
-            state.opening = false;
+            state.opening = None;
             match opened {
                 Ok(Ok(session)) => state.opened = Some(*session),
                 Ok(Err(error)) => state.warn(&error.to_string()),

@@ -125,8 +125,8 @@ fn status_ui(ui: &mut Ui, state: &State) {
     Sides::new().height(20.0).shrink_left().truncate().show(
         ui,
         |ui| {
-            if state.copied {
-                ui.label(theme::label("Copied").color(tokens.good));
+            if let Some(word) = state.said {
+                ui.label(theme::label(word).color(tokens.good));
             }
             ui.label(theme::label(left).color(tokens.dim));
         },

@@ -176,12 +176,12 @@ pub struct State {
     pub report: Report,
     /// A saved run being looked at.
     pub opened: Option<Session>,
-    /// One is being read to be looked at.
-    pub opening: bool,
+    /// The file of the one that is being read to be looked at.
+    pub opening: Option<PathBuf>,
     /// What went wrong beside the runs themselves, oldest first.
     pub banners: Vec<String>,
-    /// What was done last has put something on the clipboard.
-    pub copied: bool,
+    /// A word about what was done last, where nothing else shows it.
+    pub said: Option<&'static str>,
     /// A run was asked for and is being planned.
     pub starting: bool,
     /// The models or the devices may have changed.

@@ -14,7 +14,7 @@ use roofline::{
     engine::EngineId,
     machine::DeviceKind,
     record::{About, Edit, RunHeader, Store},
-    ui::{Action, App, EngineStage, ExportFormat, Pick, ReportRun, RunsAction, Session, View},
+    ui::{Action, App, CompareAction, EngineStage, ExportFormat, Pick, ReportRun, RunsAction, Session, View},
 };
 
 use crate::{
@@ -215,6 +215,31 @@ fn a_picked_row_stays_in_sight_beside_its_details() {
 }
 
 #[test]
+fn a_double_click_opens_its_run_though_the_details_come_between() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut harness, _) = history(folder.path(), 40, SMALL);
+    harness.ctx.options_mut(|options| options.input_options.max_double_click_delay = 60.0);
+    let rects = harness.query_all_by_label("Finished, 2 of 11").map(|node| node.rect());
+    let places: Vec<Pos2> = rects.map(|rect| rect.center()).filter(|place| place.y < 540.0).collect();
+    // Where the buttons of the details come, of which one deletes.
+    let place = places.into_iter().max_by(|a, b| a.y.total_cmp(&b.y)).unwrap();
+    let click = |harness: &mut Harness<'static, App>| {
+        harness.event(Event::PointerMoved(place));
+        for pressed in [true, false] {
+            let (button, modifiers) = (PointerButton::Primary, Modifiers::NONE);
+            harness.event(Event::PointerButton { pos: place, button, pressed, modifiers });
+        }
+        harness.run();
+    };
+    click(&mut harness);
+    let first = harness.state().state().runs.picked.first().unwrap().clone();
+    let field = harness.get_by_role_and_label(Role::TextInput, "Name").rect();
+    assert!(place.y > field.top() - 60.0, "it has come: {place} {field:?}");
+    click(&mut harness);
+    assert_eq!(harness.state().performed(), Some(&Action::OpenRun(first)));
+}
+
+#[test]
 fn the_reference_is_shown_from_any_view() {
     let folder = tempfile::tempdir().unwrap();
     for (from, to) in [(View::Machine, View::Run), (View::History, View::Run), (View::Explain, View::Explain)] {
@@ -222,7 +247,7 @@ fn the_reference_is_shown_from_any_view() {
         harness.state_mut().state_mut().choices.view = from;
         perform(&mut harness, Action::OpenReference);
         assert_eq!(harness.state().state().choices.view, to);
-        assert!(harness.state().state().opened.is_some() && !harness.state().state().opening);
+        assert!(harness.state().state().opened.is_some() && harness.state().state().opening.is_none());
     }
 }
 
@@ -294,17 +319,33 @@ fn an_opened_run_says_what_it_is_under_its_buttons() {
 }
 
 #[test]
+fn a_long_name_makes_no_row_wider_than_the_list_to_choose_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::at(folder.path());
+    let paths = generate(&store, 2);
+    let name = "A_name_without_a_space".repeat(5);
+    store.edit(&paths[0], &[Edit::Name(name)]).unwrap();
+    let mut harness = ready(SMALL, folder.path());
+    harness.state_mut().state_mut().history = Some(store.list());
+    perform(&mut harness, Action::Comparing(CompareAction::Pick));
+    let field = harness.get_by_role_and_label(Role::TextInput, "Find a run").rect();
+    let rows = buttons(&harness, "A_name_without");
+    assert!(rows.len() == 1 && rows[0].right() <= field.right() + 0.5, "{rows:?} {field:?}");
+    assert!((field.center().x - SMALL[0] / 2.0).abs() < 2.0, "in the middle: {field:?}");
+}
+
+#[test]
 fn a_run_that_is_being_opened_and_words_on_the_clipboard_are_told_of() {
     let folder = tempfile::tempdir().unwrap();
     let mut harness = ready(USUAL, folder.path());
-    harness.state_mut().state_mut().opening = true;
+    harness.state_mut().state_mut().opening = Some("a.json".into());
     harness.run();
     harness.get_by_label("Opening the run…");
     harness.state_mut().state_mut().current = Some(Session::saved(finished_run(), "a.json".into()));
     harness.run();
     harness.get_by_label_contains("another run is being opened");
     perform(&mut harness, Action::OpenRun(folder.path().join("gone.json")));
-    assert!(!harness.state().state().opening, "it could not be opened");
+    assert!(harness.state().state().opening.is_none(), "it could not be opened");
     assert!(harness.query_by_label("Copied").is_none());
     perform(&mut harness, Action::CopyResults);
     harness.get_by_label("Copied");

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A name in a chip is cut where it is wider than this.
-const NAME: f32 = 420.0;
+const NAME: f32 = 520.0;
 
 /// Room beside the name in its chip, and what else there is in one that can be left out.
 const CHIP_PAD: f32 = 8.0;

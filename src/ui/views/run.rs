@@ -25,7 +25,7 @@ pub(super) const NARROW: f32 = 776.0;
 pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     header_ui(ui, state, actions);
     if state.shown().is_none() {
-        if state.opening {
+        if state.opening.is_some() {
             return empty(ui, "Opening the run…", |_| {});
         }
         match &state.devices {
@@ -104,7 +104,7 @@ fn header_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
 }
 
 fn titles(state: &State) -> (String, String) {
-    let opening = if state.opening { " · another run is being opened" } else { "" };
+    let opening = if state.opening.is_some() { " · another run is being opened" } else { "" };
     let Some(session) = state.shown() else {
         let title = format!("{} suite", state.choices.suite().title());
         return (title, labels(&state.taking_part()));

@@ -42,15 +42,24 @@ struct Look {
     wide: bool,
     /// They have details.
     selectable: bool,
-    /// Whose each is, is shown.
-    engines: bool,
-    /// So under what was measured: a column of its own has no room.
-    stacked: bool,
+    /// Where it is shown whose each is.
+    engines: Engines,
+}
+
+/// Where the engine of a row is told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Engines {
+    /// Nowhere: all are of one.
+    Nowhere,
+    /// In a column of its own.
+    Column,
+    /// Under what was measured: a column has no room.
+    Under,
 }
 
 impl Look {
     const fn height(self) -> f32 {
-        if self.stacked { TWO_LINES } else { ROW }
+        if matches!(self.engines, Engines::Under) { TWO_LINES } else { ROW }
     }
 }
 
@@ -162,14 +171,20 @@ impl<'a> Rows<'a> {
 
 /// How the rows are drawn in the room there is.
 fn look(ui: &Ui, rows: &Rows<'_>, selectable: bool) -> Look {
-    let engines = rows.have_several_engines();
-    let wide = ui.available_width() >= WIDE + if engines { ENGINES } else { 0.0 };
-    Look { wide, selectable, engines, stacked: engines && selectable && !wide }
+    let several = rows.have_several_engines();
+    let wide = ui.available_width() >= WIDE + if several { ENGINES } else { 0.0 };
+    let engines = match (several, selectable && !wide) {
+        (false, _) => Engines::Nowhere,
+        (true, false) => Engines::Column,
+        (true, true) => Engines::Under,
+    };
+    Look { wide, selectable, engines }
 }
 
 fn table_ui(ui: &mut Ui, rows: &Rows<'_>, selected: Option<usize>, actions: &mut Vec<Action>, look: Look) {
     let tokens = Tokens::of(ui);
-    let Look { wide, selectable, engines: several, stacked } = look;
+    let Look { wide, selectable, engines } = look;
+    let several = engines != Engines::Nowhere;
     // Before a run, the figures' columns are empty and the engines of a row may be many.
     let planned = (ui.available_width() - TITLE - PARAMETERS - INTERVAL - STATE).clamp(ENGINES, ENGINES + VALUE);
     // No gaps, so that the hairlines of a row meet.
@@ -184,7 +199,7 @@ fn table_ui(ui: &mut Ui, rows: &Rows<'_>, selected: Option<usize>, actions: &mut
         .cell_layout(Layout::left_to_right(Align::Center))
         .column(Column::exact(if wide { 150.0 } else { TITLE }).clip(true))
         .column(Column::exact(if wide { 190.0 } else { PARAMETERS }).clip(true));
-    if several && !stacked {
+    if engines == Engines::Column {
         table = table.column(Column::exact(if selectable { ENGINES } else { planned }).clip(true));
     }
     if selectable || !several {
@@ -198,7 +213,7 @@ fn table_ui(ui: &mut Ui, rows: &Rows<'_>, selected: Option<usize>, actions: &mut
         table = table.column(Column::exact(76.0)).column(Column::exact(122.0));
     }
     let mut names = vec!["Workload", "Parameters"];
-    names.extend((several && !stacked).then_some(if selectable { "Engine" } else { "Engines" }));
+    names.extend((engines == Engines::Column).then_some(if selectable { "Engine" } else { "Engines" }));
     names.extend((selectable || !several).then_some("       Value"));
     names.push("± 95 %");
     names.extend(["Rel. error", "Of ceiling"].into_iter().filter(|_| wide));
@@ -244,12 +259,12 @@ fn header_ui(ui: &mut Ui, name: &str) {
 
 fn row_ui(line: &mut TableRow<'_, '_>, row: &Row, on: bool, look: Look) -> bool {
     let mut clicked = false;
-    line.col(|ui| clicked = title_ui(ui, row, look.selectable.then_some(on), look.stacked));
+    line.col(|ui| clicked = title_ui(ui, row, look.selectable.then_some(on), look.engines == Engines::Under));
     line.col(|ui| cell(ui, RichText::new(&row.parameters).color(Tokens::of(ui).dim)));
-    if look.engines && !look.stacked {
+    if look.engines == Engines::Column {
         line.col(|ui| cell(ui, RichText::new(&row.engines).color(Tokens::of(ui).dim)));
     }
-    if look.selectable || !look.engines {
+    if look.selectable || look.engines == Engines::Nowhere {
         line.col(|ui| value_ui(ui, row));
     }
     line.col(|ui| number_cell(ui, &row.interval));

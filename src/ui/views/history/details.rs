@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use eframe::egui::{Align, Align2, Label, Layout, Role, Sides, TextEdit, Ui, Vec2, WidgetInfo};
+use eframe::egui::{Align, Align2, Label, Layout, PointerButton, Rect, Role, Sides, TextEdit, Ui, Vec2, WidgetInfo};
 
 use super::{count, when};
 use crate::{
@@ -41,6 +41,8 @@ pub(in crate::ui) struct Words {
     seen: About,
     /// What was in the fields when they were filled, or sent on last.
     kept: [String; 3],
+    /// When the card came, in seconds of the window's clock.
+    came: f64,
     /// How many refusals were taken in.
     refused: u64,
     name: String,
@@ -123,8 +125,13 @@ pub(super) fn ui(ui: &mut Ui, state: &State, listed: &[Listed], words: &mut Word
         }
         return;
     };
+    let now = ui.input(|input| input.time);
+    if words.path.is_none() {
+        words.came = now;
+    }
     words.show(header, state.runs.refused.as_ref(), actions);
-    ui.add_space(space::M);
+    let before = actions.len();
+    let top = ui.cursor().min;
     card(ui, |ui| {
         let called = header.about.name.clone().unwrap_or_else(|| "1 run selected".to_owned());
         bar_ui(ui, state, &called, header.pinned, actions);
@@ -133,6 +140,13 @@ pub(super) fn ui(ui: &mut Ui, state: &State, listed: &[Listed], words: &mut Word
         ui.add(label).on_hover_text(summary);
         fields_ui(ui, words, actions);
     });
+    // The first click of two has brought the card under the pointer: the second is meant for the row, and for no button here.
+    let is_second = ui.input(|input| input.pointer.button_double_clicked(PointerButton::Primary));
+    let most = ui.options(|options| options.input_options.max_double_click_delay);
+    if is_second && now - words.came <= most && ui.rect_contains_pointer(Rect::from_min_max(top, ui.min_rect().max)) {
+        actions.truncate(before);
+        actions.push(Action::OpenRun(header.path.clone()));
+    }
 }
 
 /// Where and how it was made, in a line.

@@ -156,8 +156,12 @@ fn run_row(
     let follows = date.as_ref().is_some_and(Response::clicked);
     let is_pointed = date.as_ref().is_some_and(|date| date.clicked_by(PointerButton::Primary));
     let picks = is_pointed && how != Pick::Only;
-    if (follows && !picks) || (response.double_clicked() && how == Pick::Only) {
+    if follows && !picks {
         actions.push(Action::OpenRun(header.path.clone()));
+    } else if response.double_clicked() && how == Pick::Only {
+        // The first click may have moved the rows to make room for what is told of the run: that one is meant.
+        let meant = state.runs.cursor.as_ref().unwrap_or(&header.path);
+        actions.push(Action::OpenRun(meant.clone()));
     } else if picks || response.clicked() {
         actions.push(Action::Runs(RunsAction::Pick(header.path.clone(), how)));
     }
