@@ -61,7 +61,11 @@ def judge(job, read_s, sequences, length, what):
     # The truth can only be more.
     job.afford(short_s, what)
     long_s = read_s(long) if long > short else short_s
-    job.afford(extrapolated(short, short_s, long, long_s, sequences * length), what)
+    wanted = sequences * length
+    if long > short and extrapolated(short, short_s, long, long_s, wanted) > job.budget_s:
+        # A machine that was busy for a moment makes a slope of nothing: looked at again before anything is skipped.
+        short_s, long_s = min(short_s, read_s(short)), min(long_s, read_s(long))
+    job.afford(extrapolated(short, short_s, long, long_s, wanted), what)
 
 
 def extrapolated(short, short_s, long, long_s, wanted):

@@ -341,7 +341,7 @@ fn missing_part(file: &Path) -> String {
     let mut line = Vec::new();
     let read = std::fs::File::open(file).and_then(|file| BufReader::new(file.take(256)).read_until(b'\n', &mut line));
     let line = String::from_utf8_lossy(&line);
-    match line.strip_prefix("#!").filter(|_| read.is_ok()).map(|line| line.trim()) {
+    match line.strip_prefix("#!").filter(|_| read.is_ok()).map(str::trim) {
         Some(interpreter) => format!(
             "the interpreter that its first line names isn't there; install it or change the line, which is \"{}\"",
             readable(interpreter)

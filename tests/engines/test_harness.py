@@ -220,9 +220,11 @@ class Pace(unittest.TestCase):
         asked = []
 
         class Job:
+            budget_s = 4.0
+
             def afford(self, seconds, what):
                 asked.append(seconds)
-                if seconds > 4.0:
+                if seconds > self.budget_s:
                     raise Skipped(what)
 
         judge(Job(), lambda tokens: 1.0 + 0.005 * tokens, 1, 512, "the prompt")
@@ -231,6 +233,10 @@ class Pace(unittest.TestCase):
         self.assertAlmostEqual(asked[-1], 2.0)
         with self.assertRaises(Skipped):
             judge(Job(), lambda tokens: 1.0 + 0.005 * tokens, 2, 512, "the prompt")
+        # One reading that something else delayed skips nothing.
+        delays = iter([0.0, 0.0, 3.0, 0.0, 0.0])
+        judge(Job(), lambda tokens: 1.0 + 0.005 * tokens + next(delays), 1, 512, "the prompt")
+        self.assertAlmostEqual(asked[-1], 1.0 + 0.005 * 512)
         # Noise makes no length cheaper than a shorter one.
         self.assertEqual(extrapolated(16, 1.2, 64, 1.1, 512), 1.1)
 

@@ -271,8 +271,8 @@ fn a_silent_engine_is_cancelled_within_half_a_second() {
 #[test]
 fn a_canary_that_says_nothing_is_cancelled() {
     let hello = HELLO.replace("\"kind\":\"cpu\"", "\"kind\":\"cpu\",\"canary\":true");
-    let refuses = READY.replace("prepared\\\"", "unsupported\\\",\\\"reason\\\":\\\"no\\\"");
-    let engine = scripted(&format!("{hello} {refuses} sleep 1000"));
+    let refusal = READY.replace("prepared\\\"", "unsupported\\\",\\\"reason\\\":\\\"no\\\"");
+    let engine = scripted(&format!("{hello} {refusal} sleep 1000"));
     let device = engine.devices().unwrap().remove(0);
     let mut session = engine.open(&device.id).unwrap();
     let refused = session.run(&SMALL, &mut Context::detached(Duration::from_secs(4)));
