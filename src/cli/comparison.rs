@@ -85,7 +85,10 @@ pub(super) fn summary(comparison: &Comparison) -> String {
     let mut text = String::new();
     let fast_paths = comparison.fast_path_sentences();
     if !comparison.has_several() {
-        return fast_paths.iter().map(|sentence| format!("{sentence}\n")).collect();
+        for sentence in fast_paths {
+            writeln!(text, "{sentence}").ok();
+        }
+        return text;
     }
     if comparison.models.iter().map(|group| group.rows.len()).sum::<usize>() > 1 {
         writeln!(text, "\nLanguage models\n{}", models(comparison)).ok();
