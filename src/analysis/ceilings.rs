@@ -320,8 +320,8 @@ impl<'a> Ceilings<'a> {
         }
         for (index, entry) in run.entries.iter().enumerate() {
             let place = found.add_device(&entry.device, None);
-            let own = entry.headline().filter(|figure| figure.unit == entry.workload.unit());
-            let own = own.filter(|_| judge::bar(run, entry).is_none());
+            let own =
+                entry.headline().filter(|one| one.unit == entry.workload.unit() && judge::bar(run, entry).is_none());
             let rate = own.map(|figure| figure.summary.median).filter(|rate| *rate > 0.0 && *rate < RATE_MAX);
             let of = match &entry.workload {
                 Workload::BandwidthSweep(_) => None,
@@ -367,9 +367,9 @@ impl<'a> Ceilings<'a> {
         self.places.get(entry.device.as_str()).copied()
     }
 
-    /// How near the entry at `index` comes to its limit.
+    /// How near the entry at `index` comes to its limit. `None` for a figure that can't be true.
     pub fn share(&self, index: usize) -> Option<Share> {
-        let headline = self.run.entries.get(index)?.headline()?;
+        let headline = self.run.entries.get(index).filter(|one| !judge::is_impossible(self.run, one))?.headline()?;
         let Limit { ceiling, kind, bound } = self.limit(index).filter(|limit| limit.ceiling.unit == headline.unit)?;
         let fraction = headline.summary.median / ceiling.value;
         (fraction.is_finite() && fraction >= 0.0).then_some(Share { fraction, ceiling, kind, bound })
@@ -556,7 +556,7 @@ mod tests {
     #[test]
     fn a_processor_is_not_held_against_the_gpu_of_its_name() {
         let mut run = run("Apple M2");
-        run.machine.gpu_cores = Some(10);
+        run.entries[1].measurements[0].summary.median = 5.0;
         let gemm = Workload::Gemm(crate::workload::Gemm::square(4096, Dtype::F16));
         let mut fast = Entry::pending(gemm, EngineId::Wgpu, "vulkan:0");
         fast.outcome = Outcome::Done;

@@ -89,6 +89,11 @@ pub(super) fn bar(run: &Run, entry: &Entry) -> Option<Mark> {
     marked.or_else(found)
 }
 
+/// Whether the figure of an entry can't be true, marked so or not.
+pub(super) fn is_impossible(run: &Run, entry: &Entry) -> bool {
+    bar(run, entry).is_some_and(|mark| mark.kind == MarkKind::Implausible)
+}
+
 /// A figure beyond any device.
 fn absurd(headline: &Measurement) -> Option<Mark> {
     let value = Quantity::from(headline);

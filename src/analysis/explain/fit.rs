@@ -100,8 +100,9 @@ fn largest_tensor(model: &ModelRef) -> f64 {
 
 type Key = (Place, EngineId, String, bool);
 
-/// Every model of a run, and what it needs at the task that takes the most of all that the run has for it: what was really held
-/// where it was done, what is predicted where it was not. Shapes beyond reason are left out.
+/// Every model of a run, and what it needs at the task that takes the most of all that the run has for it.
+///
+/// That is what was really held where a task was done, and what is predicted where it was not. Shapes beyond reason are left out.
 pub fn fits(run: &Run) -> Vec<Fit> {
     let devices: HashMap<&str, &Device> = run.devices.iter().rev().map(|device| (device.id.as_str(), device)).collect();
     let limits = Limits::of(run, &devices);

@@ -10,10 +10,10 @@ pub use self::{
     meaning::Meaning,
     words::verdict,
 };
-use super::{Bound, Ceilings, Limit, Share, intensity, judge};
+use super::{Bound, Ceilings, Limit, Share, intensity};
 use crate::{
     measure::StopReason,
-    record::{Entry, MarkKind, Run},
+    record::{Entry, Run},
 };
 
 /// What is said of one entry.
@@ -57,8 +57,7 @@ impl<'a> Explainer<'a> {
     pub fn entry(&self, index: usize) -> Option<Explanation> {
         let entry = self.run.entries.get(index)?;
         let figure = figure(entry);
-        let impossible = judge::bar(self.run, entry).is_some_and(|mark| mark.kind == MarkKind::Implausible);
-        let share = self.ceilings.share(index).filter(|_| figure.is_some() && !impossible);
+        let share = self.ceilings.share(index).filter(|_| figure.is_some());
         let mut explanation = Explanation {
             entry: index,
             bound: self.ceilings.bound(index),

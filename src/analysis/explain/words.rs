@@ -58,7 +58,7 @@ pub(super) fn sentences(explainer: &Explainer<'_>, entry: &Entry, known: &Explan
     let Some(value) = figure(entry) else {
         return "It ended without a figure that can be true, so nothing is concluded from it.".to_owned();
     };
-    if judge::bar(explainer.run, entry).is_some_and(|mark| mark.kind == MarkKind::Implausible) {
+    if judge::is_impossible(explainer.run, entry) {
         return "The figure is more than this device can do, so nothing is concluded from it.".to_owned();
     }
     match &entry.workload {

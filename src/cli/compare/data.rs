@@ -21,6 +21,7 @@ pub(super) fn json(runs: &[&Run], compared: &Compared) -> String {
         "app": { "version": app.version, "commit": app.commit },
         "kind": compared.kind,
         "sides": sides,
+        "left_out": compared.left_out,
         "baseline": compared.label(compared.baseline),
         "threshold": compared.options.threshold,
         "method": compared.method().join(" "),

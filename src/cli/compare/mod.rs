@@ -110,13 +110,12 @@ pub(super) fn compare(arguments: &CompareArguments, data_dir: &Path) -> Result<E
     output::write(&arguments.output, &text)?;
     let counts = compared.counts();
     Ok(match arguments.fail_on {
-        None => Exit::Success,
         Some(FailOn::Slower) if counts.slower > 0 => Exit::Slower,
         Some(FailOn::Slower) if counts.faster + counts.same == 0 => {
             output::complain("nothing could be compared, so that nothing can be said to be no slower");
             Exit::Failure
         }
-        Some(FailOn::Slower) => Exit::Success,
+        Some(FailOn::Slower) | None => Exit::Success,
     })
 }
 
