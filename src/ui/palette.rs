@@ -29,8 +29,9 @@ impl Palette {
     pub(super) fn ui(&mut self, ui: &Ui, state: &State, actions: &mut Vec<Action>) -> bool {
         let context = ui.ctx().clone();
         // Taken before the text field sees them.
-        let [up, down, enter] = [Key::ArrowUp, Key::ArrowDown, Key::Enter]
-            .map(|key| context.input_mut(|input| input.consume_key(Modifiers::NONE, key)));
+        let pressed = |key: &Key| context.input_mut(|input| input.consume_key(Modifiers::NONE, *key));
+        let arrow = [Key::ArrowUp, Key::ArrowDown].into_iter().find(pressed);
+        let enter = pressed(&Key::Enter);
         // Before the field is drawn, so that it takes what is typed in this very frame.
         context.memory_mut(|memory| memory.request_focus(field_id()));
         let id = Id::unique("palette");
@@ -40,8 +41,8 @@ impl Palette {
         let response = modal.show(&context, |ui| {
             self.field_ui(ui);
             let listed = self.listed(state);
-            self.choose(listed.len(), up, down);
-            let clicked = self.list_ui(ui, &listed, up || down);
+            self.choose(listed.len(), arrow);
+            let clicked = self.list_ui(ui, &listed, arrow.is_some());
             let entered = self.chosen.filter(|_| enter).and_then(|place| listed.get(place).copied());
             clicked.or(entered)
         });
@@ -63,13 +64,13 @@ impl Palette {
         listed
     }
 
-    /// Goes on with the arrows, among so many.
-    fn choose(&mut self, count: usize, up: bool, down: bool) {
-        let next = match (self.chosen, up, down) {
-            (None, true, _) | (None, _, true) => Some(0),
-            (Some(place), true, _) => Some(place.saturating_sub(1)),
-            (Some(place), _, true) => Some(place + 1),
-            (chosen, ..) => chosen,
+    /// Goes on with an arrow, among so many.
+    fn choose(&mut self, count: usize, arrow: Option<Key>) {
+        let next = match (self.chosen, arrow) {
+            (None, Some(_)) => Some(0),
+            (Some(place), Some(Key::ArrowUp)) => Some(place.saturating_sub(1)),
+            (Some(place), Some(_)) => Some(place + 1),
+            (chosen, None) => chosen,
         };
         self.chosen = next.and_then(|place| Some(place.min(count.checked_sub(1)?)));
     }

@@ -488,7 +488,7 @@ fn peaks_that_mean_different_things_and_weights_that_were_made_up_are_not_ranked
     for entry in &mut run.entries {
         match (&entry.workload, entry.engine) {
             (Workload::Inference(_), engine) => {
-                entry.notes.push(format!("Peak memory is what {} says.", engine.title()))
+                entry.notes.push(format!("Peak memory is what {} says.", engine.title()));
             }
             (Workload::ModelLoad(_), EngineId::Mlx) => entry.variant = Some(ModelLoad::MADE.to_owned()),
             _ => {}
