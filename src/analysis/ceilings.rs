@@ -6,126 +6,18 @@
 
 use std::collections::HashMap;
 
-use super::{frameworks::Place, judge, peaks, roofline::RATE_MAX};
+use super::{
+    frameworks::Place,
+    judge, peaks,
+    roofline::RATE_MAX,
+    share::{Bound, CeilingKind, Limit, Share},
+};
 use crate::{
     machine::{Device, DeviceKind, Machine},
     record::{Entry, Run},
-    units::{Quantity, Unit, number, percent},
+    units::{Quantity, Unit},
     workload::{Dtype, InferencePhase, Precision, Workload},
 };
-
-/// Where a ceiling comes from.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum CeilingKind {
-    /// The hardware's data sheet.
-    Theoretical,
-    /// The best figure of its kind in the same run, on the same device.
-    Measured,
-    /// What a token must move or compute, at a rate of this device's.
-    Token {
-        /// Bandwidth or arithmetic rate.
-        rate: Quantity,
-        /// Bytes or FLOPs a token.
-        cost: f64,
-        /// The rate is the data sheet's; else the best measured in this run.
-        published: bool,
-    },
-    /// The bandwidth allows no more operations than so many a byte.
-    Traffic {
-        /// Bandwidth.
-        rate: Quantity,
-        /// Arithmetic intensity in FLOP/B.
-        intensity: f64,
-        /// The rate is the data sheet's; else the best measured in this run.
-        published: bool,
-    },
-}
-
-/// What holds a workload back: reading and writing, or multiplying.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bound {
-    /// The memory's bandwidth.
-    Memory,
-    /// Arithmetic.
-    Compute,
-}
-
-impl Bound {
-    /// "memory" or "arithmetic".
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Memory => "memory",
-            Self::Compute => "arithmetic",
-        }
-    }
-}
-
-/// The most that a device allows of a workload.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Limit {
-    /// In the unit of the workload's headline.
-    pub ceiling: Quantity,
-    /// Where it comes from.
-    pub kind: CeilingKind,
-    /// What sets it.
-    pub bound: Bound,
-}
-
-/// A figure as a share of its ceiling.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Share {
-    /// 1 is all of it.
-    pub fraction: f64,
-    /// The ceiling.
-    pub ceiling: Quantity,
-    /// Where the ceiling comes from.
-    pub kind: CeilingKind,
-    /// What sets it.
-    pub bound: Bound,
-}
-
-impl Share {
-    /// "92.4 %", with "of best" where the ceiling is only the best measured, and "of limit" where it is worked out.
-    pub fn text(&self) -> String {
-        match self.kind {
-            CeilingKind::Theoretical => percent(self.fraction),
-            CeilingKind::Measured => format!("{} of best", percent(self.fraction)),
-            CeilingKind::Token { .. } | CeilingKind::Traffic { .. } => format!("{} of limit", percent(self.fraction)),
-        }
-    }
-
-    /// "92.4 % of 3350 GB/s by the data sheet"; "62.1 % of 209 tokens/s: 3350 GB/s by the data sheet ÷ 16.0 GB a token".
-    pub fn explanation(&self) -> String {
-        let limit = Limit { ceiling: self.ceiling, kind: self.kind, bound: self.bound };
-        format!("{} of {}", percent(self.fraction), limit.text())
-    }
-}
-
-impl Limit {
-    /// "3350 GB/s by the data sheet"; "209 tokens/s: 3350 GB/s by the data sheet ÷ 16.0 GB a token".
-    pub fn text(&self) -> String {
-        let source = |published| if published { "by the data sheet" } else { "as measured in this run" };
-        match self.kind {
-            CeilingKind::Theoretical => format!("{} by the data sheet", self.ceiling),
-            CeilingKind::Measured => format!("{}, the best of its kind in this run", self.ceiling),
-            CeilingKind::Token { rate, cost, published } => {
-                format!("{}: {rate} {} ÷ {} a token", self.ceiling, source(published), cost_text(rate, cost))
-            }
-            CeilingKind::Traffic { rate, intensity, published } => {
-                let each = number(intensity);
-                format!("{}: {rate} {} × {each} FLOP a byte", self.ceiling, source(published))
-            }
-        }
-    }
-}
-
-/// "14.2 GB" or "14.5 GFLOP".
-fn cost_text(rate: Quantity, cost: f64) -> String {
-    match rate.unit {
-        Unit::FlopPerSecond => format!("{} GFLOP", number(cost / 1e9)),
-        _ => Quantity::new(cost, Unit::Byte).to_string(),
-    }
-}
 
 /// What can be compared by a ceiling: bandwidth with bandwidth, GEMM with GEMM of the same type.
 #[derive(Clone, Copy, PartialEq)]

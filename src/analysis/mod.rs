@@ -9,15 +9,15 @@ mod judge;
 mod peaks;
 mod plateaus;
 mod roofline;
+mod share;
 
 pub use self::{
-    ceilings::{
-        Best, Bound, Ceiling, CeilingKind, Ceilings, DeviceCeilings, Limit, Share, intensity, share_of_ceiling,
-    },
+    ceilings::{Best, Ceiling, Ceilings, DeviceCeilings, intensity, share_of_ceiling},
     figures::side_figures,
     frameworks::{Comparison, compare},
     judge::judge,
     peaks::{MatrixUnits, Peaks, matrix_units, peaks},
     plateaus::{Plateau, plateaus},
     roofline::{Point, Roof, Roofline, rooflines},
+    share::{Bound, CeilingKind, Limit, Share},
 };

@@ -8,7 +8,7 @@ use super::{
     memory,
     models::{candidates, winner},
     raw, recommend, why,
-    words::{doubts, name, warnings},
+    words::{all_notes, warnings},
 };
 use crate::{
     analysis::{
@@ -435,34 +435,11 @@ fn missing(run: &Run, report: &mut Document) {
 
 /// What speaks against figures, each sentence once with all that it holds for.
 fn notes(run: &Run, comparison: &Comparison, report: &mut Document) {
-    let several = comparison.has_several();
-    let mut order: Vec<(String, Vec<String>)> = Vec::new();
-    let mut known: HashMap<String, usize> = HashMap::new();
-    for entry in &run.entries {
-        for text in doubts(entry) {
-            let place = *known.entry(text.clone()).or_insert_with(|| {
-                order.push((text, Vec::new()));
-                order.len() - 1
-            });
-            if let Some((_, names)) = order.get_mut(place) {
-                names.push(name(entry, several));
-            }
-        }
+    let notes = all_notes(run, comparison.has_several());
+    if !notes.is_empty() {
+        report.heading(2, "Notes");
+        report.list(notes);
     }
-    if order.is_empty() {
-        return;
-    }
-    report.heading(2, "Notes");
-    report.list(order.into_iter().map(|(text, names)| format!("{}: {text}", some_of(&names))).collect());
-}
-
-/// "a; b; c", or the first three and how many more.
-fn some_of(names: &[String]) -> String {
-    const SHOWN: usize = 3;
-    let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
-    let more = names.len().saturating_sub(SHOWN);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", shown.join("; "))
 }
 
 fn raw_files(run: &Run, name: &str, report: &mut Document) {

@@ -1,7 +1,9 @@
 //! What is said under figures: warnings, reasons, notes. Alike in a terminal and in a document.
 
+use std::collections::HashMap;
+
 use crate::{
-    analysis::{CeilingKind, Ceilings, side_figures},
+    analysis::{CeilingKind, Ceilings, Share, side_figures},
     machine::PowerSource,
     record::{Entry, Outcome, Run, RunState},
 };
@@ -12,7 +14,7 @@ pub(crate) fn name(entry: &Entry, several: bool) -> String {
     format!("{engine}{} {}", entry.workload.title(), entry.workload.parameters())
 }
 
-/// Reasons and notes under the table.
+/// Reasons and doubts of each entry under the table, then the notes: each once, with the entries that it is of.
 pub(crate) fn footnotes(run: &Run, several: bool) -> Vec<String> {
     let mut lines: Vec<String> = warnings(run).into_iter().map(|warning| format!("note: {warning}")).collect();
     let ceilings = Ceilings::of(run);
@@ -20,23 +22,61 @@ pub(crate) fn footnotes(run: &Run, several: bool) -> Vec<String> {
         let title = name(entry, several);
         lines.extend(beside(&ceilings, index, entry).map(|text| format!("{title}: {text}")));
         let reason = entry.outcome.reason().map(|reason| format!("{}: {reason}", entry.outcome.word().to_lowercase()));
-        let all = reason.into_iter().chain(doubts(entry));
+        let all = reason.into_iter().chain(marks(entry));
         lines.extend(all.map(|text| format!("{title}: {text}")));
     }
+    lines.extend(once_each(run, several, |entry| entry.notes.clone()));
     lines
 }
 
-/// What speaks against an entry's figure, and what a reader should know of it.
-pub(super) fn doubts(entry: &Entry) -> impl Iterator<Item = String> + '_ {
-    let marks = entry.marks.iter().map(|mark| format!("{}: {}", mark.kind.word(), mark.reason));
-    marks.chain(entry.notes.iter().cloned())
+/// What speaks against an entry's figure.
+fn marks(entry: &Entry) -> impl Iterator<Item = String> + '_ {
+    entry.marks.iter().map(|mark| format!("{}: {}", mark.kind.word(), mark.reason))
+}
+
+/// What speaks against figures and what a reader should know of them: each once, with the entries that it is of.
+pub(super) fn all_notes(run: &Run, several: bool) -> Vec<String> {
+    once_each(run, several, |entry| marks(entry).chain(entry.notes.iter().cloned()).collect())
+}
+
+/// What is said of entries, in the order in which it is first said, with those of which it is: "a; b; c and 4 more: …".
+fn once_each(run: &Run, several: bool, said: impl Fn(&Entry) -> Vec<String>) -> Vec<String> {
+    let mut order: Vec<(String, Vec<String>)> = Vec::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
+    for entry in &run.entries {
+        for text in said(entry) {
+            let place = *known.entry(text.clone()).or_insert_with(|| {
+                order.push((text, Vec::new()));
+                order.len() - 1
+            });
+            if let Some((_, names)) = order.get_mut(place) {
+                names.push(name(entry, several));
+            }
+        }
+    }
+    order.into_iter().map(|(text, names)| format!("{}: {text}", some_of(&names))).collect()
+}
+
+/// "a; b; c", or the first three and how many more.
+fn some_of(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(String::as_str).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join("; "))
 }
 
 /// What was measured of a model beside the headline, and where its limit comes from, in one line.
 fn beside(ceilings: &Ceilings<'_>, index: usize, entry: &Entry) -> Option<String> {
     let figures = side_figures(entry).into_iter().map(|(name, value)| format!("{} {value}", name.to_lowercase()));
     let limit = ceilings.share(index).filter(|share| matches!(share.kind, CeilingKind::Token { .. }));
-    let all: Vec<String> = figures.chain(limit.map(|share| share.explanation())).collect();
+    let told = |share: Share| {
+        if share.is_beyond() {
+            return format!("faster than what was measured by itself here allows, {}", share.limit().text());
+        }
+        share.explanation()
+    };
+    let all: Vec<String> = figures.chain(limit.map(told)).collect();
     (!all.is_empty()).then(|| all.join(" · "))
 }
 

@@ -30,8 +30,8 @@ mod lora;
 mod machine;
 mod model;
 mod models_cli;
-#[cfg(target_os = "linux")]
 mod program;
+#[cfg(target_os = "linux")]
 mod provision;
 mod runner;
 mod sample;

@@ -8,9 +8,6 @@ use crate::{
     workload::{InferencePhase, Workload},
 };
 
-/// Beyond the limit by more than this, the limit is the one that is wrong.
-const ROOM: f64 = 1.03;
-
 /// Why not to rely on a figure.
 pub(super) fn caution(run: &Run, entry: &Entry) -> String {
     if entry.headline().is_none() {
@@ -140,7 +137,7 @@ fn by_intensity(explainer: &Explainer<'_>, entry: &Entry, known: &Explanation, b
 /// How near it comes.
 fn reached(known: &Explanation) -> String {
     match (known.share, known.limit) {
-        (Some(share), _) if share.fraction > ROOM => format!(
+        (Some(share), _) if share.fraction > Share::ROOM => format!(
             "It reaches {}: the limit is too low for it, because caches helped or this run has no better figure to hold it \
              against.",
             share.explanation()
@@ -158,7 +155,7 @@ fn reached(known: &Explanation) -> String {
 pub fn verdict(share: &Share) -> &'static str {
     match share.fraction {
         fraction if !fraction.is_finite() || fraction <= 0.0 => "",
-        fraction if fraction > ROOM => "above its limit: the limit is too low",
+        fraction if fraction > Share::ROOM => "above its limit: the limit is too low",
         fraction if fraction >= 0.8 => "near its limit",
         fraction if fraction >= 0.5 => "more than half of its limit",
         fraction if fraction >= 0.2 => "well below its limit",
