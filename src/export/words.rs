@@ -104,3 +104,26 @@ pub(crate) fn warnings(run: &Run) -> Vec<String> {
     }
     list
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::frameworks::tests::document;
+
+    #[test]
+    fn a_note_of_many_entries_stands_once_and_their_reasons_stand_each() {
+        let mut run = document();
+        for entry in &mut run.entries {
+            entry.notes.push("Said of all.".to_owned());
+        }
+        let lines = footnotes(&run, true);
+        let said: Vec<&String> = lines.iter().filter(|line| line.ends_with("Said of all.")).collect();
+        let more = run.entries.len() - 3;
+        assert_eq!(said.len(), 1, "{lines:?}");
+        assert!(
+            said[0].starts_with("PyTorch, GEMM f32 n = 1024; ") && said[0].contains(&format!(" and {more} more: "))
+        );
+        assert!(lines.iter().any(|line| line.contains("unsupported: llama.cpp trains no adapters")));
+        assert_eq!(all_notes(&run, true).len(), 1);
+    }
+}
