@@ -71,6 +71,8 @@ pub struct Program {
     pub set: Vec<(String, String)>,
     /// The folder it runs in; this program's if absent.
     pub folder: Option<std::path::PathBuf>,
+    /// What it is called in messages; its file's name if absent.
+    pub name: Option<String>,
 }
 
 impl Program {
@@ -115,7 +117,8 @@ pub struct Supervised {
 impl Supervised {
     /// Starts it. The error says why it can't be started and what to do.
     pub fn start(program: &Program) -> Result<Self, String> {
-        let name = program.file.file_name().unwrap_or(program.file.as_os_str()).to_string_lossy().into_owned();
+        let file = || program.file.file_name().unwrap_or(program.file.as_os_str()).to_string_lossy().into_owned();
+        let name = program.name.clone().unwrap_or_else(file);
         let mut child = spawn(program)?;
         let (sender, lines) = sync_channel(LINES_WAITING);
         let errors = Arc::new(Mutex::new(VecDeque::new()));

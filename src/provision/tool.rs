@@ -3,13 +3,17 @@
 
 use std::{
     collections::VecDeque,
-    path::PathBuf,
+    ffi::OsString,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use super::{InstallError, InstallProgress, ProgressUnit, place::bytes_on_disk};
 use crate::{
-    engine::supervise::{Environment, Program, Said, Supervised},
+    engine::{
+        is_executable,
+        supervise::{Environment, Program, Said, Supervised},
+    },
     measure::Cancel,
 };
 
@@ -73,8 +77,8 @@ impl Work<'_> {
             folder: Some(self.folder.clone()),
             ..program.clone()
         };
-        let mut child = Supervised::start(&program).map_err(failed)?;
-        child.close_input();
+        // Its standard input stays open: the end of it is what the watch waits for.
+        let mut child = Supervised::start(&watched(program)).map_err(failed)?;
         let now = Instant::now();
         let mut heard = Heard {
             lines: VecDeque::new(),
@@ -170,6 +174,31 @@ impl Heard {
         self.cost = start.elapsed();
         true
     }
+}
+
+/// Runs "$@" with nothing to read, and ends it with all that it started when standard input ends before: then this program is
+/// gone, however it went, and nobody would clear away what comes of it. A signal that ended the work ends the shell too, so that
+/// it is told of as such. Only what the shell has built in is used: installers run with a PATH of their own.
+const WATCH: &str = r#"exec 3<&0
+"$@" 3<&- </dev/null & work=$!
+{ while read -r line; do :; done <&3; kill -KILL 0; } >/dev/null 2>&1 & watch=$!
+exec 3<&-
+wait "$work"; status=$?
+kill -KILL "$watch" 2>/dev/null
+if [ "$status" -gt 128 ]; then kill "-$((status - 128))" $$; fi
+exit "$status""#;
+
+/// The program under a watch that ends it when this one is gone. One that isn't there is left as it is, to be told of.
+fn watched(program: Program) -> Program {
+    let shell = Path::new("/bin/sh");
+    if !cfg!(unix) || !is_executable(&program.file) || !shell.exists() {
+        return program;
+    }
+    let name = program.file.file_name().map(|name| name.to_string_lossy().into_owned());
+    let mut arguments: Vec<OsString> = ["-c", WATCH, "sh"].map(OsString::from).into();
+    arguments.push(program.file.clone().into());
+    arguments.extend(program.arguments);
+    Program { file: shell.to_owned(), arguments, name, ..program }
 }
 
 /// "[12/138] Building" as 12 of 138, and what is done.

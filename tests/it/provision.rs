@@ -433,8 +433,8 @@ mod installing {
     #[test]
     fn one_that_was_killed_is_never_found_and_cleared_away() {
         let machine = Machine::with_python();
-        // As pip, it ends when nobody hears it any more.
-        machine.pip("while echo Downloading; do sleep 0.1; done");
+        // It says nothing, so that it would not notice by itself that nobody hears it any more.
+        machine.pip("echo $$ > \"$here/number.tmp\"; mv \"$here/number.tmp\" \"$here/number\"; sleep 1000");
         let mut program = machine.command(&["install", "pytorch", "--yes"]).spawn().unwrap();
         let folder = machine.path("data/engines/pytorch");
         let filled = || {
@@ -442,8 +442,19 @@ mod installing {
                 .is_ok_and(|mut entries| entries.any(|entry| entry.unwrap().path().join("bin/pip.sh").exists()))
         };
         wait_for("the installation", filled);
+        let number = || {
+            let folders = fs::read_dir(&folder).ok()?;
+            folders.filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("bin/number")).ok()).next()
+        };
+        wait_for("the installer", || number().is_some());
+        let installer = number().unwrap().trim().to_owned();
         program.kill().unwrap();
         program.wait().unwrap();
+        wait_for("the installer's end", || {
+            let state = Command::new("ps").args(["-o", "stat=", "-p", &installer]).output().unwrap();
+            let state = text(&state.stdout).trim().to_owned();
+            state.is_empty() || state.starts_with('Z')
+        });
         let missing = find::find(EngineId::Pytorch, &machine.here()).unwrap_err();
         assert!(missing.reason.contains("an installation was not finished"), "{missing}");
         machine.pip("true");
