@@ -79,7 +79,7 @@ fn throttled(entry: &Entry) -> Option<Mark> {
 
 /// Why the figure of an entry may not be ranked: what it is marked with, else what it would be marked with if it were measured
 /// now. Marks are set while measuring, and a file may hold anything.
-pub(super) fn bar(run: &Run, entry: &Entry) -> Option<Mark> {
+pub fn bar(run: &Run, entry: &Entry) -> Option<Mark> {
     let marked = entry.marks.iter().find(|mark| mark.kind.bars_from_ranking()).cloned();
     // Nothing is known of a device that the run doesn't tell of, but what holds for all.
     let found = || match run.device(&entry.device) {
@@ -87,6 +87,11 @@ pub(super) fn bar(run: &Run, entry: &Entry) -> Option<Mark> {
         None => entry.headline().and_then(absurd),
     };
     marked.or_else(found)
+}
+
+/// Whether the figure of an entry may not be ranked.
+pub fn is_barred(run: &Run, entry: &Entry) -> bool {
+    bar(run, entry).is_some()
 }
 
 /// Whether the figure of an entry can't be true, marked so or not.

@@ -97,6 +97,11 @@ impl Share {
         }
     }
 
+    /// "92.4 %", where a heading says of what; "over best" where the limit is none.
+    pub(crate) fn short(&self) -> String {
+        if self.is_beyond() { "over best".to_owned() } else { percent(self.fraction) }
+    }
+
     /// "92.4 % of 3350 GB/s by the data sheet"; "62.1 % of 209 tokens/s: 3350 GB/s by the data sheet ÷ 16.0 GB a token".
     pub fn explanation(&self) -> String {
         format!("{} of {}", percent(self.fraction), self.limit().text())

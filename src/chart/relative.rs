@@ -5,7 +5,7 @@
 
 use super::ticks;
 use crate::{
-    analysis::comparison::{Cell, Compared, Kind, Row, Verdict, Why},
+    analysis::comparison::{Cell, Compared, Row, Verdict, Why},
     engine::EngineId,
     stats::Interval,
     units::Unit,
@@ -181,14 +181,9 @@ fn group(compared: &Compared, place: usize, row: &Row, engines: bool) -> BarGrou
 /// The bar of a side that isn't the baseline. What must not be held against the baseline has none.
 fn drawn(compared: &Compared, row: &Row, cell: &Cell) -> Option<Bar> {
     let (value, interval) = compared.speed(row, cell)?;
-    // Where engines are compared the verdict is the leading one's; a bar is the side's own.
-    let (faster, slower) = match compared.kind {
-        Kind::Runs => (Standing::Faster, Standing::Slower),
-        Kind::Engines => (Standing::Slower, Standing::Faster),
-    };
     let standing = match cell.verdict.as_ref()? {
-        Verdict::Faster => faster,
-        Verdict::Slower => slower,
+        Verdict::Faster => Standing::Faster,
+        Verdict::Slower => Standing::Slower,
         Verdict::Same => Standing::Same,
         Verdict::NotComparable(
             Why::Marked(_) | Why::Precision(..) | Why::Units(..) | Why::Missing(_) | Why::Invalid,

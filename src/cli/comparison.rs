@@ -64,7 +64,7 @@ fn cell_text(run: &Run, ceilings: &Ceilings<'_>, cell: Option<&frameworks::Cell>
     let width = width.map_or_else(String::new, |width| format!(" ± {}", percent(width)));
     let mut text = format!("{}{}{width}", scale.number(figure.value), signs(cell, entry));
     if !entry.workload.kind().is_model() {
-        let share = ceilings.share(cell.entry).map(|share| percent(share.fraction));
+        let share = ceilings.share(cell.entry).map(|share| share.short());
         let error = entry.check.as_ref().and_then(|check| check.relative_error).map(relative_error);
         let second: Vec<String> = share.into_iter().chain(error).collect();
         if !second.is_empty() {

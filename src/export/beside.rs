@@ -162,8 +162,9 @@ fn steady_chars(text: &str) -> impl Iterator<Item = char> {
 pub(crate) fn origin(run: &Run) -> String {
     let os = format!("{} {}", run.machine.os.name, run.machine.os.version);
     let devices = run.devices.iter().map(crate::machine::Device::label).collect::<Vec<_>>().join(", ");
-    let devices = if run.machine.chip.is_empty() { devices } else { run.machine.chip.clone() };
-    let mut parts = vec![devices, os];
+    let devices = if run.machine.chip.is_empty() { devices } else { run.measured() };
+    let given = run.about.as_ref().and_then(|about| about.name.clone()).unwrap_or_default();
+    let mut parts = vec![given, devices, os];
     if run.started_at != jiff::Timestamp::UNIX_EPOCH {
         parts.push(run.started_at.strftime("%Y-%m-%d %H:%M UTC").to_string());
     }

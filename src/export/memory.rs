@@ -8,8 +8,8 @@ use crate::{
     analysis::{
         Comparison,
         explain::{Fit, fits},
-        frameworks::Column,
-        peaks,
+        frameworks::{BARRED, Column},
+        is_barred, peaks,
     },
     chart::{Chart, figure_with},
     record::{Entry, Run},
@@ -40,9 +40,11 @@ pub(super) fn bandwidth(run: &Run, comparison: &Comparison, report: &mut Documen
             headline.map_or_else(|| entry.outcome.word().to_lowercase(), |figure| Quantity::from(figure).to_string());
         // Engines have names of their own for the same device.
         let of_it = best.is_some_and(|best| is_same_place(comparison, best, entry));
-        let share = headline.zip(published).filter(|_| of_it);
+        let barred = is_barred(run, entry);
+        let share = headline.zip(published).filter(|_| of_it && !barred);
         let share = share.map_or_else(|| NONE.to_owned(), |(figure, (peak, _))| percent(figure.summary.median / peak));
         let is_best = best.is_some_and(|best| std::ptr::eq(best, *entry)) && entries.len() > 1;
+        let value = if barred && headline.is_some() { format!("{value} {BARRED}") } else { value };
         let figure = TableCell { text: value, best: is_best };
         vec![
             operation(entry).into(),

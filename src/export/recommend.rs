@@ -57,6 +57,13 @@ pub fn recommendations(run: &Run, comparison: &Comparison) -> Vec<Recommendation
                 _ => list,
             };
             let Some((first, second)) = winner(&list) else { continue };
+            // Smaller weights are no help to a framework that takes more beside them. What peaks that others published hold is
+            // not known.
+            let peak = |one: &Candidate<'_>| one.row.slot(ModelColumn::Peak).figure.map(|figure| figure.value);
+            let takes_less = |one: &Candidate<'_>| peak(one).zip(peak(first)).is_some_and(|(other, own)| other < own);
+            if column == ModelColumn::Memory && !run.is_published() && list.iter().any(takes_less) {
+                continue;
+            }
             // What is emulated is no device that anyone chooses.
             if matches!(first.place, Place::Emulated(_)) {
                 continue;

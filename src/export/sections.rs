@@ -323,7 +323,7 @@ fn task(ceilings: &Ceilings<'_>, index: usize, entry: &Entry) -> Vec<TableCell> 
         .map(|(name, value)| format!("{} {value}", name.to_lowercase()))
         .collect();
     let beside = if beside.is_empty() { NONE.to_owned() } else { beside.join("; ") };
-    let share = ceilings.share(index).map_or_else(|| NONE.to_owned(), |share| percent(share.fraction));
+    let share = ceilings.share(index).map_or_else(|| NONE.to_owned(), |share| share.short());
     [title.trim().to_owned(), value, width, beside, share].map(TableCell::from).into()
 }
 
@@ -438,6 +438,9 @@ fn notes(run: &Run, comparison: &Comparison, report: &mut Document) {
     let notes = all_notes(run, comparison.has_several());
     if !notes.is_empty() {
         report.heading(2, "Notes");
+        if comparison.rows.iter().flat_map(|row| row.cells.iter().flatten()).any(|cell| cell.barred.is_some()) {
+            report.text(format!("{BARRED} shown, and not compared for a reason that is given here."));
+        }
         report.list(notes);
     }
 }

@@ -82,7 +82,7 @@ fn row(run: &Run, ceilings: &Ceilings<'_>, one: &Candidate<'_>) -> Option<Vec<Ta
         bound.to_owned(),
         one.figure.text(),
         format!("{} t/s", crate::units::number(share.ceiling.value)),
-        percent(share.fraction),
+        share.short(),
         format!("{rate} ({source}) ÷ {cost}"),
     ];
     Some(cells.into_iter().map(TableCell::from).collect())

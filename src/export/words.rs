@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    analysis::{CeilingKind, Ceilings, Share, side_figures},
+    analysis::{CeilingKind, Ceilings, Share, bar, side_figures},
     machine::PowerSource,
     record::{Entry, Outcome, Run, RunState},
 };
@@ -21,22 +21,24 @@ pub(crate) fn footnotes(run: &Run, several: bool) -> Vec<String> {
     for (index, entry) in run.entries.iter().enumerate() {
         let title = name(entry, several);
         lines.extend(beside(&ceilings, index, entry).map(|text| format!("{title}: {text}")));
-        let reason = entry.outcome.reason().map(|reason| format!("{}: {reason}", entry.outcome.word().to_lowercase()));
-        let all = reason.into_iter().chain(marks(entry));
-        lines.extend(all.map(|text| format!("{title}: {text}")));
     }
+    let reason = |entry: &Entry| {
+        entry.outcome.reason().map(|reason| format!("{}: {reason}", entry.outcome.word().to_lowercase()))
+    };
+    lines.extend(once_each(run, several, |entry| reason(entry).into_iter().chain(marks(run, entry)).collect()));
     lines.extend(once_each(run, several, |entry| entry.notes.clone()));
     lines
 }
 
-/// What speaks against an entry's figure.
-fn marks(entry: &Entry) -> impl Iterator<Item = String> + '_ {
-    entry.marks.iter().map(|mark| format!("{}: {}", mark.kind.word(), mark.reason))
+/// What speaks against an entry's figure, also where no mark in the file says so.
+fn marks(run: &Run, entry: &Entry) -> Vec<String> {
+    let derived = bar(run, entry).filter(|mark| !entry.marks.contains(mark));
+    entry.marks.iter().chain(&derived).map(|mark| format!("{}: {}", mark.kind.word(), mark.reason)).collect()
 }
 
 /// What speaks against figures and what a reader should know of them: each once, with the entries that it is of.
 pub(super) fn all_notes(run: &Run, several: bool) -> Vec<String> {
-    once_each(run, several, |entry| marks(entry).chain(entry.notes.iter().cloned()).collect())
+    once_each(run, several, |entry| marks(run, entry).into_iter().chain(entry.notes.iter().cloned()).collect())
 }
 
 /// What is said of entries, in the order in which it is first said, with those of which it is: "a; b; c and 4 more: …".

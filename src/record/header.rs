@@ -110,7 +110,7 @@ impl RunHeader {
     pub fn of(path: &Path, run: &Run) -> Self {
         let median = |best: Option<&Entry>| Some(best?.headline()?.summary.median).filter(|value| value.is_finite());
         let done = run.entries.iter().filter(|entry| entry.outcome == Outcome::Done).count();
-        let device = run.devices.first().map_or(run.machine.chip.as_str(), |device| device.name.as_str());
+        let device = run.measured();
         let decodes = |entry: &Entry| match &entry.workload {
             Workload::Inference(inference) => matches!(inference.phase, InferencePhase::Decode { .. }),
             _ => false,
@@ -124,7 +124,7 @@ impl RunHeader {
             duration_s: run.ended_at.map(|end| end.duration_since(run.started_at).as_secs_f64()),
             state: run.state,
             suite: line(&run.suite.name, CHARS_MAX),
-            device: line(device, CHARS_MAX),
+            device: line(&device, CHARS_MAX),
             machine: line(&run.machine.chip, CHARS_MAX),
             engines: distinct(measured.map(|entry| entry.engine)),
             kinds: distinct(run.entries.iter().map(|entry| entry.workload.kind())),

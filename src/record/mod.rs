@@ -102,6 +102,16 @@ impl Run {
         self.devices.iter().find(|device| !device.software && device.kind != DeviceKind::Cpu)
     }
 
+    /// What the run is of, in a line: the device that was measured where it isn't the processor, else the machine's chip, else
+    /// the first device.
+    pub fn measured(&self) -> String {
+        let first = self.devices.first();
+        let names = [self.accelerator().map(|device| device.name.as_str()), Some(self.machine.chip.as_str())];
+        let names = names.into_iter().chain([first.map(|device| device.name.as_str())]).flatten();
+        let words = names.map(|name| name.split_whitespace().collect::<Vec<_>>().join(" "));
+        words.into_iter().find(|name| !name.is_empty()).unwrap_or_default()
+    }
+
     /// The entry with the highest plausible headline among those that `wanted` accepts.
     pub fn best(&self, wanted: impl Fn(&Entry) -> bool) -> Option<&Entry> {
         let fit = self.entries.iter().filter(|entry| wanted(entry) && entry.is_ranked());

@@ -130,6 +130,12 @@ impl Action {
         copies || matches!(self, Self::Comparing(CompareAction::Copy(_)))
     }
 
+    /// Another run is shown from now on, or this machine's own.
+    pub(super) const fn shows_a_run(&self) -> bool {
+        let measures = matches!(self, Self::RunSuite | Self::RunModel { .. });
+        measures || matches!(self, Self::OpenRun(_) | Self::OpenReference | Self::CloseRun)
+    }
+
     /// It is about the report, or the runs that it is made of.
     pub(super) const fn is_of_report(&self) -> bool {
         let writes = matches!(self, Self::Export(_) | Self::ExportTo(..) | Self::DismissExport);

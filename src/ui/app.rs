@@ -158,6 +158,9 @@ impl App {
         }
         self.performed = Some(action.clone());
         self.state.said = action.copies().then_some(COPIED);
+        if action.shows_a_run() {
+            self.forget_opening();
+        }
         match action {
             Action::RunSuite => self.plan_run(self.state.request()),
             Action::RunModel { asked, precision } => {
@@ -172,7 +175,6 @@ impl App {
             Action::ChooseFiles => self.choosing.open(&self.runner, Wanted::ModelFiles),
             Action::ChooseFolder => self.choosing.open(&self.runner, Wanted::ModelFolder),
             Action::OpenFolder(folder) => self.keeping.open_folder(&self.runner, folder),
-            Action::CancelInstall => self.keeping.cancel(),
             Action::AddPath(path) => self.add_model(path),
             Action::ForgetPath(path) => {
                 self.state.choices.model_paths.retain(|kept| *kept != path);
@@ -199,11 +201,7 @@ impl App {
             Action::LookAgain => self.renew_engines(),
             Action::OpenRun(path) => self.open_run(path),
             Action::CloseRun => self.state.opened = None,
-            Action::Select(entry) => {
-                if let Some(session) = self.state.shown_mut() {
-                    session.selected = entry;
-                }
-            }
+            Action::Select(entry) => self.state.select(entry),
             Action::DismissBanner(place) => {
                 self.state.banners.remove(place);
             }
@@ -298,10 +296,11 @@ impl App {
                 self.keeping.choose(&self.runner, *engine, None);
                 None
             }
-            _ => {
+            Action::CancelInstall => {
                 self.keeping.cancel();
                 None
             }
+            _ => None,
         };
         if work.is_some() {
             self.state.engine_work = work;
@@ -332,6 +331,13 @@ impl App {
             Ok(download) => self.state.download = Some(download),
             Err(sentence) => self.state.warn(&sentence),
         }
+    }
+
+    /// Whatever was being opened would cover what is wanted now.
+    fn forget_opening(&mut self) {
+        self.background.forget_opening();
+        self.reporting.forget_opening();
+        self.state.opening = None;
     }
 
     fn plan_run(&mut self, request: Request) {

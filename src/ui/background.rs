@@ -133,6 +133,11 @@ impl Background {
         self.plan = Some(runner.background(move || Plan::make(&request, &engines)));
     }
 
+    /// What is being opened is wanted no longer.
+    pub(super) fn forget_opening(&mut self) {
+        self.opening = None;
+    }
+
     /// Forgets the plan that is being made.
     pub(super) fn drop_plan(&mut self) {
         self.plan = None;

@@ -5,7 +5,6 @@ use std::{
     sync::Arc,
 };
 
-use super::machine_text::measured;
 use crate::{
     analysis::comparison::{Compared, SIDES_MAX},
     engine::EngineId,
@@ -97,7 +96,7 @@ impl Chosen {
     /// The name that it was given, else "Apple M5": the device that was measured, or the chip; else the id.
     pub fn title(&self) -> String {
         let given = self.given.as_deref().unwrap_or_default();
-        let measured = measured(&self.run);
+        let measured = self.run.measured();
         let names = [given, measured.as_str(), self.run.id.as_str()];
         plain(names.into_iter().find(|name| !name.trim().is_empty()).unwrap_or_default())
     }

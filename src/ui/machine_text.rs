@@ -7,7 +7,6 @@ use super::{
 use crate::{
     engine::EngineId,
     machine::{Conditions, Machine, PowerSource},
-    record::Run,
     run::FoundDevice,
     units::{Quantity, Unit, binary_size},
 };
@@ -17,15 +16,6 @@ pub(super) type Fact = (&'static str, String);
 
 fn or_none(text: Option<String>) -> String {
     text.filter(|text| !text.trim().is_empty()).unwrap_or_else(|| NONE.to_owned())
-}
-
-/// What a run is of, in a line: the device that was measured where it isn't the processor, else the machine's chip.
-pub(super) fn measured(run: &Run) -> String {
-    let device = run.accelerator().map(|device| device.name.as_str());
-    let first = run.devices.first().map(|device| device.name.as_str());
-    let names = [device, Some(run.machine.chip.as_str()), first].into_iter().flatten();
-    let words = names.map(|name| name.split_whitespace().collect::<Vec<_>>().join(" "));
-    words.into_iter().find(|name| !name.is_empty()).unwrap_or_default()
 }
 
 /// What the hardware and the system are.

@@ -1,6 +1,6 @@
 //! The command palette: type a few letters, choose with the arrows, press Enter.
 
-use eframe::egui::{Align2, Area, Button, Id, Key, Modal, Modifiers, ScrollArea, TextEdit, Ui, Vec2};
+use eframe::egui::{Align2, Area, Button, Context, Event, Id, Key, Modal, Modifiers, ScrollArea, TextEdit, Ui, Vec2};
 
 use super::{
     action::{Action, COMMANDS, Command},
@@ -16,6 +16,23 @@ pub(super) struct Palette {
     chosen: Option<usize>,
 }
 
+/// The arrows that were pressed since the last frame, in their order: frames may be rare.
+fn arrows(context: &Context) -> Vec<Key> {
+    let mut found = Vec::new();
+    context.input_mut(|input| {
+        input.events.retain(|event| match event {
+            Event::Key { key: key @ (Key::ArrowUp | Key::ArrowDown), pressed: true, modifiers, .. }
+                if modifiers.is_none() =>
+            {
+                found.push(*key);
+                false
+            }
+            _ => true,
+        });
+    });
+    found
+}
+
 /// The field's name.
 fn field_id() -> Id {
     Id::unique("palette-field")
@@ -29,9 +46,8 @@ impl Palette {
     pub(super) fn ui(&mut self, ui: &Ui, state: &State, actions: &mut Vec<Action>) -> bool {
         let context = ui.ctx().clone();
         // Taken before the text field sees them.
-        let pressed = |key: &Key| context.input_mut(|input| input.consume_key(Modifiers::NONE, *key));
-        let arrow = [Key::ArrowUp, Key::ArrowDown].into_iter().find(pressed);
-        let enter = pressed(&Key::Enter);
+        let arrows = arrows(&context);
+        let enter = context.input_mut(|input| input.consume_key(Modifiers::NONE, Key::Enter));
         // Before the field is drawn, so that it takes what is typed in this very frame.
         context.memory_mut(|memory| memory.request_focus(field_id()));
         let id = Id::unique("palette");
@@ -41,8 +57,9 @@ impl Palette {
         let response = modal.show(&context, |ui| {
             self.field_ui(ui);
             let listed = self.listed(state);
-            self.choose(listed.len(), arrow);
-            let clicked = self.list_ui(ui, &listed, arrow.is_some());
+            let steps = arrows.iter().copied().map(Some).chain([None]);
+            steps.for_each(|arrow| self.choose(listed.len(), arrow));
+            let clicked = self.list_ui(ui, &listed, !arrows.is_empty());
             let entered = self.chosen.filter(|_| enter).and_then(|place| listed.get(place).copied());
             clicked.or(entered)
         });
@@ -95,7 +112,9 @@ impl Palette {
             ui.label(theme::label("No command has these words").color(tokens.dim));
         }
         let mut clicked = None;
-        ScrollArea::vertical().max_height(460.0).show(ui, |ui| {
+        // An area offers no more height than it had last; what was narrowed down grows again.
+        let height = (ui.ctx().content_rect().height() - 200.0).clamp(120.0, 460.0);
+        ScrollArea::vertical().max_height(height).min_scrolled_height(height).show(ui, |ui| {
             for (place, command) in listed.iter().enumerate() {
                 let keys = command.keys(ui.ctx());
                 let chosen = self.chosen == Some(place);

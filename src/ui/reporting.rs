@@ -131,6 +131,11 @@ impl Reporting {
         self.latest.is_some() || self.opening.is_some() || self.making.is_some() || self.writing.is_some()
     }
 
+    /// The reference is wanted no longer, if it was being opened.
+    pub(super) fn forget_opening(&mut self) {
+        self.opening = None;
+    }
+
     /// Does what is wanted of the report.
     pub(super) fn perform(&mut self, runner: &Runner, state: &mut State, action: Action) {
         match action {

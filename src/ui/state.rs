@@ -420,6 +420,13 @@ impl State {
         }
     }
 
+    /// Shows the details of an entry of the run that is shown, or of none.
+    pub(super) fn select(&mut self, entry: Option<usize>) {
+        if let Some(session) = self.shown_mut() {
+            session.selected = entry;
+        }
+    }
+
     /// Finds and sorts the saved runs anew, if they or what is looked for have changed.
     pub(super) fn refresh_runs(&mut self) {
         self.runs.refresh(self.history.as_deref().unwrap_or_default());

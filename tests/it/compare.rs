@@ -232,7 +232,8 @@ fn wrong_arguments_are_said_with_what_to_write() {
         (&["bb", "bb", "--fail-on", "faster"], "slower"),
         (&["bb", "bb", "--format", "xml"], "csv"),
         (&["bb", "bb", "--baseline", "zz"], "no run is called \"zz\""),
-        (&["aa-fast", "bb", "--baseline", "aa"], "2 saved runs begin with \"aa\""),
+        (&["zz-no", "bb", "--baseline", "aa"], "no run is called"),
+        (&["bb", "bb", "--baseline", "aa"], "2 saved runs begin with \"aa\""),
         (&[], "RUN"),
     ] {
         refuses(folder.path(), arguments, 2, hint);

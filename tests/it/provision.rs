@@ -443,8 +443,8 @@ mod installing {
         };
         wait_for("the installation", filled);
         let number = || {
-            let folders = fs::read_dir(&folder).ok()?;
-            folders.filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("bin/number")).ok()).next()
+            let mut folders = fs::read_dir(&folder).ok()?;
+            folders.find_map(|entry| fs::read_to_string(entry.ok()?.path().join("bin/number")).ok())
         };
         wait_for("the installer", || number().is_some());
         let installer = number().unwrap().trim().to_owned();

@@ -14,7 +14,7 @@ use crate::{
     record::{Entry, MarkKind, Run},
     stats::{Interval, median_interval, quantile},
     units::Unit,
-    workload::WorkloadKind,
+    workload::{ModelLoad, WorkloadKind},
 };
 
 /// Fewer samples than this on either side decide nothing: the extremes of four hold the median in 7 of 8 cases only, and two
@@ -117,7 +117,7 @@ pub(super) fn rows(rows: &mut [Row], kind: Kind, runs: &[&Run], sides: &[Side], 
             (cell.change, cell.verdict, cell.cause) = (change, Some(verdict), cause);
         }
     }
-    correct(rows, threshold);
+    correct(rows, kind, threshold);
 }
 
 /// The figure as it is shown: from the samples where there are any, whatever the summary beside them says.
@@ -246,7 +246,10 @@ impl Bench {
             Some(Why::Marked(format!("{whose}{}: {}", mark.kind.word(), mark.reason)))
         };
         let marked = barred(base, "the baseline is ").or_else(|| barred(own, ""));
-        marked.or_else(|| self.other_precision(base.entry, own.entry))
+        let is_made = |party: &Party<'_>| party.entry.variant.as_deref() == Some(ModelLoad::MADE);
+        let made = (is_made(base) != is_made(own))
+            .then(|| Why::Marked("one side's weights were made in memory, the other's were read".to_owned()));
+        marked.or(made).or_else(|| self.other_precision(base.entry, own.entry))
     }
 
     /// Between runs the same engine tells of the same arithmetic in the same words. Engines among each other have words of
@@ -313,12 +316,13 @@ fn median(values: &[f64]) -> Option<f64> {
 }
 
 /// Corrects the chances for the number of rows, and says what each change means.
-fn correct(rows: &mut [Row], threshold: f64) {
+fn correct(rows: &mut [Row], kind: Kind, threshold: f64) {
     let tested = |cell: &super::Cell| cell.change.and_then(|change| change.p);
     let p_values: Vec<f64> = rows.iter().flat_map(|row| row.cells.iter().filter_map(tested)).collect();
     let mut corrected = ranks::corrected(&p_values).into_iter();
     for row in rows {
-        let higher = row.higher_is_better();
+        // Engines' ratios are the leading one's ÷ the side's; the verdict is of the side, as between runs.
+        let higher = row.higher_is_better() == (kind == Kind::Runs);
         for cell in &mut row.cells {
             let Some(change) = cell.change.as_mut().filter(|change| change.p.is_some()) else { continue };
             let p = corrected.next().unwrap_or(1.0);

@@ -367,9 +367,9 @@ fn engines_of_a_run_compare_as_in_the_document() {
     }
     let two = run("a", vec![candle(1, &STEADY), entry(gemm(1), EngineId::Pytorch, "cpu", &scaled(2.0))]);
     let compared = Compared::of_engines(&two, None, Options::default()).unwrap();
-    assert_eq!(compared.rows[0].cells[0].verdict, Some(Verdict::Faster), "PyTorch, against candle");
+    assert_eq!(compared.rows[0].cells[0].verdict, Some(Verdict::Slower), "candle, beside PyTorch");
     let compared = Compared::of_engines(&two, Some(EngineId::Candle), Options::default()).unwrap();
-    assert_eq!(compared.rows[0].cells[1].verdict, Some(Verdict::Slower), "candle, against PyTorch");
+    assert_eq!(compared.rows[0].cells[1].verdict, Some(Verdict::Faster), "PyTorch, beside candle");
     let error = Compared::of_engines(&two, Some(EngineId::Mlx), Options::default()).unwrap_err().to_string();
     assert!(error.contains("no engine mlx; choose from candle, pytorch"), "{error}");
     assert!(Compared::of_engines(&run("a", vec![]), None, Options::default()).is_err());

@@ -48,7 +48,8 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq)]
 struct Evidence {
     half: f64,
-    single: f64,
+    /// Of f32, where it was measured.
+    single: Option<f64>,
     /// "f16 at n = 4096".
     what: String,
     /// What 16-bit products reach without matrix units by the data sheet, in FLOP/s.
@@ -60,8 +61,8 @@ impl FastPath {
     fn sentence(&self, title: &str, beside: Option<&str>) -> String {
         let Evidence { half, single, what, without } = &self.evidence;
         let rate = |value: f64| Quantity::new(value, Unit::FlopPerSecond);
-        let ratio = times(half / single);
-        let found = format!("{what} runs at {}, {ratio} as fast as f32", rate(*half));
+        let ratio = single.map_or_else(String::new, |single| format!(", {} as fast as f32", times(half / single)));
+        let found = format!("{what} runs at {}{ratio}", rate(*half));
         let (units, device) = (self.units, &self.device);
         match self.verdict {
             Verdict::Used => {
@@ -110,28 +111,46 @@ pub(super) fn fast_paths(view: &View<'_>, rows: &[Row]) -> Vec<FastPath> {
 fn fast_path(view: &View<'_>, rows: &[Row], index: usize) -> Option<FastPath> {
     let column = view.columns.get(index)?;
     let Place::Accelerator(device) = &column.place else { return None };
-    let evidence = measured(view, rows, index).or_else(|| probed(view, index))?;
     let without = peaks(device, &view.run.machine).and_then(|peaks| peaks.f16_ordinary);
-    let evidence = Evidence { without, ..evidence };
+    let evidence = proven(view, rows, index, without).or_else(|| measured(view, rows, index));
+    let evidence = Evidence { without, ..evidence.or_else(|| probed(view, index))? };
     let units = matrix_units(device);
     let verdict = match without {
         Some(most) if evidence.half > most => Verdict::Used,
-        None if evidence.half > ORDINARY_MOST * evidence.single => Verdict::Used,
+        None if evidence.single.is_some_and(|single| evidence.half > ORDINARY_MOST * single) => Verdict::Used,
         _ if units.are_there => Verdict::Unused,
         _ => Verdict::Unseen,
     };
     Some(FastPath { column: index, verdict, beside: None, evidence, units: units.name, device: device.clone() })
 }
 
+/// The rate of a product by an engine, in FLOP/s, if it may be ranked and its entry is as is wanted.
+fn rate_of(view: &View<'_>, rows: &[Row], column: usize, wanted: Gemm, fits: fn(&Entry) -> bool) -> Option<f64> {
+    let row = rows.iter().find(|row| row.workload == Workload::Gemm(wanted))?;
+    let cell = row.cells.get(column)?.as_ref().filter(|cell| cell.barred.is_none())?;
+    let entry = view.run.entries.get(cell.entry).filter(|entry| fits(entry))?;
+    let value = entry.headline()?.summary.median;
+    (value.is_finite() && value > 0.0).then_some(value)
+}
+
+/// The fastest 16-bit product, if it is faster than the device is without matrix units: then nothing speaks against it, neither
+/// that the device was throttled, nor how the matrices lay.
+fn proven(view: &View<'_>, rows: &[Row], column: usize, without: Option<f64>) -> Option<Evidence> {
+    let without = without?;
+    let halves = rows.iter().filter_map(|row| match row.workload {
+        Workload::Gemm(gemm) if matches!(gemm.dtype, Dtype::F16 | Dtype::Bf16) => Some(gemm),
+        _ => None,
+    });
+    let rate = |gemm: Gemm| rate_of(view, rows, column, gemm, Entry::is_ranked);
+    let beyond = halves.filter_map(|gemm| Some((gemm, rate(gemm).filter(|rate| *rate > without)?)));
+    let (gemm, half) = beyond.max_by(|(_, a), (_, b)| a.total_cmp(b))?;
+    let single = rate_of(view, rows, column, Gemm { dtype: Dtype::F32, ..gemm }, is_sure);
+    Some(Evidence { half, single, what: format!("{} at {}", gemm.dtype, gemm.shape()), without: Some(without) })
+}
+
 /// The largest product that was measured in 16 bits and in f32.
 fn measured(view: &View<'_>, rows: &[Row], column: usize) -> Option<Evidence> {
-    let rate = |wanted: Gemm| {
-        let row = rows.iter().find(|row| row.workload == Workload::Gemm(wanted))?;
-        let cell = row.cells.get(column)?.as_ref().filter(|cell| cell.barred.is_none())?;
-        let entry = view.run.entries.get(cell.entry).filter(|entry| is_sure(entry))?;
-        let value = entry.headline()?.summary.median;
-        (value.is_finite() && value > 0.0).then_some(value)
-    };
+    let rate = |wanted: Gemm| rate_of(view, rows, column, wanted, is_sure);
     let products = rows.iter().filter_map(|row| match row.workload {
         Workload::Gemm(gemm) if gemm.layout == Layout::Ab => Some(gemm),
         _ => None,
@@ -142,7 +161,7 @@ fn measured(view: &View<'_>, rows: &[Row], column: usize) -> Option<Evidence> {
         a.flops().total_cmp(&b.flops()).then((a.dtype == Dtype::F16).cmp(&(b.dtype == Dtype::F16)))
     };
     let (gemm, half, single) = both.max_by(|(a, ..), (b, ..)| order(a, b))?;
-    Some(Evidence { half, single, what: format!("{} at {}", gemm.dtype, gemm.shape()), without: None })
+    Some(Evidence { half, single: Some(single), what: format!("{} at {}", gemm.dtype, gemm.shape()), without: None })
 }
 
 /// What the engine found when it looked by itself.
@@ -154,7 +173,7 @@ fn probed(view: &View<'_>, column: usize) -> Option<Evidence> {
         let (half, single) = (half? * 1e12, single? * 1e12);
         let n = entry.settings.get("probe-n").and_then(|n| n.parse::<u32>().ok());
         let what = n.map_or_else(|| "a 16-bit product".to_owned(), |n| format!("a 16-bit product of n = {n}"));
-        Some(Evidence { half, single, what, without: None })
+        Some(Evidence { half, single: Some(single), what, without: None })
     };
     view.run.entries.iter().filter(|entry| view.column_of(entry) == Some(column)).find_map(found)
 }

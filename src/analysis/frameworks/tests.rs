@@ -511,3 +511,20 @@ fn a_model_of_which_only_refused_training_was_asked_is_not_said_to_fail() {
     assert!(matches!(status(EngineId::LlamaCpp), Status::Unmeasured(why) if why.contains("trains no adapters")));
     assert_eq!(status(EngineId::Pytorch), Status::Works);
 }
+
+#[test]
+fn beyond_the_data_sheet_neither_heat_nor_layout_nor_a_missing_f32_hides_matrix_units() {
+    let mut run = products("NVIDIA H100 80GB HBM3", &[(EngineId::Pytorch, 50.0, 674.0)]);
+    run.entries.remove(0);
+    run.entries[0].marks.push(Mark { kind: MarkKind::Throttled, reason: "hot".into() });
+    let layer = Gemm { layout: Layout::Abt, ..Gemm::square(4096, Dtype::Bf16) };
+    run.entries.push(done(Workload::Gemm(layer), EngineId::LlamaCpp, 555e12));
+    let told = fast_paths(&run);
+    let [(Verdict::Used, pytorch), (Verdict::Used, llama)] = told.as_slice() else { panic!("{told:?}") };
+    assert!(pytorch.contains("f16 at n = 4096 runs at 674.0 TFLOPS; by the data sheet"), "{pytorch}");
+    assert!(llama.contains("bf16 at n = 4096 runs at 555.0 TFLOPS;"), "{llama}");
+    // Slower than without them, and throttled: nothing is said.
+    run.entries.truncate(1);
+    run.entries[0].measurements[0].summary.median = 60e12;
+    assert_eq!(fast_paths(&run), []);
+}

@@ -88,7 +88,11 @@ impl Comparison {
     pub fn model_notes(&self) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
         for group in &self.models {
-            let explained = group.explanation().filter(|line| !lines.contains(line));
+            let alike = |other: &&ModelGroup| (other.bits, &other.place) == (group.bits, &group.place);
+            let several = self.models.iter().filter(alike).count() > 1;
+            let model = group.rows.first().filter(|_| several).map(|row| format!("{}: ", row.model));
+            let explained = group.explanation().map(|line| model.unwrap_or_default() + &line);
+            let explained = explained.filter(|line| !lines.contains(line));
             lines.extend(explained);
             lines.extend(group.rows.iter().flat_map(|row| row.notes(self.title(row.column))));
         }

@@ -203,6 +203,11 @@ impl Loader {
             runs.push(self.read_input()?);
             return Ok(runs.len() - 1);
         }
+        // One of those that are given is meant before any other.
+        let mut begins = runs.iter().enumerate().filter(|(_, run)| !wanted.is_empty() && run.id.starts_with(wanted));
+        if let (Some((place, _)), None) = (begins.next(), begins.next()) {
+            return Ok(place);
+        }
         let run = match named(&self.store, wanted) {
             Ok(run) => run,
             Err(error @ NameError::Unknown { .. }) => {

@@ -422,7 +422,10 @@ impl Answer {
 impl Hello {
     fn validate(&mut self) -> Result<(), String> {
         if self.protocol != VERSION {
-            return Err(format!("speaks version {} of the engine protocol, not {VERSION}; update it", self.protocol));
+            return Err(format!(
+                "speaks version {} of the engine protocol, and Roofline version {VERSION}",
+                self.protocol
+            ));
         }
         if self.devices.len() > LIST_MAX || self.workloads.len() > LIST_MAX {
             return Err("told of too many devices or workloads".to_owned());

@@ -28,7 +28,7 @@ const FRAMEWORK: f32 = 112.0;
 const MODEL: f32 = 158.0;
 const BITS: f32 = 46.0;
 const FIGURE: f32 = 94.0;
-const STATUS: f32 = 92.0;
+const STATUS: f32 = 112.0;
 
 /// Draws the card, if the run has something to compare.
 pub(super) fn ui(ui: &mut Ui, session: &Session, actions: &mut Vec<Action>) {

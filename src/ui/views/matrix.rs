@@ -28,7 +28,12 @@ const HEADER: f32 = 38.0;
 const NAME: f32 = 226.0;
 const UNIT: f32 = 64.0;
 /// An engine's column is at least and at most so wide.
-const ENGINE: (f32, f32) = (122.0, 168.0);
+const ENGINE: f32 = 122.0;
+const ENGINE_MOST: f32 = 168.0;
+/// The same in a narrow window.
+const NAME_NARROW: f32 = 166.0;
+const UNIT_NARROW: f32 = 56.0;
+const ENGINE_NARROW: f32 = 104.0;
 
 /// Draws the table.
 pub(super) fn ui(ui: &mut Ui, session: &Session, ceilings: &Ceilings<'_>, actions: &mut Vec<Action>) {
@@ -37,16 +42,19 @@ pub(super) fn ui(ui: &mut Ui, session: &Session, ceilings: &Ceilings<'_>, action
     let chosen = session.selected.and_then(|selected| comparison.place_of(selected));
     let top = ui.cursor().top() + HEADER;
     let count = comparison.columns.len().max(1) as f32;
-    let width = ((ui.available_width() - NAME - UNIT) / count).clamp(ENGINE.0, ENGINE.1);
-    ScrollArea::horizontal().id_salt("matrix").auto_shrink([false, true]).show(ui, |ui| {
+    // Where all would not fit, each has a little less.
+    let is_narrow = ui.available_width() < NAME + UNIT + count * ENGINE;
+    let (name, unit, engine) = if is_narrow { (NAME_NARROW, UNIT_NARROW, ENGINE_NARROW) } else { (NAME, UNIT, ENGINE) };
+    let width = ((ui.available_width() - name - unit) / count).clamp(engine, ENGINE_MOST);
+    ScrollArea::horizontal().id_salt(("matrix", session.run.id.as_str())).auto_shrink([false, true]).show(ui, |ui| {
         // No gaps, so that the hairlines of a row meet.
         ui.spacing_mut().item_spacing = Vec2::ZERO;
         let mut table = TableBuilder::new(ui)
             .id_salt("engines")
             .vscroll(false)
             .cell_layout(Layout::left_to_right(Align::Center))
-            .column(Column::exact(NAME).clip(true))
-            .column(Column::exact(UNIT).clip(true));
+            .column(Column::exact(name).clip(true))
+            .column(Column::exact(unit).clip(true));
         for _ in &comparison.columns {
             table = table.column(Column::exact(width).clip(true));
         }
@@ -119,7 +127,7 @@ fn heading_ui(ui: &mut Ui, comparison: &Comparison, index: usize) {
 fn name_ui(ui: &mut Ui, row: &Row) {
     let tokens = Tokens::of(ui);
     ui.vertical(|ui| {
-        ui.set_max_width(NAME - 10.0);
+        ui.set_max_width(ui.available_width() - 10.0);
         ui.spacing_mut().item_spacing.y = 1.0;
         ui.add_space(3.0);
         ui.add(Label::new(RichText::new(row.workload.title()).color(tokens.text)).truncate());

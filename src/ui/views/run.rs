@@ -41,7 +41,9 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     }
     detail::panel_ui(ui, state, actions);
     ui.add_space(space::XS);
-    ScrollArea::vertical().id_salt("run").auto_shrink(false).show(ui, |ui| {
+    // Another run begins at its top.
+    let run = state.shown().map(|session| session.run.id.as_str());
+    ScrollArea::vertical().id_salt(("run", run)).auto_shrink(false).show(ui, |ui| {
         ui.spacing_mut().item_spacing = Vec2::splat(space::M);
         stats::ui(ui, state);
         if let Some(session) = state.shown() {

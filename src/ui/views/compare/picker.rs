@@ -70,41 +70,51 @@ impl Picker {
         if found.is_empty() && !reference {
             ui.label(theme::label("No saved run has these words").color(tokens.dim));
         }
-        ScrollArea::vertical().max_height(360.0).show_rows(ui, ROW, found.len(), |ui, range| {
-            for header in found.get(range).into_iter().flatten().filter_map(|place| runs.get(*place)) {
-                let started = when(header.started_at);
-                let about = format!("{} · {}", capitalised(&header.suite), header.device);
-                let (title, about) = match &header.about.name {
-                    Some(name) => (name.clone(), format!("{started} · {about}")),
-                    None => (started, about),
-                };
-                row_ui(ui, state, RunSource::File(header.path.clone()), (&title, &about), actions);
-            }
-        });
-        ui.add_space(space::S);
-        let open = std::cell::Cell::new(true);
-        Sides::new().height(theme::CONTROL).show(
+        // An area offers no more height than it had last; what was narrowed down grows again.
+        let height = (ui.ctx().content_rect().height() - 220.0).clamp(120.0, 360.0);
+        ScrollArea::vertical().max_height(height).min_scrolled_height(height).show_rows(
             ui,
-            |ui| {
-                let hint =
-                    "Run files, or what llama-bench -o json or jsonl wrote; they can be dropped on the window too";
-                if ui.button("From files…").on_hover_text(hint).clicked() {
-                    actions.push(Action::Comparing(CompareAction::ChooseFiles));
-                    open.set(false);
-                }
-                let count = state.comparing.chosen.len();
-                ui.label(
-                    theme::label(format!("{count} of {} chosen", count + state.comparing.room())).color(tokens.dim),
-                );
-            },
-            |ui| {
-                if ui.button("Close list").clicked() {
-                    open.set(false);
+            ROW,
+            found.len(),
+            |ui, range| {
+                for header in found.get(range).into_iter().flatten().filter_map(|place| runs.get(*place)) {
+                    let started = when(header.started_at);
+                    let about = format!("{} · {}", capitalised(&header.suite), header.device);
+                    let (title, about) = match &header.about.name {
+                        Some(name) => (name.clone(), format!("{started} · {about}")),
+                        None => (started, about),
+                    };
+                    row_ui(ui, state, RunSource::File(header.path.clone()), (&title, &about), actions);
                 }
             },
         );
-        open.get()
+        ui.add_space(space::S);
+        footer_ui(ui, state, actions)
     }
+}
+
+/// What else can be taken, and how many are; false when the list is to be closed.
+fn footer_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) -> bool {
+    let tokens = Tokens::of(ui);
+    let open = std::cell::Cell::new(true);
+    Sides::new().height(theme::CONTROL).show(
+        ui,
+        |ui| {
+            let hint = "Run files, or what llama-bench -o json or jsonl wrote; they can be dropped on the window too";
+            if ui.button("From files…").on_hover_text(hint).clicked() {
+                actions.push(Action::Comparing(CompareAction::ChooseFiles));
+                open.set(false);
+            }
+            let count = state.comparing.chosen.len();
+            ui.label(theme::label(format!("{count} of {} chosen", count + state.comparing.room())).color(tokens.dim));
+        },
+        |ui| {
+            if ui.button("Close list").clicked() {
+                open.set(false);
+            }
+        },
+    );
+    open.get()
 }
 
 fn runs(state: &State) -> Vec<&RunHeader> {

@@ -23,7 +23,6 @@ use crate::{
     ui::{
         action::Action,
         lazy::Heights,
-        machine_text::measured,
         picturing::with_menu,
         session::Session,
         state::State,
@@ -85,7 +84,7 @@ pub(in crate::ui) fn ui(ui: &mut Ui, state: &State, page: &mut Page, actions: &m
     page.know(session);
     let Some((_, known)) = &page.known else { return };
     let (heights, open) = (&mut page.heights, &mut page.open);
-    ScrollArea::vertical().id_salt("explain").auto_shrink(false).show(ui, |ui| {
+    ScrollArea::vertical().id_salt(("explain", session.run.id.as_str())).auto_shrink(false).show(ui, |ui| {
         ui.spacing_mut().item_spacing = Vec2::splat(space::M);
         for chart in &known.charts {
             match roofline_chart(&known.charts, chart) {
@@ -134,7 +133,7 @@ pub(in crate::ui) fn subject(session: &Session) -> String {
     let run = &session.run;
     let name = run.about.as_ref().and_then(|about| about.name.clone());
     let going = session.live.is_some().then(|| "as far as it is measured".to_owned());
-    let parts = [name, Some(measured(run)), Some(super::history::when(run.started_at)), going];
+    let parts = [name, Some(run.measured()), Some(super::history::when(run.started_at)), going];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 

@@ -48,7 +48,9 @@ pub(super) fn ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
 
 fn search_ui(ui: &mut Ui, state: &State, actions: &mut Vec<Action>) {
     let mut typed = state.runs.query.search.clone();
-    let field = TextEdit::singleline(&mut typed).hint_text("Find runs").char_limit(400).desired_width(190.0);
+    // Beside it are the filters and what leaves nothing out.
+    let width = if ui.available_width() < 760.0 { 104.0 } else { 190.0 };
+    let field = TextEdit::singleline(&mut typed).hint_text("Find runs").char_limit(400).desired_width(width);
     let field = ui.add(field.align(eframe::egui::Align2::LEFT_CENTER).min_size(Vec2::new(0.0, theme::CONTROL)));
     field.widget_info(|| WidgetInfo::labeled(Role::TextInput, true, "Find runs"));
     if state.runs.find {
