@@ -186,6 +186,12 @@ impl Compared {
             "\"same\" means that no change beyond that was shown, and that the interval is narrower than ± 10 %."
                 .to_owned(),
         ];
+        if self.kind == Kind::Engines {
+            let lead = self.label(self.baseline);
+            sentences.push(format!(
+                "The ratio is {lead}'s figure ÷ the engine's; the verdict is of the engine, beside {lead}."
+            ));
+        }
         if !self.left_out.is_empty() {
             let names: Vec<&str> = self.left_out.iter().map(EngineId::title).collect();
             sentences

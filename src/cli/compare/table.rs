@@ -70,7 +70,7 @@ fn heading(compared: &Compared, side: usize) -> String {
     compared.ratio_title(side).map_or_else(|| label.clone(), |ratio| format!("{label}\n{}", plain(&ratio)))
 }
 
-/// The figure over its change and verdict. The leading engine's ratio and verdict stand under the engine it is held against.
+/// The figure over its change and verdict. Between engines the ratio is the leading one's ÷ this one's; the verdict is this one's.
 fn cell_text(kind: Kind, row: &Row, cell: &Cell) -> String {
     let figure = cell.figure.map_or_else(|| NONE.to_owned(), |figure| figure.text());
     let verdict = cell.verdict.as_ref().map(|verdict| verdict.word(row.unit));
