@@ -143,7 +143,8 @@ pub fn start(located: &Located, surroundings: &Surroundings) -> Result<String, S
     match child.wait(Duration::from_secs(5)) {
         Some(status) if status.success() => {
             let said = said.iter().map(|line| line.trim()).filter(|line| !line.is_empty()).collect::<Vec<_>>();
-            let first: String = said.join(" · ").chars().take(200).collect();
+            let all = said.join(" · ").replace("Available devices: · (none)", "no device beside the processor");
+            let first: String = all.chars().take(200).collect();
             Ok(format!("{first} (in {})", duration(began.elapsed().as_secs_f64())))
         }
         _ => Err(child.obituary()),

@@ -496,7 +496,7 @@ impl eframe::App for App {
             // Open from this frame on, so that it takes what is typed in it.
             if action == Action::Palette {
                 self.perform(&context, action);
-            } else {
+            } else if self.palette.is_none() {
                 actions.push(action);
             }
         }
