@@ -20,10 +20,11 @@ import time
 import traceback
 
 import roofline_system
-from roofline_pace import judge, probe
+from roofline_pace import CHECKED_BELOW, CHECKED_S, CHECKED_TOKENS, judge, probe
 from roofline_values import BITS, SEEDS, TRIAD_SCALE, WRITTEN, operand, unit
 
-__all__ = ["BITS", "SEEDS", "TRIAD_SCALE", "WRITTEN", "judge", "operand", "probe", "unit"]
+__all__ = ["BITS", "CHECKED_BELOW", "CHECKED_S", "CHECKED_TOKENS", "SEEDS", "TRIAD_SCALE", "WRITTEN"]
+__all__ += ["judge", "operand", "probe", "unit"]
 
 PROTOCOL = 1
 LINE_MOST = 1 << 20

@@ -22,11 +22,6 @@ import roofline_engine as harness
 PRECISIONS = {"f32": mx.float32, "f16": mx.float16, "bf16": mx.bfloat16}
 # Positions that mlx-lm's own generation reads at once.
 PREFILL_STEP = 2048
-# Tokens of a timed pass that are given to the model again at once, and the seconds after which no more are; and how far
-# the logit of a token may lie below the largest, in standard deviations of all, by whether the model is in f32.
-CHECKED_TOKENS = 16
-CHECKED_S = 3.0
-CHECKED_BELOW = {True: 1e-3, False: 0.25}
 SCALE = 2.0
 SEED = 0x7F4A7C15
 TARGETS = dict(
@@ -262,8 +257,8 @@ class Prefill(Inference):
         super().__init__(*args)
         self.settings["prefill-step"] = str(PREFILL_STEP)
         self.notes.append(
-            "The prompt is read in one pass, the output head at its last position; mlx-lm's own generation reads the "
-            "last token by itself."
+            f"The prompt is read in pieces of {PREFILL_STEP} tokens at most, its head at the last position alone; "
+            "mlx-lm's own generation reads the last token by itself."
         )
         self.run(1, None, args[-1].point)
 
@@ -338,13 +333,13 @@ class Decode(Inference):
         given = mx.concatenate([self.first[:, None], tokens], axis=1)
         self.rewind()
         start, done = time.perf_counter(), 0
-        while done < tokens.shape[1] and (done == 0 or time.perf_counter() - start < CHECKED_S):
-            count = min(CHECKED_TOKENS, tokens.shape[1] - done)
+        while done < tokens.shape[1] and (done == 0 or time.perf_counter() - start < harness.CHECKED_S):
+            count = min(harness.CHECKED_TOKENS, tokens.shape[1] - done)
             logits = self.model(given[:, done : done + count], cache=self.cache).astype(mx.float32)
             chosen = mx.take_along_axis(logits, tokens[:, done : done + count, None], axis=-1)[..., 0]
             below = (logits.max(axis=-1) - chosen) / mx.std(logits, axis=-1)
             # Written so that NaN is too much.
-            wrong = mx.logical_not(below <= CHECKED_BELOW[self.exact])
+            wrong = mx.logical_not(below <= harness.CHECKED_BELOW[self.exact])
             if wrong.any().item():
                 at = wrong.any(axis=0).tolist().index(True)
                 raise harness.Failed(

@@ -12,6 +12,11 @@ PROBE_S = 0.05
 PROBE_TIMES = 3
 # Tokens by which a longer prompt is judged. The first of them are read twice, since the first time costs more.
 LENGTHS = (16, 64)
+# Tokens of a timed pass that are compared with another path at once, and the seconds after which no more are; and how
+# far the logit of a token may lie below the largest, in standard deviations of all, by whether the model is in f32.
+CHECKED_TOKENS = 16
+CHECKED_S = 3.0
+CHECKED_BELOW = {True: 1e-3, False: 0.25}
 
 
 def probe(products, synchronize, clock=time.perf_counter):

@@ -23,11 +23,6 @@ COMPILED_ERROR = 0.02
 # The other path is measured too if its passes take less than this together.
 EAGER_S = 10.0
 EAGER_PASSES = 3
-# Tokens of a timed pass that are compared with the eager path at once, and the seconds after which no more are; and how
-# far the logit of a token may lie below the largest, in standard deviations of all, by whether the model is in f32.
-CHECKED_TOKENS = 16
-CHECKED_S = 3.0
-CHECKED_BELOW = {True: 1e-3, False: 0.25}
 TARGETS = dict(q="q_proj", k="k_proj", v="v_proj", o="o_proj", gate="gate_proj", up="up_proj", down="down_proj")
 SEED = 0x7F4A7C15
 
@@ -346,7 +341,7 @@ class Decode(Inference):
                 raise harness.Failed(f"its logits differ by {error:.1e} of their norm")
             self.path = path
             self.rewind()
-            self.run(1, min(CHECKED_TOKENS, self.most), job.point)
+            self.run(1, min(harness.CHECKED_TOKENS, self.most), job.point)
             self.verify()
             self.settings["compile-error"] = f"{error:.1e} of the norm of the eager logits"
         except Exception as error:
@@ -395,8 +390,8 @@ class Decode(Inference):
         given = torch.cat([self.eager.first, tokens], 1)
         self.eager.rewind()
         start, done = time.perf_counter(), 0
-        while done < tokens.shape[1] and (done == 0 or time.perf_counter() - start < CHECKED_S):
-            count = min(CHECKED_TOKENS, tokens.shape[1] - done)
+        while done < tokens.shape[1] and (done == 0 or time.perf_counter() - start < harness.CHECKED_S):
+            count = min(harness.CHECKED_TOKENS, tokens.shape[1] - done)
             logits = self.model(
                 input_ids=given[:, done : done + count],
                 past_key_values=self.eager.cache,
@@ -406,7 +401,7 @@ class Decode(Inference):
             chosen = logits.gather(-1, tokens[:, done : done + count, None])[..., 0]
             below = (logits.amax(-1) - chosen) / logits.std(-1)
             # Written so that NaN is too much.
-            wrong = ~(below <= CHECKED_BELOW[self.exact])
+            wrong = ~(below <= harness.CHECKED_BELOW[self.exact])
             if wrong.any():
                 at = int(wrong.any(0).nonzero()[0])
                 raise harness.Failed(

@@ -79,7 +79,7 @@ fn throttled(entry: &Entry) -> Option<Mark> {
 
 /// Why the figure of an entry may not be ranked: what it is marked with, else what it would be marked with if it were measured
 /// now. Marks are set while measuring, and a file may hold anything.
-pub fn bar(run: &Run, entry: &Entry) -> Option<Mark> {
+pub(super) fn bar(run: &Run, entry: &Entry) -> Option<Mark> {
     let marked = entry.marks.iter().find(|mark| mark.kind.bars_from_ranking()).cloned();
     // Nothing is known of a device that the run doesn't tell of, but what holds for all.
     let found = || match run.device(&entry.device) {
@@ -87,6 +87,12 @@ pub fn bar(run: &Run, entry: &Entry) -> Option<Mark> {
         None => entry.headline().and_then(absurd),
     };
     marked.or_else(found)
+}
+
+/// What speaks against the figure of an entry: its marks, and what it would be marked with if it were measured now.
+pub fn marks(run: &Run, entry: &Entry) -> Vec<Mark> {
+    let derived = bar(run, entry).filter(|mark| !entry.marks.contains(mark));
+    entry.marks.iter().cloned().chain(derived).collect()
 }
 
 /// Whether the figure of an entry may not be ranked.

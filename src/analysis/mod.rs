@@ -15,7 +15,7 @@ pub use self::{
     ceilings::{Best, Ceiling, Ceilings, DeviceCeilings, intensity, share_of_ceiling},
     figures::side_figures,
     frameworks::{Comparison, compare},
-    judge::{bar, is_barred, judge},
+    judge::{is_barred, judge, marks},
     peaks::{MatrixUnits, Peaks, matrix_units, peaks},
     plateaus::{Plateau, plateaus},
     roofline::{Point, Roof, Roofline, rooflines},

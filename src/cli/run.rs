@@ -39,7 +39,9 @@ pub(super) fn run(arguments: &RunArguments, data_dir: PathBuf) -> Result<Exit, E
     };
     let store_folder = scratch.as_ref().map_or(data_dir.as_path(), |folder| folder.path());
     let store = Store::at(store_folder);
-    store.check_writable().map_err(|error| Error::failure(format!("{error}; or keep no copy with --no-save")))?;
+    store
+        .check_writable()
+        .map_err(|error| Error::failure(format!("no copy can be kept, which --no-save does without: {error}")))?;
     let here = super::surroundings(data_dir);
     if let Some(reason) = unusable(&request, &here) {
         return Err(Error::usage(reason));

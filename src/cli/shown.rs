@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{DecimalBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::output::{self, Error};
 use crate::measure::Cancel;
@@ -53,7 +53,7 @@ impl Shown {
             self.next_line = Instant::now() + EVERY;
             let amount = match counted {
                 _ if total == 0 => String::new(),
-                Counted::Bytes => format!(": {} of {}", HumanBytes(done), HumanBytes(total)),
+                Counted::Bytes => format!(": {} of {}", DecimalBytes(done), DecimalBytes(total)),
                 Counted::Steps => format!(": step {done} of {total}"),
             };
             output::complain(&format!("{what}{amount}"));
@@ -70,7 +70,7 @@ impl Shown {
 
 fn styled(bar: &ProgressBar, counted: Counted) -> ProgressBar {
     let style = match counted {
-        Counted::Bytes => "{bar:24} {bytes}/{total_bytes} {bytes_per_sec} {wide_msg}",
+        Counted::Bytes => "{bar:24} {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {wide_msg}",
         Counted::Steps => "{bar:24} {pos}/{len} {wide_msg}",
     };
     ProgressStyle::with_template(style).map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style))

@@ -17,9 +17,18 @@ use crate::{
     workload::Workload,
 };
 
+/// The highest bandwidth that may be ranked.
+pub(super) fn best_of(run: &Run) -> Option<&Entry> {
+    let fits = |entry: &Entry| match &entry.workload {
+        Workload::Bandwidth(bandwidth) => bandwidth.is_beyond_caches() && !is_barred(run, entry),
+        _ => false,
+    };
+    run.best(fits)
+}
+
 /// What the maker gives for the bandwidth of the device that the best was measured on, in B/s, and where it says so.
 pub(super) fn published(run: &Run) -> Option<(f64, &'static str)> {
-    let best = run.best_bandwidth()?;
+    let best = best_of(run)?;
     let device = run.device(&best.device).filter(|device| !device.software)?;
     let peaks = peaks(&device.name, &run.machine)?;
     Some((peaks.bandwidth?, peaks.source))
@@ -32,7 +41,7 @@ pub(super) fn bandwidth(run: &Run, comparison: &Comparison, report: &mut Documen
     if entries.is_empty() {
         return;
     }
-    let best = run.best_bandwidth();
+    let best = best_of(run);
     let published = published(run);
     let row = |entry: &&Entry| -> Vec<TableCell> {
         let headline = entry.headline();

@@ -6,7 +6,7 @@ use super::{
     names::shell_word,
 };
 use crate::{
-    analysis::frameworks::{Comparison, ModelColumn, Place, times},
+    analysis::frameworks::{Comparison, ModelColumn, Place, peak_meaning, times},
     engine::EngineId,
     record::Run,
     workload::{Origin, WorkloadKind},
@@ -59,8 +59,14 @@ pub fn recommendations(run: &Run, comparison: &Comparison) -> Vec<Recommendation
             let Some((first, second)) = winner(&list) else { continue };
             // Smaller weights are no help to a framework that takes more beside them. What peaks that others published hold is
             // not known.
-            let peak = |one: &Candidate<'_>| one.row.slot(ModelColumn::Peak).figure.map(|figure| figure.value);
-            let takes_less = |one: &Candidate<'_>| peak(one).zip(peak(first)).is_some_and(|(other, own)| other < own);
+            let peak = |one: &Candidate<'_>| {
+                let slot = one.row.slot(ModelColumn::Peak);
+                let entry = slot.entry.and_then(|entry| run.entries.get(entry))?;
+                Some((slot.figure?.value, peak_meaning(entry)))
+            };
+            let takes_less = |one: &Candidate<'_>| {
+                peak(one).zip(peak(first)).is_some_and(|(other, own)| other.1 == own.1 && other.0 < own.0)
+            };
             if column == ModelColumn::Memory && !run.is_published() && list.iter().any(takes_less) {
                 continue;
             }

@@ -133,7 +133,7 @@ fn summary(run: &Run, comparison: &Comparison, report: &mut Document) {
         .into_iter()
         .filter_map(|dtype| best(format!("Arithmetic, {dtype}"), run.best_gemm(Some(dtype))))
         .collect();
-    rows.extend(best("Memory bandwidth".into(), run.best_bandwidth()));
+    rows.extend(best("Memory bandwidth".into(), memory::best_of(run)));
     let limit = |entry: &Entry| matches!(entry.workload, Workload::TensorLimit(_));
     rows.extend(best("Largest tensor".into(), run.best(limit)));
     report.table(&["Best of", "Framework", "With", "Figure", "Of ceiling"], 3, rows);
@@ -171,7 +171,7 @@ fn hardware(run: &Run, report: &mut Document) {
     let memory = Some(machine.memory_bytes).filter(|bytes| *bytes > 0);
     let sizes = |bytes| format!("{} ({})", Quantity::new(bytes as f64, Unit::Byte), memory_size(bytes));
     add("Memory", memory.map_or_else(String::new, sizes));
-    let measured = run.best_bandwidth().and_then(Entry::headline).map(Quantity::from);
+    let measured = memory::best_of(run).and_then(Entry::headline).map(Quantity::from);
     add("Memory bandwidth, measured", measured.map_or_else(String::new, |best| best.to_string()));
     if let Some((peak, source)) = memory::published(run) {
         add("Memory bandwidth, theoretical", format!("{} ({source})", Quantity::new(peak, Unit::BytePerSecond)));

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::{
-    analysis::{CeilingKind, Ceilings, Share, bar, side_figures},
+    analysis::{CeilingKind, Ceilings, Share, marks, side_figures},
     machine::PowerSource,
     record::{Entry, Outcome, Run, RunState},
 };
@@ -25,20 +25,19 @@ pub(crate) fn footnotes(run: &Run, several: bool) -> Vec<String> {
     let reason = |entry: &Entry| {
         entry.outcome.reason().map(|reason| format!("{}: {reason}", entry.outcome.word().to_lowercase()))
     };
-    lines.extend(once_each(run, several, |entry| reason(entry).into_iter().chain(marks(run, entry)).collect()));
+    lines.extend(once_each(run, several, |entry| reason(entry).into_iter().chain(doubts(run, entry)).collect()));
     lines.extend(once_each(run, several, |entry| entry.notes.clone()));
     lines
 }
 
-/// What speaks against an entry's figure, also where no mark in the file says so.
-fn marks(run: &Run, entry: &Entry) -> Vec<String> {
-    let derived = bar(run, entry).filter(|mark| !entry.marks.contains(mark));
-    entry.marks.iter().chain(&derived).map(|mark| format!("{}: {}", mark.kind.word(), mark.reason)).collect()
+/// What speaks against an entry's figure.
+fn doubts(run: &Run, entry: &Entry) -> Vec<String> {
+    marks(run, entry).iter().map(|mark| format!("{}: {}", mark.kind.word(), mark.reason)).collect()
 }
 
 /// What speaks against figures and what a reader should know of them: each once, with the entries that it is of.
 pub(super) fn all_notes(run: &Run, several: bool) -> Vec<String> {
-    once_each(run, several, |entry| marks(run, entry).into_iter().chain(entry.notes.iter().cloned()).collect())
+    once_each(run, several, |entry| doubts(run, entry).into_iter().chain(entry.notes.iter().cloned()).collect())
 }
 
 /// What is said of entries, in the order in which it is first said, with those of which it is: "a; b; c and 4 more: …".

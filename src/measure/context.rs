@@ -31,6 +31,11 @@ impl Cancel {
         set(&self.own) || self.parent.as_deref().is_some_and(set)
     }
 
+    /// Whether it was asked for of the one this was made from: of the whole run, by a person.
+    pub fn requested_above(&self) -> bool {
+        self.parent.as_deref().is_some_and(|flag| flag.load(Ordering::Acquire))
+    }
+
     /// One that also hears this one's request: a job's own, of its run's.
     #[must_use]
     pub fn child(&self) -> Self {

@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use super::{RunHeader, store::temporary_in};
 
 /// Rises with whatever is derived from a run differently, or written differently here.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// An index larger than this is none: ten thousand runs take under 20 MB.
 const INDEX_BYTES_MAX: u64 = 512 << 20;

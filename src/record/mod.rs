@@ -97,9 +97,13 @@ impl Run {
         self.devices.iter().find(|device| device.id == id)
     }
 
-    /// The device that most figures are of where that isn't the processor.
+    /// The first device that isn't the processor and has a figure; before there are figures, the first that isn't.
     pub fn accelerator(&self) -> Option<&Device> {
-        self.devices.iter().find(|device| !device.software && device.kind != DeviceKind::Cpu)
+        let has_figure = |entry: &&Entry| entry.headline().is_some();
+        let none_yet = !self.entries.iter().any(|entry| has_figure(&entry));
+        let measured = |device: &Device| self.entries.iter().filter(has_figure).any(|entry| entry.device == device.id);
+        let mut devices = self.devices.iter().filter(|device| !device.software && device.kind != DeviceKind::Cpu);
+        devices.find(|device| none_yet || measured(device))
     }
 
     /// What the run is of, in a line: the device that was measured where it isn't the processor, else the machine's chip, else

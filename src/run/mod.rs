@@ -1,4 +1,4 @@
-//! How it is run: suites, the plan, the runner with its two lanes. The only room that knows tokio.
+//! How it is run: suites, the plan, the runner with its lanes. The only room that knows tokio.
 
 mod catalogue;
 mod job;

@@ -1,4 +1,4 @@
-//! The runner: one measuring lane, one background lane.
+//! The runner: one measuring lane, and lanes beside it for what the window waits for.
 
 use std::{
     io,
@@ -41,7 +41,7 @@ const ABANDONED_GRACE: Duration = Duration::from_secs(2);
 /// How often the lane looks for Cancel and for the end of a job.
 const POLL: Duration = Duration::from_millis(10);
 
-/// Runs plans on the measuring lane and everything else on the background lane.
+/// Runs plans on the measuring lane, and everything else beside it.
 pub struct Runner {
     runtime: Option<Runtime>,
     engines: Arc<[Box<dyn Engine>]>,
@@ -52,6 +52,7 @@ pub struct Runner {
     background: Arc<Semaphore>,
     /// Downloads take minutes: they wait for each other, and nothing else for them.
     downloads: Arc<Semaphore>,
+    /// Other programs and slow disks may not answer for a while: they wait for each other, and nothing else for them.
     asking: Arc<Semaphore>,
 }
 
@@ -132,7 +133,7 @@ impl Runner {
         Ok(ActiveRun { events, cancel })
     }
 
-    /// Runs light work (listing devices, reading run files) on the background lane, one piece after another. Its result
+    /// Runs light work, such as reading run files, on the background lane, one piece after another. Its result
     /// arrives on the receiver, and wakes the window.
     pub fn background<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
         self.on(Some(&self.background), work)
@@ -144,7 +145,7 @@ impl Runner {
         self.on(Some(&self.asking), work)
     }
 
-    /// Waits for a person, beside everything else. Its result arrives as that of [`Runner::background`].
+    /// Waits for a person or a driver, beside everything else. Its result arrives as that of [`Runner::background`].
     pub fn aside<T: Send + 'static>(&self, wait: impl FnOnce() -> T + Send + 'static) -> Receiver<T> {
         self.on(None, wait)
     }

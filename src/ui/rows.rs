@@ -2,7 +2,7 @@
 
 use super::session::Session;
 use crate::{
-    analysis::Ceilings,
+    analysis::{Ceilings, marks},
     export::markdown_table,
     measure::Phase,
     record::{Entry, Outcome},
@@ -75,7 +75,8 @@ impl Row {
         let entry = session.run.entries.get(index)?;
         let mut row = Self::waiting(&entry.workload, entry.engine.title());
         row.state = state(entry, session.phase_of(index));
-        row.marks = entry.marks.iter().map(|mark| (mark.kind.word(), mark.reason.clone())).collect();
+        let marks = marks(&session.run, entry);
+        row.marks = marks.into_iter().map(|mark| (mark.kind.word(), mark.reason)).collect();
         if let Some(headline) = entry.headline() {
             let summary = &headline.summary;
             let scale = headline.unit.scale_for(summary.median);

@@ -101,26 +101,38 @@ class Answers(HarnessTest):
 
 class Cancelling(HarnessTest):
     def cancel(self, identity):
-        """Asks for it while work goes on that would never end by itself: an answer alone shows that it was heard."""
+        """Asks for it while work goes on that would never end by itself, and gives how long the answer took."""
+        start = time.perf_counter()
         self.driver.send(type="cancel", id=identity)
         answer = self.driver.receive(timeout=60)
         while answer["type"] in ("phase", "sample", "prepared"):
             answer = self.driver.receive(timeout=60)
         self.assertEqual((answer["type"], answer["id"]), ("cancelled", identity))
+        return time.perf_counter() - start
+
+    def assert_prompt(self, times):
+        """Within what the page promises, at least once of several times: a busy machine may delay any one of them."""
+        self.assertLess(min(times), 0.3)
 
     def test_it_is_noticed_between_iterations_and_in_the_middle_of_python(self):
         driver = self.driver
-        for identity, how in ((1, "sleep"), (2, "spin"), (3, "swallow")):
-            driver.ask("prepare", id=identity, device="cpu", workload=fake(run=how), model=None)
-            driver.send(type="batch", id=identity, iterations=1 << 30, steps=None)
-            time.sleep(0.1)
-            self.cancel(identity)
+        for start, how in ((10, "sleep"), (20, "spin"), (30, "swallow")):
+            times = []
+            for identity in range(start, start + 3):
+                driver.ask("prepare", id=identity, device="cpu", workload=fake(run=how), model=None)
+                driver.send(type="batch", id=identity, iterations=1 << 30, steps=None)
+                time.sleep(0.1)
+                times.append(self.cancel(identity))
+            self.assert_prompt(times)
             self.assertIn("end", driver.entry("cpu", fake()))
 
     def test_it_is_noticed_while_an_entry_is_prepared(self):
-        self.driver.send(type="prepare", id=1, device="cpu", workload=fake(prepare="spin"))
-        time.sleep(0.1)
-        self.cancel(1)
+        times = []
+        for identity in range(1, 4):
+            self.driver.send(type="prepare", id=identity, device="cpu", workload=fake(prepare="spin"))
+            time.sleep(0.1)
+            times.append(self.cancel(identity))
+        self.assert_prompt(times)
 
     def test_it_is_answered_once_where_the_answer_crossed_with_it(self):
         driver = self.driver

@@ -209,7 +209,7 @@ fn a_cancelled_run_ends_at_once_and_so_does_its_process() {
     assert_eq!(place.run_with(&place.prefill(), &mut context), Err(Stop::Cancelled));
     let took = watch.join().unwrap().elapsed();
     // Without Cancel it would be 1000 s.
-    assert!(took < Duration::from_mins(1), "{took:?}");
+    assert!(took < Duration::from_secs(20), "{took:?}");
     assert!(!runs(fs::read_to_string(id).unwrap().trim()));
 }
 

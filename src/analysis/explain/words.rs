@@ -13,10 +13,8 @@ pub(super) fn caution(run: &Run, entry: &Entry) -> String {
     if entry.headline().is_none() {
         return String::new();
     }
-    // What it would be marked with now, where it isn't: a file may hold anything.
-    let unmarked = judge::bar(run, entry).filter(|mark| !entry.marks.contains(mark));
-    let marks = entry.marks.iter().chain(&unmarked);
-    let mut parts: Vec<String> = marks.map(|mark| sentence(&opening(mark.kind), &mark.reason)).collect();
+    let marks = judge::marks(run, entry);
+    let mut parts: Vec<String> = marks.iter().map(|mark| sentence(&opening(mark.kind), &mark.reason)).collect();
     if is_published(entry) {
         parts.push("Published without samples: its spread, checks and conditions are not known.".to_owned());
     }

@@ -28,6 +28,7 @@ pub struct FastPath {
     /// An engine on the same device that uses them, where this one doesn't.
     pub beside: Option<usize>,
     evidence: Evidence,
+    built_in: bool,
     /// What the device's units are called.
     units: &'static str,
     device: String,
@@ -74,10 +75,10 @@ impl FastPath {
             }
             Verdict::Unused => {
                 let beside = beside.map_or_else(String::new, |other| format!(", which {other} uses"));
-                format!(
-                    "{title} shows no sign of the {units} of {device}{beside}: {found}. Another version or build of it may be \
-                     several times as fast."
-                )
+                // Of what is part of this program there is no other build to get.
+                let remedy =
+                    if self.built_in { "" } else { " Another version or build of it may be several times as fast." };
+                format!("{title} shows no sign of the {units} of {device}{beside}: {found}.{remedy}")
             }
             Verdict::Unseen => format!("{title} on {device} shows no sign of matrix units: {found}."),
         }
@@ -121,7 +122,16 @@ fn fast_path(view: &View<'_>, rows: &[Row], index: usize) -> Option<FastPath> {
         _ if units.are_there => Verdict::Unused,
         _ => Verdict::Unseen,
     };
-    Some(FastPath { column: index, verdict, beside: None, evidence, units: units.name, device: device.clone() })
+    let built_in = column.engine.is_built_in();
+    Some(FastPath {
+        column: index,
+        built_in,
+        verdict,
+        beside: None,
+        evidence,
+        units: units.name,
+        device: device.clone(),
+    })
 }
 
 /// The rate of a product by an engine, in FLOP/s, if it may be ranked and its entry is as is wanted.

@@ -17,7 +17,7 @@ pub use self::{
     agreement::{Agreement, Party, agreement, disagreement},
     fast_path::{FastPath, Verdict},
     kernels::{Cell, Row},
-    models::{ModelColumn, ModelGroup, ModelRow, Slot, Status, class},
+    models::{ModelColumn, ModelGroup, ModelRow, Slot, Status, class, peak_meaning},
     ratios::{Ratio, Versus, times},
     words::BARRED,
 };

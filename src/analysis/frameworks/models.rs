@@ -412,6 +412,6 @@ fn mark_best(rows: &mut [ModelRow], run: &Run) -> bool {
 }
 
 /// What an engine means by its peak of memory, in its own words.
-fn peak_meaning(entry: &Entry) -> Option<&str> {
+pub fn peak_meaning(entry: &Entry) -> Option<&str> {
     entry.notes.iter().map(String::as_str).find(|note| note.starts_with("Peak memory is "))
 }

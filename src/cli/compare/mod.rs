@@ -204,22 +204,22 @@ impl Loader {
             return Ok(runs.len() - 1);
         }
         // One of those that are given is meant before any other.
-        let mut begins = runs.iter().enumerate().filter(|(_, run)| !wanted.is_empty() && run.id.starts_with(wanted));
-        if let (Some((place, _)), None) = (begins.next(), begins.next()) {
+        let begins = |run: &Run| !wanted.is_empty() && run.id.starts_with(wanted);
+        let given: Vec<usize> = (0..runs.len()).filter(|place| runs.get(*place).is_some_and(begins)).collect();
+        if let [place] = *given {
             return Ok(place);
         }
         let run = match named(&self.store, wanted) {
             Ok(run) => run,
             Err(error @ NameError::Unknown { .. }) => {
-                let mut begins = runs.iter().enumerate().filter(|(_, run)| run.id.starts_with(wanted));
-                return match (begins.next().filter(|_| !wanted.is_empty()), begins.next()) {
-                    (Some((place, _)), None) => Ok(place),
-                    (Some((_, first)), Some((_, second))) => Err(Error::usage(plain(&format!(
-                        "several of the runs have ids that begin with \"{wanted}\", among them {} and {}; write more of it",
-                        first.id, second.id
-                    )))),
-                    _ => Err(Error::of_name(&error)),
-                };
+                let mut ids = given.iter().filter_map(|place| runs.get(*place)).map(|run| &run.id);
+                return Err(match (ids.next(), ids.next()) {
+                    (Some(first), Some(second)) => Error::usage(plain(&format!(
+                        "several of the runs have ids that begin with \"{wanted}\", among them {first} and {second}; write more \
+                         of it"
+                    ))),
+                    _ => Error::of_name(&error),
+                });
             }
             Err(error) => return Err(Error::of_name(&error)),
         };

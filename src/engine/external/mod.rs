@@ -27,6 +27,7 @@ use super::{Abilities, Engine, EngineId, Session, supervise::Program};
 use crate::{
     machine::{self, Device, DeviceKind, DeviceLimits},
     measure::{Context, Stop},
+    model::weights,
     workload::{Dtype, ModelRef, Precision, WorkloadKind},
 };
 
@@ -195,18 +196,15 @@ impl ModelFiles {
     }
 }
 
-/// The bytes of all tensors in a folder's safetensors files: what each file holds beside its header.
+/// The bytes of all tensors of the model in a folder of safetensors files: what each file holds beside its header.
 fn weight_bytes(folder: &Path) -> Option<u64> {
     use std::io::Read as _;
     let mut sum = 0_u64;
-    for entry in std::fs::read_dir(folder).ok()? {
-        let file = entry.ok()?.path();
-        if file.extension().is_some_and(|extension| extension == "safetensors") {
-            let mut header = [0; 8];
-            std::fs::File::open(&file).ok()?.read_exact(&mut header).ok()?;
-            let header = u64::from_le_bytes(header).checked_add(8)?;
-            sum = sum.checked_add(std::fs::metadata(&file).ok()?.len().checked_sub(header)?)?;
-        }
+    for file in weights::safetensors_files(folder).ok()? {
+        let mut header = [0; 8];
+        std::fs::File::open(&file).ok()?.read_exact(&mut header).ok()?;
+        let header = u64::from_le_bytes(header).checked_add(8)?;
+        sum = sum.checked_add(std::fs::metadata(&file).ok()?.len().checked_sub(header)?)?;
     }
     Some(sum).filter(|bytes| *bytes > 0)
 }
@@ -219,12 +217,21 @@ mod tests {
     fn weights_are_counted_without_their_headers() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(weight_bytes(folder.path()), None);
-        for (name, bytes) in [("a.safetensors", 10), ("b.safetensors", 32), ("config.json", 100)] {
+        let write = |name: &str, bytes: usize| {
             let file = [&4_u64.to_le_bytes()[..], b"{}  ", &vec![0; bytes]].concat();
             std::fs::write(folder.path().join(name), file).unwrap();
-        }
+        };
+        // As Mistral's folders have them: the model, and the same once more in another layout.
+        write("model.safetensors", 42);
+        write("consolidated.safetensors", 40);
+        write("config.json", 100);
         assert_eq!(weight_bytes(folder.path()), Some(42));
-        std::fs::write(folder.path().join("c.safetensors"), u64::MAX.to_le_bytes()).unwrap();
+        let index = r#"{"weight_map": {"x": "model-1.safetensors", "y": "model-2.safetensors"}}"#;
+        std::fs::write(folder.path().join("model.safetensors.index.json"), index).unwrap();
+        write("model-1.safetensors", 10);
+        write("model-2.safetensors", 33);
+        assert_eq!(weight_bytes(folder.path()), Some(43));
+        std::fs::write(folder.path().join("model-2.safetensors"), u64::MAX.to_le_bytes()).unwrap();
         assert_eq!(weight_bytes(folder.path()), None, "a header beyond the file");
     }
 }

@@ -156,7 +156,7 @@ impl Talk {
     /// What follows from Cancel while a question is open. One that comes when the entry's time is over is the runner's: whoever
     /// then doesn't answer that either is no slow engine, but one that hangs.
     fn stopped(&mut self, id: Option<u64>, waited: Duration, context: &Context) -> Stop {
-        let over = context.remaining().is_zero();
+        let over = context.remaining().is_zero() && !context.cancel().requested_above();
         if self.cancel(id) || !over {
             return Stop::Cancelled;
         }

@@ -17,6 +17,7 @@ use candle_core::{DType, Device, Tensor};
 pub use self::{
     export::export,
     huggingface::export_huggingface,
+    safetensors::safetensors_files,
     verify::{spot_check, stored_in},
 };
 use super::{Linear, ModelConfig, ModelError};

@@ -194,6 +194,11 @@ impl Shard {
 /// The shards of a folder, and which tensor each holds.
 type Listed = (Vec<PathBuf>, Option<BTreeMap<String, usize>>);
 
+/// The files that hold the model of a folder: a copy in another layout beside them is none of them.
+pub fn safetensors_files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
+    Ok(listed(folder)?.0)
+}
+
 /// The files of a folder: those that the index names, else the one that there is.
 fn listed(folder: &Path) -> Result<Listed, ModelError> {
     let index = folder.join(INDEX);
