@@ -157,6 +157,7 @@ fn a_run_is_called_by_the_device_that_was_measured() {
     run.machine.chip = "Intel(R) Xeon(R) Processor".to_owned();
     run.devices = vec![device("cpu", "Intel(R) Xeon(R) Processor", true), device("cuda:0", "NVIDIA H100", false)];
     run.devices[0].kind = DeviceKind::Cpu;
+    run.entries.iter_mut().for_each(|entry| entry.device = "cuda:0".to_owned());
     let mut harness = ready(USUAL, folder.path());
     let state = harness.state_mut().state_mut();
     (state.opened, state.choices.view) = (Some(Session::saved(run.clone(), "a.json".into())), View::Explain);
